@@ -32,7 +32,8 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
         batch: one array [n, ...] per input, in `model.inputs` order; the first rows are used.
 
     Raises:
-        ModelError: an output's SQNR is below 30 dB: a layer was read as something that it is not.
+        ModelError: an output's SQNR is below 30 dB: a layer was read as something that it is not. Where masks hide all
+            scores of a row, this is a warning.
     """
     rows = [tf.constant(np.resize(values, (_row_count(float_model, values), *values.shape[1:]))) for values in batch]
     inputs = [tf.cast(values, tensor.dtype) for values, tensor in zip(rows, input_tensors(float_model), strict=True)]
@@ -48,14 +49,26 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
             f"the output of layer {layer!r} of the rewritten model is {agreement:.1f} dB SQNR from the float model's, "
             "on the same calibration samples and before any quantization"
         )
-        if agreement < REFUSED_DB:
+        if agreement < REFUSED_DB and _hides_whole_rows(graph, rows):
+            warnings.warn(
+                f"{message}: attention there sees no score at all, as of padding in front of a text, and its rows are "
+                "other than the float model's. Nothing should read them; pad behind the text, where they are none",
+                stacklevel=3,
+            )
+        elif agreement < REFUSED_DB:
             raise ModelError(
                 f"{message}: the two should be equal to rounding. qat has read some layer wrongly, or the model is not "
                 "the same function at each call (random numbers at inference). Please report it, with the model's "
                 "layers; cut the model at its middle to find which one"
             )
-        if agreement < SUSPECT_DB and _computes_in_float32(float_model):
+        elif agreement < SUSPECT_DB and _computes_in_float32(float_model):
             warnings.warn(f"{message}; float32 alone keeps 100 dB and more", stacklevel=3)
+
+
+def _hides_whole_rows(graph: Graph, rows: list[tf.Tensor]) -> bool:
+    """Whether a mask hides all scores of a softmax: by how much each is hidden decides then, and no code holds that."""
+    kept = [node.inputs[0] for node in graph.nodes_of("masked")]
+    return any(not np.all(np.any(each, axis=-1)) for each in run(graph, rows, list(dict.fromkeys(kept))))
 
 
 def _row_count(model: KerasModel, values: NDArray) -> int:

@@ -12,6 +12,7 @@ from qat.codes import scale_of_range
 from qat.quantization.ir.graph import Graph
 from qat.quantization.ir.interpret import run
 from qat.quantization.placement import MinMax, QuantSpec
+from qat.quantization.rewrites.masks import MISSING_BELOW
 
 WIDE = 200.0  # narrower ranges are not looked at: a pass over the network for each model would cost too much
 ROWS = 16
@@ -51,8 +52,12 @@ def _is_free(quant_spec: QuantSpec) -> bool:
 
 
 def _share_of_one_code(values: NDArray, scale: float) -> float:
-    """The share of the values that become the most frequent code, if enough of them differ; else 0."""
-    codes = np.rint(values.ravel() / scale)
+    """The share of the values that become the most frequent code, if enough of them differ; else 0. Those that say that
+    there is no value do not count."""
+    values = values[np.abs(values) < -MISSING_BELOW]
+    if not values.size:
+        return 0.0
+    codes = np.rint(values / scale)
     found, counts = np.unique(codes, return_counts=True)
-    inside = values.ravel()[codes == found[np.argmax(counts)]]
+    inside = values[codes == found[np.argmax(counts)]]
     return inside.size / codes.size if len(np.unique(inside)) >= FEWEST else 0.0

@@ -233,13 +233,13 @@ def complete(node: Node) -> None:
 
 def _infer(node: Node, operation: Callable) -> None:
     with tf.Graph().as_default():
-        inputs = [tf.compat.v1.placeholder(tensor.dtype, _shape_in_a_batch(tensor)) for tensor in node.inputs]
+        inputs = [tf.compat.v1.placeholder(tensor.dtype, shape_in_a_batch(tensor)) for tensor in node.inputs]
         results = tf.nest.flatten(operation(*inputs, **node.attrs))
     for tensor, result in zip(node.outputs, results, strict=False):
         tensor.shape = sizes(result)
 
 
-def _shape_in_a_batch(tensor: Tensor) -> tuple[int | None, ...] | None:
+def shape_in_a_batch(tensor: Tensor) -> tuple[int | None, ...] | None:
     """A constant that stands once for all samples has as many rows as the batch."""
     opened = tensor.node.attrs.get("open_batch") and tensor.shape and tensor.shape[0] == 1
     return (None, *tensor.shape[1:]) if opened else tensor.shape

@@ -166,10 +166,11 @@ def import_trace(trace: Trace, model: KerasModel, live: frozenset[int] = frozens
             )[0]
     for op in trace.graph.get_operations():
         if op.outputs and op.outputs[0].ref() not in state.made and op.outputs[0].dtype != tf.resource:
-            for tensor, result in zip(op.outputs, _read(state, op), strict=False):
-                complete(result.node)
-                state.count_batches(result.node)
-                state.made[tensor.ref()] = result
+            results = _read(state, op)
+            for node in dict.fromkeys(result.node for result in results):
+                complete(node)
+                state.count_batches(node)
+            state.made |= {tensor.ref(): result for tensor, result in zip(op.outputs, results, strict=False)}
     state.graph.outputs = [state.tensor(tensor) for tensor in trace.outputs]
     state.graph.nest = trace.nest
     state.graph.real = state.variables.real

@@ -72,16 +72,17 @@ def _layer_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tup
     x = argument(args, kwargs)
     axes = sorted(axis % x.shape.rank for axis in layer.axis)
     last = axes == list(range(x.shape.rank - len(axes), x.shape.rank))
-    if not last or getattr(layer, "rms_scaling", False) or _is_weight(x):
+    fused = getattr(layer, "_fused", None)  # of Keras 2: by an op that cannot be computed, or else by tf.nn.moments
+    if not last or getattr(layer, "rms_scaling", False) or (_is_fixed(x) and not fused):
         return original(layer, *args, **kwargs)
-    weights = {"gamma": layer.gamma, "beta": layer.beta}
-    stopped = getattr(layer, "_fused", None) is False  # Keras 2 without its fused op, by tf.nn.moments
+    weights, stopped = {"gamma": layer.gamma, "beta": layer.beta}, fused is False
     return tracer.keep("layer_norm", [x], x.shape, weights, axes=axes, epsilon=float(layer.epsilon), stopped=stopped)
 
 
-def _is_weight(x: tf.Tensor | tf.Variable) -> bool:
-    """Whether a layer is called on a variable, as on embeddings of relative places: its ops are computed then."""
-    if isinstance(x, tf.Variable):
+def _is_fixed(x: Any) -> bool:
+    """Whether a layer is called on a variable or a constant, as on embeddings of relative places: its ops are computed
+    then."""
+    if not isinstance(x, tf.Tensor) or isinstance(x, tf.__internal__.EagerTensor):
         return True
     op = x.op
     while op.type in ("Cast", "ExpandDims", "Identity"):

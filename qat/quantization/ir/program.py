@@ -305,7 +305,7 @@ class Cutter:
 
 
 def _check_constant(value: np.ndarray) -> np.ndarray:
-    if value.dtype.kind not in "fiub":
+    if value.dtype.kind not in "fiub" and value.dtype != tf.bfloat16.as_numpy_dtype:
         raise NotExtractableError(f"it holds a constant of type {value.dtype}")
     return value
 

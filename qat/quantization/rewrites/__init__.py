@@ -61,6 +61,7 @@ LOWER: tuple[Pass, ...] = (  # one op each, whatever stands around it, in ops th
 RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arithmetic that belongs to none
     normalizations.l2_normalize,
     masks.casts_through_moves,
+    masks.condition_of_reals,
     arithmetic.chosen_by_mask,
     arithmetic.cast_of_condition,  # of those that no product reads
     masks.through_selection,
@@ -79,7 +80,6 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     arithmetic.division_by_root,  # before the next, which would take the root of a root
     arithmetic.division_by_positive,
     masks.selected_mask,
-    masks.sum_with_masked,
     masks.additive_mask,  # before the next: -1e9 is no bias
     arithmetic.subtraction_of_constant,
     token_concat.token_concat,
@@ -89,6 +89,7 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     pooling.activation_before_max_pool,
 )
 FUSE: tuple[Pass, ...] = (  # what a linear op's kernel computes with it
+    masks.sum_with_masked,  # here: `bias_of_sum` moves constants behind masks
     linear.dense_on_two_axes,
     linear.channelwise_before_reshape,
     linear.bias_of_sum,
@@ -98,7 +99,6 @@ FUSE: tuple[Pass, ...] = (  # what a linear op's kernel computes with it
     linear.input_affine,
 )
 SIMPLIFY: tuple[Pass, ...] = (  # what is left, without what is computed twice
-    masks.sum_with_masked,  # again: of constants that `bias_of_sum` has moved
     recurrent.clamp_of_state,  # in no phase with `clip`, which would join the two again
     normalizations.stand_alone_batch_norm,  # in no phase with `attach_batch_norm`: of those that it leaves
     linear.elementwise_before_reshapes,

@@ -43,6 +43,15 @@ def casts_through_moves(match: Match) -> Tensor | None:
     return match.again(match.node, y, match.shape, match.output.dtype)
 
 
+@rewrite("cast")
+def condition_of_reals(match: Match) -> Tensor | None:
+    """A real number is true where it is not 0; its code may be another."""
+    x = match.inputs[0]
+    if x.dtype != "float32" or match.output.dtype != "bool":
+        return None
+    return match.add("not_equal", x, 0.0, shape=match.shape, dtype="bool")
+
+
 def _select_of_numbers(tensor: Tensor | None) -> Node | None:
     """The node that makes the tensor, where it chooses between two numbers."""
     node = tensor.node if tensor is not None else None
@@ -86,7 +95,7 @@ def additive_mask(match: Match) -> Tensor | None:
 
 @rewrite("add", "sub")
 def sum_with_masked(match: Match) -> Tensor | None:
-    """x + y, of which y is hidden in places, is hidden there: biases of places with a mask (T5), two masks (OPT)."""
+    """x + y, of which y is hidden in places, is hidden there: biases of places with a mask, as in T5."""
     for tensor in match.inputs[: 1 if match.node.op == "sub" else 2]:
         if tensor.node.op == "masked":
             kept, y = tensor.node.inputs
@@ -130,6 +139,9 @@ def _kept(match: Match, mask: Tensor, sign: float) -> Tensor | None:
     value = constant_of(mask)
     if value is not None and value.dtype == np.float32 and value.size > 1 and np.any(value != 0):
         return _kept_by_constant(match, sign * value)
+    if mask.node.op == "masked" and sign == 1.0:  # two masks, one on the other
+        rest = _kept(match, mask.node.inputs[1], sign)
+        return None if rest is None else match.add("logical_and", mask.node.inputs[0], rest, dtype="bool")
     if _select_of_numbers(mask) is None:
         return _kept_by_integers(match, mask, sign)
     hit, other = (sign * scalar_of(tensor) for tensor in mask.node.inputs[1:])

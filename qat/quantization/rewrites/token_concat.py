@@ -16,7 +16,7 @@ def token_concat(match: Match) -> Tensor | None:
     CONCATENATION does not repeat a constant over the batch; PAD and ADD have integer kernels for any batch size.
     """
     axis, fixed = match.attrs["axis"], [is_fixed(tensor) for tensor in match.inputs]
-    if all(fixed) or not any(fixed) or match.shape[0] is not None or axis == 0:
+    if all(fixed) or not any(fixed) or match.shape[0] is not None or axis == 0 or match.output.dtype == "bool":
         return None
     runs: list[tuple[int, list[Tensor]]] = []  # activations that stand side by side; places of constants before them
     gap = 0
@@ -48,8 +48,10 @@ def _joined(match: Match, tensors: list[Tensor]) -> Tensor:
 
 def _block(node: Node) -> Weight:
     """The constants in their places, zeros where the activations stand: [1, ...]."""
-    parts = [
-        tensor.node.weights["value"] if is_fixed(tensor) else Weight.constant(np.zeros([1, *tensor.shape[1:]]))
-        for tensor in node.inputs
-    ]
+    parts = [tensor.node.weights["value"] if is_fixed(tensor) else _zeros(tensor) for tensor in node.inputs]
     return Weight.compute("concat", *parts, axis=int(node.attrs["axis"]))
+
+
+def _zeros(tensor: Tensor) -> Weight:
+    shape = [1, *tensor.shape[1:]]
+    return Weight.constant(np.zeros(shape)) if tensor.dtype == "float32" else Weight(np.zeros(shape, tensor.dtype))

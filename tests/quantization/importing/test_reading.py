@@ -23,6 +23,7 @@ from qat.quantization.importing.ops import custom_gradient, filling, linear, sel
 from qat.quantization.importing.shape_values import Open, is_whole, reshaped
 from qat.quantization.importing.trace import trace
 from qat.quantization.ir.interpret import run
+from qat.quantization.rewrites import canonicalize
 
 ROW = (4, 4, 2)
 
@@ -112,6 +113,32 @@ def test_a_slice_that_is_replaced_is_cut_and_joined(start):
     assert set(ops(graph)) == {"strided_slice", "concat"}
     np.testing.assert_array_equal(run(graph, [images])[0], update(images, images[:, :2, :2], start))
     assert ops(graph_of(lambda x: x * update(tf.zeros((1, *ROW)), tf.ones((1, 2, 2, 2)), start))) == ["mul"]
+    canvas = layers.Lambda(lambda x: update(tf.zeros_like(x), x[:, :2, :2], start))
+    entry = tf_keras.Input(ROW)
+    model = tf_keras.Model(entry, canvas(entry))
+    np.testing.assert_array_equal(run(canonicalize(model), [images])[0], model(images))
+
+
+class Places(layers.Layer):
+    """Adds normalized embeddings of places: a layer that is called on what does not depend on the input."""
+
+    def __init__(self, move):
+        super().__init__()
+        self.move, self.norm = move, layers.LayerNormalization(gamma_initializer="ones")
+
+    def build(self, shape):
+        self.places = self.add_weight("places", (4, 2), initializer="random_normal")
+
+    def call(self, x):
+        return x + self.norm(self.move(self.places))
+
+
+@pytest.mark.parametrize("move", [tf.identity, lambda v: v, lambda v: tf.expand_dims(v, 0)])
+def test_a_normalization_of_a_variable_is_read(move):
+    entry = tf_keras.Input(ROW)
+    model = tf_keras.Model(entry, Places(move)(entry))
+    rows = np.random.default_rng(0).normal(size=(3, *ROW)).astype(np.float32)
+    np.testing.assert_allclose(run(canonicalize(model), [rows])[0], model(rows), atol=1e-5)
 
 
 def test_real_numbers_of_any_precision_are_float32_here():

@@ -219,6 +219,18 @@ def test_from_equal_seeds_comes_what_the_float_model_draws(layer):
         np.testing.assert_array_equal(state, layer.seed_generator.state)
 
 
+def test_dropout_acts_in_bfloat16():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = chain((6,), layers.Dense(4), layers.Dropout(0.4), layers.Dense(2))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x = RNG.normal(size=(16, 6)).astype(np.float32)
+    quantized = computing(model, x)
+    first, second = quantized(x, training=True), quantized(x, training=True)
+    assert np.abs(np.asarray(first, np.float32) - np.asarray(second, np.float32)).max() > 0.1
+
+
 def test_seeds_are_state_that_is_not_trained():
     model = chain((6,), layers.Dropout(0.2, seed=5), layers.Dense(2))
     quantized = computing(model, np.ones((16, 6), np.float32))

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
+from qat.quantization import quantize_model
 from qat.quantization.rewrites import canonicalize, common_subexpressions, comparisons, masks, outputs, token_concat
 
 from .acting import Case, check, flat, image, raw
@@ -66,6 +67,13 @@ def with_class_token(repeated):
     return raw(lambda x: layers.Lambda(lambda t: tf.concat([repeated(t), t], 1))(x), (4, 6))
 
 
+def ids_between():
+    """Of token ids, too."""
+    ids = tf_keras.Input((4,), dtype="int32")
+    told = tf_keras.layers.Lambda(lambda x: tf.concat([x[:, :1], tf.tile([[4]], [tf.shape(x)[0], 1]), x[:, 1:]], 1))
+    return tf_keras.Model(ids, layers.Embedding(20, 3)(told(ids)))
+
+
 def larger(x, y):
     return tf.where(x > y, x, y)
 
@@ -80,6 +88,7 @@ def twice(x):
 
 CASES = [
     Case(masks.casts_through_moves, hidden_scores(by_integer_mask)),
+    Case(masks.condition_of_reals, flat(lambda x: tf.where(tf.cast(tf.nn.relu(x), tf.bool), x, 2.0)), gone=("cast",)),
     Case(masks.through_selection, hidden_scores(by_real_mask), there=("select",)),
     Case(masks.move_of_selection, hidden_scores(moved_mask), there=("select",)),
     Case(masks.additive_mask, hidden_scores(by_real_mask), there=("masked",)),
@@ -94,6 +103,7 @@ CASES = [
         there=("masked",),
     ),
     Case(masks.selected_mask, chosen_scores(lambda seen, x: tf.where(seen, x, -1e9)), there=("masked",)),
+    Case(token_concat.token_concat, ids_between, there=("pad", "concat", "add")),
     Case(masks.additive_mask, hidden_scores(by_integers), there=("masked", "not_equal")),
     Case(
         masks.sum_with_masked,
@@ -128,6 +138,29 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_rewrite_acts_and_the_float_function_stays(case):
     check(case)
+
+
+def test_two_masks_hide_what_either_hides():
+    """Padding in front of a text leaves rows without any score: told, not taken for a layer that was read wrongly."""
+    series, ids = tf_keras.Input((4, 6), name="series"), tf_keras.Input((4,), dtype="int32", name="ids")
+    mask = TRIANGLE + (1.0 - tf.cast(ids, tf.float32))[:, tf.newaxis, :] * -1e9
+    scores = tf.matmul(series, series, transpose_b=True)
+    model = tf_keras.Model([series, ids], tf.matmul(tf.nn.softmax(scores + mask), series))
+    x, behind = np.random.default_rng(0).normal(size=(128, 4, 6)).astype(np.float32), np.tile([1, 1, 0, 0], (128, 1))
+    quantized = quantize_model(model, [x, behind.astype(np.int32)])
+    error = quantized.predict([x, behind], verbose=0) - model.predict([x, behind], verbose=0)
+    assert np.std(error) < 0.05 * np.std(x)
+    with pytest.warns(UserWarning, match="sees no score at all"):
+        quantize_model(model, [x, behind[:, ::-1].astype(np.int32)])
+
+
+@pytest.mark.parametrize("rows", ["each", "not each"])
+def test_a_mild_number_hides_where_each_row_keeps_a_score(rows):
+    """Of a row that is hidden wholly, softmax(x - 100) is softmax(x)."""
+    mask = np.where(np.tri(4, k=0 if rows == "each" else -1), 0.0, -100.0).astype(np.float32)
+    entry = tf_keras.Input((4, 6))
+    graph = canonicalize(tf_keras.Model(entry, tf.nn.softmax(tf.matmul(entry, entry, transpose_b=True) + mask)))
+    assert ("masked" in [node.op for node in graph.nodes]) == (rows == "each")
 
 
 def test_a_number_that_no_softmax_reads_stays_one():

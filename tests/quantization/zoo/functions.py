@@ -281,6 +281,7 @@ FUNCTIONS = {
     "hidden_by_where": _series(_hidden_by_where),
     "tokens_between": _series(_tokens_between),
     "taken_along_axis": _series(_taken_along_axis),
+    "condition_of_reals": _flat(lambda x: tf.where(tf.cast(tf.nn.relu(x), tf.bool), x, 2.0)),
     "places_of_tokens": _places_of_tokens,
     "places_of_rank_2": _series(_places_of_rank_2),
     "space_to_depth_of_3": _image(lambda x: tf.nn.space_to_depth(x, 3)),

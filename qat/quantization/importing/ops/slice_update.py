@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qat.quantization.importing.import_state import Import
+from qat.quantization.importing.import_state import Import, shape_in_a_batch
 from qat.quantization.ir.graph import Tensor
 
 
@@ -24,16 +24,19 @@ def read_slice_update(state: Import, op: tf.Operation) -> list[Tensor]:
         known, the output of a `tf:` node.
     """
     x, update, start = state.tensor(op.inputs[0]), state.tensor(op.inputs[1]), state.value(op.inputs[2])
-    pairs = list(zip(x.shape or (), update.shape or (), strict=False))
+    pairs = list(zip(shape_in_a_batch(x) or (), shape_in_a_batch(update) or (), strict=False))
     if start is None or not pairs or any(one != other and None in (one, other) for one, other in pairs):
-        return state.op(op, "tf:XlaDynamicUpdateSlice with a computed operand", [op.inputs[0]])
+        return state.op(op, "tf:XlaDynamicUpdateSlice over an open size, or at a computed place", [op.inputs[0]])
+    opened = pairs[0][0] is None
     begin = [0 if size is None else int(np.clip(at, 0, size - n)) for at, (size, n) in zip(start, pairs, strict=True)]
     values = [state.value(tensor) for tensor in op.inputs[:2]]
     if all(value is not None for value in values):
         changed = values[0].copy()
         changed[tuple(slice(at, at + n) for at, n in zip(begin, update.shape, strict=True))] = values[1]
-        return state.add(state.graph.make_constant(changed, state.name(op), state.layer(op)))
-    return [_replaced(state, op, x, update, begin, 0)]
+        node = state.graph.make_constant(changed, state.name(op), state.layer(op))
+        node.attrs["open_batch"] = opened
+        return state.add(node)
+    return [_replaced(state, op, x, update, begin, 1 if opened else 0)]
 
 
 def _replaced(state: Import, op: tf.Operation, x: Tensor, update: Tensor, begin: list[int], axis: int) -> Tensor:
@@ -47,7 +50,11 @@ def _replaced(state: Import, op: tf.Operation, x: Tensor, update: Tensor, begin:
     parts = [_slice(state, op, x, axis, 0, first)] if first else []
     parts.append(_replaced(state, op, inside, update, begin, axis + 1))
     parts += [_slice(state, op, x, axis, last, x.shape[axis])] if last < x.shape[axis] else []
-    return _made(state, op, "concat", parts, x.shape, axis=axis)
+    shape = [
+        sum(each) if at == axis else each[0] for at, each in enumerate(zip(*(p.shape for p in parts), strict=True))
+    ]
+    opened = any(part.shape[0] is None for part in parts)
+    return _made(state, op, "concat", parts, (None, *shape[1:]) if opened else tuple(shape), axis=axis)
 
 
 def _slice(state: Import, op: tf.Operation, x: Tensor, axis: int, first: int, last: int) -> Tensor:
