@@ -128,7 +128,10 @@ def read_class_names(names: object, where: str) -> tuple[str, ...]:
     """
     if not isinstance(names, list | tuple) and np.ndim(names) != 1:  # type: ignore[arg-type]
         raise DataError(f"{where}: expected a list of names, one per class")
-    return tuple(map(str, names))  # type: ignore[arg-type]
+    try:
+        return tuple(map(str, names))  # type: ignore[arg-type]
+    except SystemError as error:  # NumPy, of bytes that are no characters
+        raise DataError(f"{where}: damaged: they are no text") from error
 
 
 def _layout(config: DataConfig, samples: NDArray) -> str:

@@ -267,8 +267,8 @@ def _data_config(plain: Any, record: Path, trust: Any) -> DataConfig:
         ) from error
 
 
-def _seed(seeds: Mapping[str, Any]) -> int:
-    seed = seeds.get("seed", 0)
+def _seed(seeds: Mapping[str, Any] | None) -> int:
+    seed = (seeds or {}).get("seed", 0)
     return seed if isinstance(seed, int) and 0 <= seed < 1 << 31 else 0
 
 

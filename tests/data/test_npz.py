@@ -9,6 +9,7 @@ from PIL import Image
 
 from qat.config import AugmentationConfig, DataConfig
 from qat.data import load
+from qat.data.arrays import read_class_names
 from qat.errors import ConfigError, DataError
 
 
@@ -285,3 +286,9 @@ def test_settings_of_images_are_refused_for_features(save_npz, settings, message
 def test_settings_that_make_no_contract_are_refused(arrays, save_npz, settings, message):
     with pytest.raises(ConfigError, match=message):
         load_npz(save_npz(**arrays), **settings)
+
+
+def test_names_whose_bytes_are_no_text_are_refused():
+    names = np.frombuffer(np.array([2**31 - 1, 65], np.uint32).tobytes(), "<U1")
+    with pytest.raises(DataError, match="class_names: damaged: they are no text"):
+        read_class_names(names, "data.path=a.npz: class_names")
