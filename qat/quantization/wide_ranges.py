@@ -21,7 +21,7 @@ MOST = 0.9  # ... which are so large a share of all
 
 
 def warn_of_wide_ranges(graph: Graph, min_max: dict[QuantSpec, MinMax], batches: Sequence[Sequence[NDArray]]) -> None:
-    """Warn of layers whose values nearly all become one code, as beside a -10000 that means "none".
+    """Warn of layers whose values nearly all become one code, as next to a -10000 that means "none".
 
     Args:
         graph: the canonical graph with its ranges placed.
