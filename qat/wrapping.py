@@ -8,6 +8,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TextIO
 
 USUAL = 80
@@ -92,7 +93,8 @@ def shorten_all(names: Sequence[str], columns: int) -> list[str]:
     short = [shorten(name, columns) for name in names]
     for text in [text for text in set(short) if short.count(text) > 1]:
         alike = [name for name, other in zip(names, short, strict=True) if other == text]
-        shared = len(os.path.commonprefix(alike)) if len(set(alike)) > 1 else 0  # noqa: RUF071, of characters
+        same = takewhile(lambda characters: len(set(characters)) == 1, zip(*alike, strict=False))
+        shared = len(list(same)) if len(set(alike)) > 1 else 0
         start = max(shared - columns // 4, 0)
         short = [
             f"…{shorten(name[start:], columns - 1)}" if start and other == text else other

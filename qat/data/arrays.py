@@ -126,10 +126,11 @@ def read_class_names(names: object, where: str) -> tuple[str, ...]:
     Raises:
         DataError: anything else.
     """
-    if not isinstance(names, list | tuple) and np.ndim(names) != 1:  # type: ignore[arg-type]
+    rows = names if isinstance(names, list | tuple) else np.asarray(names)
+    if isinstance(rows, np.ndarray) and rows.ndim != 1:
         raise DataError(f"{where}: expected a list of names, one per class")
     try:
-        return tuple(map(str, names))  # type: ignore[arg-type]
+        return tuple(map(str, rows))
     except SystemError as error:  # NumPy, of bytes that are no characters
         raise DataError(f"{where}: damaged: they are no text") from error
 

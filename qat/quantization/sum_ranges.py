@@ -6,7 +6,7 @@ from qat.quantization.ir.graph import Graph
 from qat.quantization.placement import MinMax, QuantSpec
 
 SUMS = ("add", "sub", "corrected")
-LARGEST_RATIO = 2.0**18  # of operand and sum; LiteRT's kernels end the process from 2**19 on
+KERNEL_RATIO = 2.0**19  # of the scales of operand and sum: from there on, LiteRT's kernels end the process
 
 
 def widen_sums(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec, MinMax]:
@@ -25,7 +25,7 @@ def widen_sums(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec
         operands = [each.root() for each in node.input_ranges if each is not None]
         if target is None or target.fixed is not None or not operands:
             continue
-        least = max(widened[each][1] - widened[each][0] for each in operands) / LARGEST_RATIO
+        least = max(widened[each][1] - widened[each][0] for each in operands) / (KERNEL_RATIO / 2)
         low, high = widened[target]
         factor = max(1.0, least / (high - low))
         widened[target] = (low * factor, high * factor)

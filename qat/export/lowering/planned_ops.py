@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from qat.errors import ModelError
 from qat.export.lowering.scales import Grid, KernelCodes
+from qat.quantization.sum_ranges import KERNEL_RATIO
 
 OPERATOR, FUSED = schema.BuiltinOperator, schema.ActivationFunctionType
-LARGEST_SUM_RATIO = 2.0**19
 REAL_DTYPES = ("float32", "float64")
 FUSES_RELU = (
     OPERATOR.ADD,
@@ -201,8 +201,9 @@ def refuse_tiny_sums(ops: Sequence[PlannedOp]) -> None:
         if op.operator not in (OPERATOR.ADD, OPERATOR.SUB) or op.outputs[0].grid is None:
             continue
         scale = op.outputs[0].known_grid.scale
-        largest = max(each.grid.scale for each in op.inputs if isinstance(each, (Value, Number)) and each.grid)
-        if largest >= LARGEST_SUM_RATIO * scale:
+        scales = [each.grid.scale for each in op.inputs if isinstance(each, (Value, Number)) and each.grid]
+        largest = max(scales, default=0.0)
+        if largest >= KERNEL_RATIO * scale:
             raise ModelError(
                 f"layer {op.outputs[0].names[0]!r} gives numbers up to {255 * scale:.2g} from numbers whose range is "
                 f"{255 * largest:.2g} wide, which no integer kernel can: what it reads is constant, mostly of a dead "

@@ -5,21 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.rewrites.builder import (
-    Builder,
-    Match,
-    constant_of,
-    fixed_and_other,
-    is_fixed,
-    only_reader,
-    scalar_of,
-)
+from qat.quantization.rewrites.builder import Match, constant_of, fixed_and_other, is_fixed, only_reader, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
 MASKED_BELOW = -1e4
-MISSING_BELOW = (
-    -1e8
-)  # no number that a model computes: what is chosen in the place of another may be one, such as -20000
+MISSING_BELOW = -1e8  # stands for no number; one that is chosen in the place of others may be larger, as -20000
 MASKED_BEFORE_SOFTMAX = -100.0  # as Swin hides: of scores that differ by so much, one has no probability
 
 MOVES = ("reshape", "strided_slice", "transpose", "tile")
@@ -128,9 +118,9 @@ def _is_read_by_softmax(match: Match) -> bool:
     return reader is not None and reader.op == "softmax"
 
 
-def _opposite(build: Builder, condition: Tensor) -> Tensor:
-    node = build.graph.make("logical_not", f"{build.node.name}/kept", [condition], shape=condition.shape, dtype="bool")
-    build.nodes.append(node)
+def _opposite(match: Match, condition: Tensor) -> Tensor:
+    node = match.graph.make("logical_not", f"{match.node.name}/kept", [condition], shape=condition.shape, dtype="bool")
+    match.nodes.append(node)
     return node.output
 
 

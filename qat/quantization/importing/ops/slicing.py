@@ -179,9 +179,8 @@ def read_gather(state: Import, op: tf.Operation) -> list[Tensor]:
     Returns:
         One tensor: params' shape with the indices' shape in place of the axis, of params' dtype, floats as float32.
         Where the indices alone are constants, it comes from `gather_constant`; else from `gather`. With batch
-        dimensions, it comes from a `gather_constant` of places counted over all axes but the
-        samples, where the indices are constants, equal for every sample, and the axis is the last one; else from a
-        `tf:GatherV2` node.
+        dimensions, it comes from a `gather_constant` of places counted over all axes but the samples, where the indices
+        are constants, equal for every sample, and the axis is the last one; else from a `tf:GatherV2` node.
 
     Raises:
         TypeError: the axis is computed; the importer makes a `tf:` node of the op then.
@@ -204,7 +203,9 @@ def _along_last_axis(state: Import, op: tf.Operation, indices: np.ndarray | None
     by_place = last == int(state.value(op.inputs[2])) == x.rank - 1
     if indices is None or not by_place or indices.shape[0] != 1 or x.shape[0] is not None or None in sizes_behind:
         return state.op(
-            op, "tf:GatherV2 with batch dimensions, but of constant indices along the last axis", list(op.inputs)
+            op,
+            "tf:GatherV2 with batch dimensions, whose indices are computed or not along the last axis",
+            list(op.inputs),
         )
     places = np.arange(np.prod(sizes_behind[:-1], dtype=int)).reshape(sizes_behind[:-1])
     flat = indices[0] + np.expand_dims(places, tuple(range(last - 1, indices.ndim - 1))) * sizes_behind[-1]
