@@ -239,7 +239,8 @@ def _check_array(value: object, spec: InputSpec) -> NDArray:
     if not sizes_fit:
         hint = " The first axis counts the samples." if array.ndim == len(spec.shape) else ""
         raise CalibrationError(f"calibration has shape {list(array.shape)}, expected {spec}.{hint}")
-    if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
+    is_number = array.dtype.kind in "fiu" or array.dtype.name == "bfloat16"
+    if not is_number and (array.dtype.kind != "b" or spec.dtype != "bool"):
         raise CalibrationError(f"calibration has dtype {array.dtype}, expected {spec}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))

@@ -96,6 +96,11 @@ def test_other_number_types_become_the_inputs_own():
     assert {batch[0].dtype for batch in batches} == {np.dtype("float32")}
 
 
+def test_a_mask_is_taken_as_one():
+    batches = as_batches(ARRAY > 0, [InputSpec("seen", (4, 4, 1), "bool")])
+    assert {batch[0].dtype for batch in batches} == {np.dtype(bool)}
+
+
 def test_an_open_size_takes_any():
     batches = as_batches([ARRAY[:50, :2], ARRAY[50:]], [InputSpec("image", (None, 4, 1), "float32")])
     assert {batch[0].shape[1] for batch in batches} == {2, 4}

@@ -79,6 +79,7 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     arithmetic.sum_of_many,
     arithmetic.division_by_root,  # before the next, which would take the root of a root
     arithmetic.division_by_positive,
+    masks.minimum_of_hidden,
     masks.selected_mask,
     masks.additive_mask,  # before the next: -1e9 is no bias
     arithmetic.subtraction_of_constant,
@@ -89,6 +90,7 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     pooling.activation_before_max_pool,
 )
 FUSE: tuple[Pass, ...] = (  # what a linear op's kernel computes with it
+    masks.product_of_masked,
     masks.sum_with_masked,  # here: `bias_of_sum` moves constants behind masks
     linear.dense_on_two_axes,
     linear.channelwise_before_reshape,

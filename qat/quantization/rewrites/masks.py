@@ -12,6 +12,8 @@ MASKED_BELOW = -1e4
 MISSING_BELOW = -1e8  # stands for no number; one that is chosen in the place of others may be larger, as -20000
 MASKED_BEFORE_SOFTMAX = -100.0  # as Swin hides: of scores that differ by so much, one has no probability
 
+SMALLEST_FACTOR = 1e-2  # that leaves a hidden score hidden; a softmax divides by the root of its depth, say
+
 MOVES = ("reshape", "strided_slice", "transpose", "tile")
 ARITHMETIC = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
 
@@ -95,6 +97,17 @@ def sum_with_masked(match: Match) -> Tensor | None:
     return None
 
 
+@rewrite("mul")
+def product_of_masked(match: Match) -> Tensor | None:
+    """c y of scores y that are hidden in places, c > 0, is hidden there: a temperature behind the mask."""
+    fixed, masked = fixed_and_other(match.node)
+    factor = scalar_of(fixed)
+    if factor is None or factor < SMALLEST_FACTOR or masked.node.op != "masked" or masked.shape != match.shape:
+        return None
+    kept, y = masked.node.inputs
+    return match.add("masked", kept, match.add("mul", y, factor), shape=match.shape)
+
+
 @rewrite("select")
 def selected_mask(match: Match) -> Tensor | None:
     """where(m, x, -1e9) keeps x or hides it, too."""
@@ -106,6 +119,23 @@ def selected_mask(match: Match) -> Tensor | None:
     return None
 
 
+@rewrite("reduce_min")
+def minimum_of_hidden(match: Match) -> Tensor | None:
+    """min(where(m, x, 1e9)) is -max(where(m, -x, -1e9))."""
+    chosen = match.inputs[0].node
+    if chosen.op != "select" or only_reader(match.graph, chosen.output) is None:
+        return None
+    for i, x in enumerate(chosen.inputs[1:], 1):
+        far = scalar_of(chosen.inputs[3 - i])
+        if far is not None and far >= -MISSING_BELOW and not is_fixed(x) and x.shape == chosen.output.shape:
+            pair = [-far, -far]
+            pair[i - 1] = match.add("mul", x, -1.0)
+            y = match.add("select", chosen.inputs[0], *pair, shape=x.shape)
+            y = match.add("reduce_max", y, shape=match.shape, **match.attrs)
+            return match.add("mul", y, -1.0, shape=match.shape)
+    return None
+
+
 def _hides(match: Match, value: float, below: float = MASKED_BELOW) -> bool:
     """Whether a score that is set to the value, or to which it is added, is hidden; `below`, from any reader."""
     return value <= below or (value <= MASKED_BELOW and _is_read_by_softmax(match))
@@ -113,9 +143,14 @@ def _hides(match: Match, value: float, below: float = MASKED_BELOW) -> bool:
 
 def _is_read_by_softmax(match: Match) -> bool:
     reader = only_reader(match.graph, match.output)
-    while reader is not None and reader.op in MOVES:
+    while reader is not None and (reader.op in (*MOVES, "add", "masked") or _is_scaling(reader)):
         reader = only_reader(match.graph, reader.output)
     return reader is not None and reader.op == "softmax"
+
+
+def _is_scaling(node: Node) -> bool:
+    factor = scalar_of(fixed_and_other(node)[0]) if node.op == "mul" else None
+    return factor is not None and factor >= SMALLEST_FACTOR
 
 
 def _opposite(match: Match, condition: Tensor) -> Tensor:
@@ -133,7 +168,7 @@ def _kept(match: Match, mask: Tensor, sign: float) -> Tensor | None:
         rest = _kept(match, mask.node.inputs[1], sign)
         return None if rest is None else match.add("logical_and", mask.node.inputs[0], rest, dtype="bool")
     if _select_of_numbers(mask) is None:
-        return _kept_by_integers(match, mask, sign)
+        return _kept_by_numbers(match, mask, sign)
     hit, other = (sign * scalar_of(tensor) for tensor in mask.node.inputs[1:])
     if hit == 0 and _hides(match, other):
         return mask.node.inputs[0]
@@ -154,8 +189,9 @@ def _kept_by_constant(match: Match, value: np.ndarray) -> Tensor | None:
     return kept.output
 
 
-def _kept_by_integers(match: Match, mask: Tensor, sign: float) -> Tensor | None:
-    """(1 - m) * -1e9 of integers m, 1 where a token stands: what models of text add to their scores."""
+def _kept_by_numbers(match: Match, mask: Tensor, sign: float) -> Tensor | None:
+    """(1 - m) * -1e9 of m, 1 where a token stands: what models of text add to their scores. Integers m are any; of real
+    ones, as an input of the model, those that are not 1 hide."""
     scale, offset, moves, tensor = sign, 0.0, [], mask
     while tensor.node.op in (*MOVES, *ARITHMETIC):
         node, x = tensor.node, tensor.node.inputs[0]
@@ -165,22 +201,30 @@ def _kept_by_integers(match: Match, mask: Tensor, sign: float) -> Tensor | None:
             fixed, x = fixed_and_other(node)
             number = scalar_of(fixed)
             if number is None or fixed.shape not in ((), (1,)):
-                return None
+                break
             if node.op == "mul":
                 scale *= number
             else:
                 offset += -scale * number if node.op == "sub" and fixed is node.inputs[1] else scale * number
                 scale *= -1.0 if node.op == "sub" and fixed is node.inputs[0] else 1.0
         tensor = x
-    numbers = tensor.node.inputs[0] if tensor.node.op == "cast" else None
-    if numbers is None or numbers.dtype not in ("int32", "int64"):
-        return None
     at_0, at_1 = offset, offset + scale
     if not (at_1 == 0 and _hides(match, at_0)) and not (at_0 == 0 and _hides(match, at_1)):
         return None
-    zero = match.graph.make_constant(np.zeros((), numbers.dtype), f"{match.node.name}/zero", match.node.layer)
-    match.nodes.append(zero)
-    y = match.add("not_equal" if at_1 == 0 else "equal", numbers, zero.output, shape=numbers.shape, dtype="bool")
-    for move in reversed(moves):
+    y = _kept_where(match, tensor, at_1 == 0)
+    for move in reversed(moves if y is not None else []):
         y = match.again(move, y, move.output.shape, "bool")
     return y
+
+
+def _kept_where(match: Match, tensor: Tensor, keeps_1: bool) -> Tensor | None:
+    """Where a tensor of 0 and 1, integers or real numbers, says that a score is kept: where it is 1, or where it is 0."""
+    numbers = tensor.node.inputs[0] if tensor.node.op == "cast" else None
+    if numbers is not None and numbers.dtype in ("int32", "int64"):
+        zero = match.graph.make_constant(np.zeros((), numbers.dtype), f"{match.node.name}/zero", match.node.layer)
+        match.nodes.append(zero)
+        op = "not_equal" if keeps_1 else "equal"
+        return match.add(op, numbers, zero.output, shape=numbers.shape, dtype="bool")
+    if tensor.dtype != "float32" or is_fixed(tensor) or not _is_read_by_softmax(match):
+        return None
+    return match.add("equal", tensor, float(keeps_1), shape=tensor.shape, dtype="bool")

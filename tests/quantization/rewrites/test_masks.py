@@ -54,6 +54,30 @@ def chosen_scores(choice):
     return build
 
 
+def seen_as_numbers(function):
+    """Scores of attention and a second input of real numbers, 1 where a token stands."""
+
+    def build():
+        series, seen = tf_keras.Input((4, 6), name="series"), tf_keras.Input((4,), name="seen")
+        scores = tf.matmul(series, series, transpose_b=True)
+        return tf_keras.Model([series, seen], function(scores, tf.round(tf.sigmoid(seen))))
+
+    return build
+
+
+def by_product(scores, seen):
+    pairs = seen[:, tf.newaxis, :] * seen[:, :, tf.newaxis]
+    return tf.nn.softmax((scores + (1.0 - pairs) * -1e9) / 2.0)
+
+
+def cooled(seen, x):
+    return 0.3 * tf.where(seen, x, -1e9)
+
+
+def nearest_of_seen(x):
+    return tf.reduce_min(tf.where(x > -2.0, x, 1e9), axis=-1)
+
+
 TOKEN = tf.constant(np.full((1, 1, 6), 0.3, np.float32))
 REPEATED = {
     "tile": lambda x: tf.tile(TOKEN, [tf.shape(x)[0], 1, 1]),
@@ -103,6 +127,9 @@ CASES = [
         there=("masked",),
     ),
     Case(masks.selected_mask, chosen_scores(lambda seen, x: tf.where(seen, x, -1e9)), there=("masked",)),
+    Case(masks.additive_mask, seen_as_numbers(by_product), there=("masked", "equal")),
+    Case(masks.product_of_masked, chosen_scores(cooled), there=("masked",)),
+    Case(masks.minimum_of_hidden, flat(nearest_of_seen), gone=("reduce_min",), there=("reduce_max",)),
     Case(token_concat.token_concat, ids_between, there=("pad", "concat", "add")),
     Case(masks.additive_mask, hidden_scores(by_integers), there=("masked", "not_equal")),
     Case(
