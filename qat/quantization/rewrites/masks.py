@@ -218,7 +218,7 @@ def _kept_by_numbers(match: Match, mask: Tensor, sign: float) -> Tensor | None:
 
 
 def _kept_where(match: Match, tensor: Tensor, keeps_1: bool) -> Tensor | None:
-    """Where a tensor of 0 and 1, integers or real numbers, says that a score is kept: where it is 1, or where it is 0."""
+    """Where a tensor of 0 and 1, integers or real numbers, says that a score is kept: where it is 1, or where 0."""
     numbers = tensor.node.inputs[0] if tensor.node.op == "cast" else None
     if numbers is not None and numbers.dtype in ("int32", "int64"):
         zero = match.graph.make_constant(np.zeros((), numbers.dtype), f"{match.node.name}/zero", match.node.layer)
