@@ -144,6 +144,10 @@ def is_training(layer: KerasLayer, args: tuple, kwargs: dict) -> bool:
     return bool(tf.get_static_value(said) if tf.is_tensor(said) else said)
 
 
+def dropout_of(cell: Any) -> None:
+    return None
+
+
 def input_tensors(model: KerasModel) -> list[Any]:
     """KerasTensors, or the specs that a subclassed model was called with."""
     if not getattr(model, "inputs", None):

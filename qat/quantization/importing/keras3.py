@@ -127,6 +127,10 @@ def dropping(layer: Any, marks: Callable | None) -> Iterator[dict[str, Any]]:
             setattr(DropoutRNNCell, name, function)
 
 
+def dropout_of(cell: Any) -> Callable[[tf.Tensor, float], tf.Tensor]:
+    return lambda ones, rate: keras.random.dropout(ones, rate, seed=cell.seed_generator)
+
+
 def _cells(layer: Any) -> list[Any]:
     cell = getattr(layer, "cell", None)
     return list(getattr(cell, "cells", None) or [cell])

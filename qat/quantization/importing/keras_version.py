@@ -66,6 +66,10 @@ class KerasVersion(Protocol):
             A context manager. It gives the keyword arguments with which the layer must be called for its cells to drop.
         """
 
+    def dropout_of(self, cell: KerasLayer) -> Callable[[tf.Tensor, float], tf.Tensor] | None:
+        """How a recurrent cell draws a mask, as a function of ones [n, ...] and the rate; None where its random numbers
+        are no variable of the model, and need not be followed."""
+
     def input_tensors(self, model: KerasModel) -> list[Any]:
         """The model's inputs, described by shape, dtype and name; an empty list where it was never built."""
 

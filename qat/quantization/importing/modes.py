@@ -76,6 +76,7 @@ def _read_both(model: KerasModel, table: dict) -> Graph:
             inferred = trace(model, table, acting=acting, regions=regions)
     effects = both.effects
     effects.add_to(inferred)
+    both.add_masks(inferred)
     graph = _imported(inferred, model, _updated(model, trained) | effects.assigned)
     graph.lost_in_training += dict.fromkeys([*both.lost_in_training, *effects.lost_in_training])
     _add_updates(graph, model, trained)
@@ -132,6 +133,17 @@ class _Both:
             except NotExtractableError as reason:
                 self.lost_in_training.append(f"layer {call.key[0]!r}: what it computes in training ({reason})")
         return found
+
+    def add_masks(self, inferred: Trace) -> None:
+        """Tell the ops that drop in recurrent cells how the float model draws its masks."""
+        for op in [op for op in inferred.whole.values() if "owner" in op.attrs]:
+            owner, programs = op.attrs["owner"], {}
+            for name, drawn in self.trained.drawn.items():
+                if name.startswith(f"{owner}/"):
+                    program = self.call_cutter.cutter.cut([drawn.numbers], [drawn.rows])
+                    programs[name.removeprefix(f"{owner}/")] = program.to_json()
+            one = f"{op.attrs.get('kind')}/{op.attrs.get('index')}"
+            op.attrs["programs"] = programs if op.op == "lstm" else {one: programs[one]} if one in programs else {}
 
     def _add_regions(self, found: dict[Key, Region], call: LayerCall, parts: list[int] | None) -> None:
         """`parts` are the places, among the layers that it calls, before which a call differs; None: all of it."""

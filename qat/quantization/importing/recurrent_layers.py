@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from qat.models.keras_types import KerasLayer, Shape, TensorNest
 from qat.quantization.importing.keras_version import version_of
-from qat.quantization.importing.trace import Reader, Tracer, argument
+from qat.quantization.importing.trace import Drawn, Key, Reader, Tracer, argument
 from qat.quantization.importing.unrolling import LongLoop, written_out
 
 RECURRENT = ("RNN", "LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D")
@@ -63,16 +63,31 @@ def _marks(tracer: Tracer) -> Callable:
         key = (id(cell), kind, call)
         if key not in tracer.masks:
             shared = {"rate": float(getattr(cell, kind)), "seed": getattr(cell, "seed", None), "kind": kind}
-            shared |= {"owner": f"{call[0]}#{call[1]}/{cell.name}", "sizes": inputs.shape[1:].as_list()}
+            shared |= {"owner": _owner(call, cell), "sizes": inputs.shape[1:].as_list()}
             # As many rows as the layer's input has: the first state may be a constant of one row
             rows = tracer.current.arguments[0]
             shared["batch_axis"] = int(getattr(tracer.current.layer, "time_major", False))
             tracer.masks[key] = [
                 tracer.keep("dropout_mask", [rows], inputs.shape, index=index, **shared) for index in range(count)
             ]
+            _draw(tracer, cell, kind, rows, shared["owner"], shared["sizes"], count)
         return tracer.masks[key]
 
     return masks
+
+
+def _owner(call: Key, cell: KerasLayer) -> str:
+    return f"{call[0]}#{call[1]}/{cell.name}"
+
+
+def _draw(
+    tracer: Tracer, cell: KerasLayer, kind: str, rows: tf.Tensor, owner: str, sizes: list[int], count: int
+) -> None:
+    """In training, the masks as the cell itself draws them, where its random numbers are a variable of the model."""
+    draw = version_of(cell).dropout_of(cell)
+    for index in range(count if tracer.training and draw is not None else 0):
+        ones = tf.ones([tf.shape(rows)[0], *sizes], rows.dtype)
+        tracer.drawn[f"{owner}/{kind}/{index}"] = Drawn(rows, draw(ones, float(getattr(cell, kind))))
 
 
 def _has_kernel(layer: KerasLayer, x: tf.Tensor | list[tf.Tensor], others: tuple) -> bool:
@@ -103,6 +118,10 @@ def _lstm(tracer: Tracer, layer: KerasLayer, x: tf.Tensor) -> tf.Tensor:
             "per_gate": cell.implementation == 1,
             "per_step": bool(getattr(layer, "_could_use_gpu_kernel", False)),
             "seed": getattr(cell, "seed", None),
+            "owner": _owner(tracer.current.key, cell),
         }
+        for kind, size in (("dropout", x.shape[2]), ("recurrent_dropout", cell.units)):
+            if dropped[kind]:
+                _draw(tracer, cell, kind, x, dropped["owner"], [size], 4 if dropped["per_gate"] else 1)
     y = tracer.keep("lstm", [x], [*x.shape[:2], cell.units], weights, units=int(cell.units), **dropped)
     return y if layer.return_sequences else y[:, -1]

@@ -74,6 +74,14 @@ class Added:
 
 
 @dataclass(eq=False)
+class Drawn:
+    """Random numbers that a layer draws in training: `rows`, whose shape they depend on, and the numbers."""
+
+    rows: tf.Tensor
+    numbers: tf.Tensor
+
+
+@dataclass
 class Trace:
     graph: func_graph_lib.FuncGraph
     inputs: list[tf.Tensor]
@@ -88,6 +96,7 @@ class Trace:
     updates: list[dict[str, Any]] = field(default_factory=list)  # of variables, before each training step
     call: LayerCall | None = None  # of the model itself
     forced: dict[str, str] = field(default_factory=dict)  # Keras layer path -> what it does at inference, and must not
+    drawn: dict[str, Drawn] = field(default_factory=dict)  # masks of dropout in recurrent cells, in training
 
 
 class Tracer:
@@ -118,6 +127,7 @@ class Tracer:
         self.added: list[Added] = []
         self.updates: list[dict[str, Any]] = []
         self.masks: dict[Any, list[tf.Tensor]] = {}  # of dropout in recurrent cells
+        self.drawn: dict[str, Drawn] = {}
         self.forced: dict[str, str] = {}
         self._told: set[int] = set()  # layers in `forced`, which some wrappers call twice
         self.budget = Budget()
@@ -453,5 +463,7 @@ def trace(
         flat, masks = [tf.identity(each) for each in given], [_mask_of(each) for each in given]
     graph.variables = graph._watched_variables  # also those that the model does not list
     nest = tf.nest.pack_sequence_as(outputs, list(range(len(flat))))
-    told = {name: getattr(tracer, name) for name in ("whole", "layer_of", "step_of", "added", "updates", "forced")}
+    told = {
+        name: getattr(tracer, name) for name in ("whole", "layer_of", "step_of", "added", "updates", "forced", "drawn")
+    }
     return Trace(graph, inputs, flat, names, nest, masks, **told, call=tracer.root)

@@ -37,6 +37,7 @@ class Effects:
         self.cutter, self.variables, self.inferred = cutter, variables, inferred
         self.trace, self.operations = cutter.trace, cutter.operations
         self.needed = behind(self.trace, self.trace.outputs)
+        self.needed_by_draws = behind(self.trace, [each.numbers for each in self.trace.drawn.values()])
         self.needed_by_losses = behind(self.trace, [added.value for added in self.trace.added])
         self.updates: list[dict[str, Any]] = []
         self.read_behind: dict[Key, LayerCall] = {}
@@ -120,7 +121,9 @@ class Effects:
             first, last = self._ids(ops[::-1]), self._ids(ops)
             read = self._reads_in(self.operations, first)
             of_losses = [(op, at) for op, at in read if op.name in self.needed_by_losses]
-            used = [*((op, at) for op, at in read if op.name in self.needed), *of_losses]
+            of_outputs = [(op, at) for op, at in read if op.name in self.needed]
+            of_draws = [(op, at) for op, at in read if op.name in self.needed_by_draws]
+            used = [*of_outputs, *of_losses, *of_draws]
             late = [(op, at) for op, at in used if op._id > first[at]]
             in_front = bool(late) and all(op._id > last[at] for op, at in used)
             between = bool(late) and not in_front
@@ -131,7 +134,7 @@ class Effects:
             self.updates += [{"program": program, "behind": not in_front} for _, _, program in group]
             if between:
                 forwarded |= self._forwarded(ops, read, first)
-                owners = [self._owner(self.operations.index(op)) for op, _ in late]
+                owners = [self._owner(self.operations.index(op)) for op, at in of_outputs if op._id > first[at]]
                 self.read_behind |= {owner.key: owner for owner in owners}
         return forwarded
 

@@ -38,7 +38,7 @@ from qat.quantization.rewrites.builder import LINEAR, is_fixed
 from qat.quantization.rewrites.normalizations import NORM
 
 UNSIGNED = ("relu", "relu6")  # ops whose results are never below 0
-DROPPED = ("dropout", "recurrent_dropout", "per_gate", "per_step", "seed")  # and an LSTM of its dropout
+DROPPED = ("dropout", "recurrent_dropout", "per_gate", "per_step", "seed", "programs")  # and an LSTM of its dropout
 
 
 def layer_name(name: str) -> str:
@@ -230,6 +230,7 @@ class Emitter:
         if node.op == "dropped":
             return Dropped(name=name, dtype=self.real)(inputs)
         told = {word: node.attrs[word] for word in ("rate", "seed", "sizes", "batch_axis")}
+        told["program"] = next(iter(node.attrs.get("programs", {}).values()), None)
         return DropoutMask(**told, name=name, dtype=self.real)(inputs[0])
 
     def _weights(self, weights: dict[str, Weight]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tf_keras.src import backend
 
 from qat.models.keras_types import Training
 from qat.quantization.ir.lstm_steps import apply_gates, compute_state_gates, make_float_step, run_time_steps
+from qat.quantization.ir.program import Program
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, settled, with_gradients
 from qat.quantization.keras.grids import fake_quant, least_step, straight_through
 from qat.quantization.keras.holder import CallRanges, RangedHolder
@@ -74,7 +75,7 @@ class Lstm(RangedHolder):
 
     Args:
         dropped: rates `dropout` and `recurrent_dropout`, whether each gate has masks of its own (`per_gate`), whether
-            each step has (`per_step`), and a `seed`; of a layer that drops while the model trains.
+            each step has (`per_step`), and a `seed`, or `programs` that draw them; of a layer that drops in training.
     """
 
     def __init__(self, units: int, dropped: dict | None = None, **kwargs: Any) -> None:
@@ -115,6 +116,8 @@ class Lstm(RangedHolder):
 
     def _masks(self, inputs: tf.Tensor) -> Masks:
         """Drawn once for a batch; of the inputs in each step anew, if the layer does so."""
+        if self.dropped.get("programs"):
+            return self._masks_by_programs(inputs)
         told, count = self.dropped, 4 if self.dropped["per_gate"] else 1
         ones = tf.ones_like(inputs if told["per_step"] else inputs[:, :1])
         of_inputs = [self.generator.dropout(ones, told["dropout"]) for _ in range(count)] if told["dropout"] else []
@@ -122,6 +125,14 @@ class Lstm(RangedHolder):
         rate = told["recurrent_dropout"] if told["per_gate"] else 0.0
         of_state = [self.generator.dropout(state, rate) for _ in range(4)] if rate else []
         return Masks(of_inputs[:1] if told["per_step"] else of_inputs, of_state)
+
+    def _masks_by_programs(self, inputs: tf.Tensor) -> Masks:
+        found: dict[str, list[tf.Tensor]] = {"dropout": [], "recurrent_dropout": []}
+        for name, program in sorted(self.dropped["programs"].items()):
+            drawn = Program.from_json(program).run([inputs], self.variables_of_model.readable)[0]
+            found[name.split("/")[0]].append(tf.cast(drawn, inputs.dtype))
+        of_inputs = [tf.expand_dims(mask, 1) for mask in found["dropout"]]
+        return Masks(of_inputs, found["recurrent_dropout"] if self.dropped["per_gate"] else [])
 
     def _simulated(self, inputs: tf.Tensor, target: RangeLayer, training: bool, masks: Masks | None) -> tf.Tensor:
         """Rounded wherever the kernel rounds visibly, with gradients straight through."""

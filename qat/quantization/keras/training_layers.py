@@ -70,17 +70,29 @@ class DropoutMask(PlainCalls, tf_keras.layers.Layer):
         seed: of the random numbers.
         sizes: of the mask, behind the batch axis; None: as the input's.
         batch_axis: of the input, where it has as many rows as the mask.
+        program: what draws the mask, as `Program` holds it, where the random numbers are a variable of the model.
     """
 
     def __init__(
-        self, rate: float, seed: int | None = None, sizes: list[int] | None = None, batch_axis: int = 0, **kwargs: Any
+        self,
+        rate: float,
+        seed: int | None = None,
+        sizes: list[int] | None = None,
+        batch_axis: int = 0,
+        program: dict | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        object.__setattr__(self, "program", program)
+        object.__setattr__(self, "variables_of_model", being_built())
         self.rate, self.seed, self.batch_axis = rate, seed, batch_axis
         self.sizes = None if sizes is None else list(sizes)
         object.__setattr__(self, "generator", backend.RandomGenerator(seed))
 
     def call(self, inputs: tf.Tensor, training: Training = None) -> tf.Tensor:
+        if self.program is not None and is_training(training):
+            drawn = Program.from_json(self.program).run([inputs], self.variables_of_model.readable)[0]
+            return tf.cast(drawn, self.compute_dtype)
         if self.sizes is None:
             ones = tf.ones_like(inputs)
         else:
@@ -89,7 +101,7 @@ class DropoutMask(PlainCalls, tf_keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         told = {"rate": self.rate, "seed": self.seed, "sizes": self.sizes, "batch_axis": self.batch_axis}
-        return super().get_config() | told
+        return super().get_config() | told | {"program": self.program}
 
 
 @tf_keras.utils.register_keras_serializable("qat")
