@@ -13,7 +13,7 @@ from qat.errors import ModelError
 from qat.metrics import sqnr_db
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.assignments import unchanged
-from qat.quantization.importing.trace import input_tensors, nest_inputs
+from qat.quantization.importing.model_inputs import input_tensors, nest_inputs
 from qat.quantization.ir.graph import Graph
 from qat.quantization.ir.interpret import run
 

@@ -32,7 +32,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.quantization import quantize_model
-from qat.quantization.importing.trace import nest_inputs
+from qat.quantization.importing.model_inputs import nest_inputs
 from qat.quantization.schedule import enable_quantization
 
 from .zoo.drawing import draw, randomise, seed_of

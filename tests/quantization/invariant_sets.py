@@ -18,7 +18,7 @@ import tf_keras
 
 from qat.config import ModelConfig
 from qat.models import build
-from qat.quantization.importing.trace import input_tensors, nest_inputs
+from qat.quantization.importing.model_inputs import input_tensors, nest_inputs
 
 from .invariant import RANDOM_ATTRIBUTES, Case, check, fresh
 from .semantics.every import SEMANTICS

@@ -9,8 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from qat.quantization.importing.import_state import Import, Variables
+from qat.quantization.importing.layer_calls import Added, Trace
 from qat.quantization.importing.ops.custom_gradient import stated_gradient
-from qat.quantization.importing.trace import Added, Trace
 from qat.quantization.ir.graph import Node, Tensor
 from qat.quantization.ir.program import Cutter, NotExtractableError
 

@@ -19,7 +19,7 @@ from qat.models.keras_types import KerasLayer, KerasModel, KerasVariable
 from qat.quantization.importing.keras_version import version_of
 
 if TYPE_CHECKING:
-    from qat.quantization.importing.trace import Trace
+    from qat.quantization.importing.layer_calls import Trace
 
 WRITES = ("Assign", "ResourceScatter", "ResourceStridedSliceAssign", "ResourceApply", "ResourceSparseApply")
 TABLES = ("LookupTableInsert", "LookupTableRemove", "LookupTableImport")

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from qat.quantization.importing.trace import LayerCall, Trace
+from qat.quantization.importing.layer_calls import LayerCall, Trace
 from qat.quantization.ir.program import Cutter, NotExtractableError
 
 Place = tuple[str, Any, int]  # ("argument", None, number), or ("child", key of an inner call, number of its output)

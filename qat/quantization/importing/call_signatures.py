@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from qat.quantization.importing.added_losses import behind
 from qat.quantization.importing.call_programs import sources_of
-from qat.quantization.importing.trace import Key, LayerCall, Trace
+from qat.quantization.importing.layer_calls import Key, LayerCall, Trace
 
 SMALL_CONSTANT = 1024  # bytes: larger ones are not compared
 

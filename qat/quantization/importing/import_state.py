@@ -11,8 +11,8 @@ from tensorflow.python.framework.func_graph import FuncGraph
 
 from qat.models.keras_types import KerasModel, KerasVariable
 from qat.quantization.importing.keras_version import dtype_of, version_of
+from qat.quantization.importing.layer_calls import Trace
 from qat.quantization.importing.shape_values import Known
-from qat.quantization.importing.trace import Trace
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 from qat.quantization.ir.operations import OPERATIONS
 from qat.quantization.ir.weight_source import Source

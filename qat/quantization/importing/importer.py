@@ -13,11 +13,11 @@ import tensorflow as tf
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.added_losses import read_added
 from qat.quantization.importing.import_state import Import, Variables, complete, kind, sizes
+from qat.quantization.importing.layer_calls import Trace
 from qat.quantization.importing.op_table import COMPUTED, IDENTITIES, IMPORTERS, SAME_NAME
 from qat.quantization.importing.ops.custom_gradient import read_custom_gradient
 from qat.quantization.importing.ops.slicing import read_gather
 from qat.quantization.importing.shape_values import is_whole, known_of
-from qat.quantization.importing.trace import Trace
 from qat.quantization.ir.graph import Graph, Tensor, Weight
 from qat.quantization.ir.operations import OPERATIONS
 from qat.quantization.ir.raw_ops import can_run, describe_op

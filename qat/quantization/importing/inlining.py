@@ -16,7 +16,7 @@ from tensorflow.python.framework.function_def_to_graph import function_def_to_gr
 from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
 from qat.models.keras_types import KerasModel
-from qat.quantization.importing.trace import Added, Trace, WholeLayer
+from qat.quantization.importing.layer_calls import Added, Trace, WholeLayer
 
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 CONDITIONS = ("If", "StatelessIf")

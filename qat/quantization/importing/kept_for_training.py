@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from qat.models.keras_types import KerasLayer
 from qat.quantization.importing.keras_version import version_of
-from qat.quantization.importing.trace import Tracer, argument
+from qat.quantization.importing.tracer import Tracer, argument
 
 UNCHANGED = (  # at inference
     "Dropout",

@@ -18,7 +18,7 @@ from tf_keras.src.mixed_precision import autocast_variable
 from qat.models.keras_types import KerasLayer, KerasModel, KerasTensor, KerasVariable, TensorNest, Training
 
 if TYPE_CHECKING:
-    from qat.quantization.importing.trace import Tracer
+    from qat.quantization.importing.tracer import Tracer
 
 __all__ = ["activations", "layers", "rnn_backend"]
 

@@ -10,7 +10,7 @@ import tf_keras
 
 from qat.models.keras_types import KerasLayer
 from qat.quantization.importing.kept_for_training import AUGMENTING, UNCHANGED, in_training, kept_for_training
-from qat.quantization.importing.trace import Reader, Tracer, argument
+from qat.quantization.importing.tracer import Reader, Tracer, argument
 
 
 def readers() -> dict[Any, Reader]:

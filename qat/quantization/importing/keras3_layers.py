@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from qat.models.keras_types import KerasLayer
-from qat.quantization.importing.trace import Reader, Tracer, argument
+from qat.quantization.importing.tracer import Reader, Tracer, argument
 
 LEAST_NORM = 1e-12  # of UnitNormalization: of the norm, not of its square
 

@@ -16,7 +16,7 @@ from qat.models.keras_types import KerasLayer, KerasModel, KerasTensor, KerasVar
 from qat.models.which_keras import is_keras3
 
 if TYPE_CHECKING:
-    from qat.quantization.importing.trace import Tracer
+    from qat.quantization.importing.tracer import Tracer
 
 
 class KerasVersion(Protocol):

@@ -15,7 +15,7 @@ from qat.errors import ModelError
 from qat.models.keras_types import KerasLayer
 from qat.quantization.importing import lookup_layers, recurrent_layers
 from qat.quantization.importing.keras_version import KerasVersion
-from qat.quantization.importing.trace import Reader, Tracer, argument
+from qat.quantization.importing.tracer import Reader, Tracer, argument
 
 
 def _dense(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from qat.models.keras_types import KerasLayer, KerasModel
 from qat.quantization.importing.cut_model import cut_code
-from qat.quantization.importing.trace import Reader, Tracer, WholeLayer
+from qat.quantization.importing.layer_calls import WholeLayer
+from qat.quantization.importing.tracer import Reader, Tracer
 from qat.quantization.ir.graph import Graph
 
 LOOKUPS = {

@@ -22,9 +22,11 @@ from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.importer import import_trace
 from qat.quantization.importing.inlining import inlined
 from qat.quantization.importing.keras_version import version_of
+from qat.quantization.importing.layer_calls import Exchange, Key, LayerCall, Region, Trace
 from qat.quantization.importing.layer_handlers import readers
 from qat.quantization.importing.lookup_layers import cut_behind
-from qat.quantization.importing.trace import Exchange, Key, LayerCall, Region, Trace, Tracer, trace
+from qat.quantization.importing.trace import trace
+from qat.quantization.importing.tracer import Tracer
 from qat.quantization.importing.training_effects import Effects
 from qat.quantization.ir.graph import Graph
 from qat.quantization.ir.program import NotExtractableError

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from qat.models.keras_types import KerasLayer, Shape, TensorNest
 from qat.quantization.importing.keras_version import version_of
-from qat.quantization.importing.trace import Drawn, Key, Reader, Tracer, argument
+from qat.quantization.importing.layer_calls import Drawn, Key
+from qat.quantization.importing.tracer import Reader, Tracer, argument
 from qat.quantization.importing.unrolling import LongLoop, written_out
 
 RECURRENT = ("RNN", "LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D")

@@ -11,7 +11,7 @@ from qat.quantization.importing.added_losses import behind
 from qat.quantization.importing.assignments import WRITES, writes_of
 from qat.quantization.importing.call_programs import CallCutter, calls, tensors_at
 from qat.quantization.importing.import_state import Variables
-from qat.quantization.importing.trace import Added, Key, LayerCall, Trace
+from qat.quantization.importing.layer_calls import Added, Key, LayerCall, Trace
 from qat.quantization.ir.program import ASSIGNMENTS, READS, SCATTERS, NotExtractableError
 
 CALLING = ("If", "StatelessIf", "Case", "StatelessCase", "While", "StatelessWhile")

@@ -15,7 +15,7 @@ from tf_keras.src.mixed_precision.policy import policy_scope
 from qat.config import QuantConfig
 from qat.models.keras_types import KerasModel, KerasTensor, TensorNest
 from qat.quantization.importing.keras_version import is_keras3, version_of
-from qat.quantization.importing.trace import nest_inputs
+from qat.quantization.importing.model_inputs import nest_inputs
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 from qat.quantization.keras.activation_quantizer import ActivationQuantizer
 from qat.quantization.keras.bind_ranges import bind_ranges

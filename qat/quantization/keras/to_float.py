@@ -14,7 +14,7 @@ import tf_keras
 from qat.errors import TrainingSemanticsWarning
 from qat.json_values import Json
 from qat.models.keras_types import KerasModel
-from qat.quantization.importing.trace import input_tensors, nest_inputs
+from qat.quantization.importing.model_inputs import input_tensors, nest_inputs
 from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
 
 

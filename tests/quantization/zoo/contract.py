@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.quantization import quantize_model
-from qat.quantization.importing.trace import input_tensors, nest_inputs
+from qat.quantization.importing.model_inputs import input_tensors, nest_inputs
 from qat.tflite import convert, verify
 
 from .drawing import draw

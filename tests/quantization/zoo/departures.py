@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qat.export.layer_parity import _probes, _with_outputs
-from qat.quantization.importing.trace import nest_inputs
+from qat.quantization.importing.model_inputs import nest_inputs
 from qat.quantization.keras.model import part_of
 from qat.tflite import Interpreter, read
 

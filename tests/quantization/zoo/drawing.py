@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from qat.quantization.importing.trace import input_tensors
+from qat.quantization.importing.model_inputs import input_tensors
 
 VOCABULARY = 20
 

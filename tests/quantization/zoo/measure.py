@@ -12,7 +12,7 @@ from qat import metrics
 from qat.codes import QuantParams, quantize
 from qat.errors import TfliteFileError
 from qat.quantization import quantize_model
-from qat.quantization.importing.trace import nest_inputs
+from qat.quantization.importing.model_inputs import nest_inputs
 from qat.quantization.ir.interpret import run
 from qat.quantization.rewrites import canonicalize
 from qat.tflite import Interpreter, convert, verify

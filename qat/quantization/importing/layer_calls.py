@@ -1,0 +1,88 @@
+"""What a trace says of a model's layers: their calls, those that are kept whole, and what training adds to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+from tensorflow.python.framework import func_graph as func_graph_lib
+
+if TYPE_CHECKING:
+    from qat.quantization.importing.tracer import Tracer
+
+Key = tuple[str, int]  # of a layer call: the layer's path, and how many calls of it came before
+
+
+@dataclass(eq=False)
+class WholeLayer:
+    """A layer call that stands in the trace as one op (a placeholder that the importer replaces)."""
+
+    op: str
+    inputs: list[tf.Tensor]
+    weights: dict[str, tf.Variable]
+    attrs: dict[str, Any]
+
+
+@dataclass(eq=False)
+class LayerCall:
+    """One call of a layer while a model was traced: its ops are numbers `start` to `end` of the graph's."""
+
+    layer: Any
+    key: Key
+    acts: bool  # whether it is called in training mode while the model trains
+    start: int
+    end: int = 0
+    children: list[LayerCall] = field(default_factory=list)
+    arguments: list[tf.Tensor] = field(default_factory=list)
+    outputs: list[tf.Tensor] = field(default_factory=list)
+
+
+Exchange = Callable[["Tracer", "LayerCall", list[tf.Tensor]], dict[Any, tf.Tensor]]  # the tensors to what they become
+
+
+@dataclass
+class Region:
+    """What training changes of one layer call: what it is called with, what it gives."""
+
+    arguments: Exchange | None = None
+    outputs: Exchange | None = None
+
+
+@dataclass(eq=False)
+class Added:
+    """A loss or metric that a layer added in its call, or variables that it assigns."""
+
+    kind: str  # "loss", "metric" or "update"
+    layer: Any
+    key: Key
+    value: tf.Tensor | None
+    name: str = ""  # of a metric
+    cut: tuple[dict[str, Any], list[tf.Tensor]] | None = None  # of what training alone does: program, and its inputs
+
+
+@dataclass(eq=False)
+class Drawn:
+    """Random numbers that a layer draws in training: `rows`, whose shape they depend on, and the numbers."""
+
+    rows: tf.Tensor
+    numbers: tf.Tensor
+
+
+@dataclass
+class Trace:
+    graph: func_graph_lib.FuncGraph
+    inputs: list[tf.Tensor]
+    outputs: list[tf.Tensor]
+    input_names: list[str]
+    nest: Any = None  # how the model nests its outputs: the structure with their places in it
+    masks: list[tf.Tensor | None] = field(default_factory=list)  # by which Keras weights the loss of each output
+    whole: dict[str, WholeLayer] = field(default_factory=dict)  # by placeholder op name
+    layer_of: dict[str, str] = field(default_factory=dict)  # op name -> Keras layer path
+    step_of: dict[str, str] = field(default_factory=dict)  # op name -> its place in one step of an unrolled layer
+    added: list[Added] = field(default_factory=list)
+    updates: list[dict[str, Any]] = field(default_factory=list)  # of variables, before each training step
+    call: LayerCall | None = None  # of the model itself
+    forced: dict[str, str] = field(default_factory=dict)  # Keras layer path -> what it does at inference, and must not
+    drawn: dict[str, Drawn] = field(default_factory=dict)  # masks of dropout in recurrent cells, in training

@@ -1,0 +1,59 @@
+"""The inputs of a Keras model of either version: what they are, and how the model wants to be called on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from qat.errors import ModelError
+from qat.models.keras_types import KerasModel
+from qat.quantization.importing.keras_version import version_of
+from qat.quantization.importing.open_sizes import is_open, rebuilding
+
+
+def input_tensors(model: KerasModel) -> list[Any]:
+    """The model's inputs in `model.inputs` order: KerasTensors, or the specs that a subclassed model was called with.
+
+    Raises:
+        ModelError: the model was never built.
+    """
+    tensors = version_of(model).input_tensors(model)
+    if tensors:
+        return tensors
+    keras = version_of(model).package
+    raise ModelError(
+        f"model {model.name!r} has no known inputs: a subclassed model must be called once, or be given as a "
+        f"functional model: entry = {keras}.Input(shape); {keras}.Model(entry, model(entry))"
+    )
+
+
+def specs_of(model: KerasModel) -> tuple[list[tf.TensorSpec], list[str]]:
+    tensors = input_tensors(model)
+    names = [(tensor.name or f"input_{i + 1}").split(":")[0].split("/")[0] for i, tensor in enumerate(tensors)]
+    for tensor, name in zip(tensors, names, strict=True):
+        if is_open(tensor):
+            version = version_of(model)
+            code = rebuilding(version.nested_inputs(model), tensors, version.package)
+            raise ModelError(
+                f"input {name!r} has shape {tensor.shape}: an integer file needs every size but the batch known. Say "
+                f"the sizes that the model will be given; it keeps its weights: {code}"
+            )
+    return [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in tensors], names
+
+
+def nest_inputs(model: KerasModel, tensors: list[Any]) -> Any:
+    """Nest tensors as the model wants to be called.
+
+    Args:
+        model: a Keras model.
+        tensors: one per input, in `model.inputs` order, of any shapes and dtypes.
+
+    Returns:
+        The tensor itself for a model of one plain input, the list for several, else the model's own structure with the
+        tensors in their places.
+    """
+    structure = version_of(model).nested_inputs(model)
+    if structure is None:
+        return tensors[0] if len(tensors) == 1 else tensors
+    return tf.nest.pack_sequence_as(structure, tensors)

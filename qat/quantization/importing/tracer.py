@@ -1,0 +1,254 @@
+"""The state of one trace: which layer is being called, and what its reader may do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.framework import func_graph as func_graph_lib
+
+from qat.models.keras_types import KerasLayer, TensorNest, Training
+from qat.quantization.importing.assignments import forced_to_train
+from qat.quantization.importing.layer_calls import Added, Drawn, Key, LayerCall, Region, WholeLayer
+from qat.quantization.importing.unrolling import Budget
+
+
+class Tracer:
+    """What a layer reader may do while the model is being traced.
+
+    Args:
+        graph: what is traced into.
+        training: whether the model is called in training mode.
+        acting: of each layer call, whether it is in training mode while the model trains; None where only this trace
+            can tell.
+        regions: layer calls that compute something else in training, or are called with something else.
+        written_out: layer calls of which nothing is kept whole.
+    """
+
+    def __init__(
+        self,
+        graph: func_graph_lib.FuncGraph,
+        training: bool = False,
+        acting: dict[Key, bool] | None = None,
+        regions: dict[Key, Region] | None = None,
+        written_out: frozenset[Key] = frozenset(),
+    ) -> None:
+        self.graph, self.training, self.acting, self.regions = graph, training, acting, regions or {}
+        self.written_out = written_out
+        self.whole: dict[str, WholeLayer] = {}
+        self.layer_of: dict[str, str] = {}
+        self.step_of: dict[str, str] = {}
+        self.added: list[Added] = []
+        self.updates: list[dict[str, Any]] = []
+        self.masks: dict[Any, list[tf.Tensor]] = {}  # of dropout in recurrent cells
+        self.drawn: dict[str, Drawn] = {}
+        self.forced: dict[str, str] = {}
+        self._told: set[int] = set()  # layers in `forced`, which some wrappers call twice
+        self.budget = Budget()
+        self.unrolling: list[int] = []  # how deep the recurrent layers are that are being written out
+        self.root: LayerCall | None = None
+        self._stack: list[LayerCall] = []
+        self._counts: Counter[str] = Counter()
+        self._path: list[str] = []
+        self._places: list[Counter[str]] = []  # of each layer in the path: how many ops of a type its call has made
+        self._seen = 0
+
+    @property
+    def current(self) -> LayerCall:
+        """The innermost layer call."""
+        return self._stack[-1]
+
+    @property
+    def acts(self) -> bool:
+        """Whether the innermost layer is called in training mode while the model trains."""
+        return self.current.acts
+
+    def keep(
+        self,
+        op: str,
+        inputs: list[tf.Tensor],
+        shape: Sequence[int | None] | tf.TensorShape,
+        weights: dict[str, Any] | None = None,
+        **attrs: Any,
+    ) -> tf.Tensor:
+        """Place one op for a whole layer in the graph; the importer makes a node of it.
+
+        Args:
+            op: name of the node's op, such as `dense`.
+            inputs: the tensors that the node reads, of any shapes; the dtype of the first one is that of the result.
+            shape: sizes of the result, None for an open size.
+            weights: the layer's variables by the names of the node's weights; those that are None are left out. None
+                for none.
+            attrs: the node's attributes, plain JSON values.
+
+        Returns:
+            A placeholder of that shape, which stands for the layer's output in the trace.
+        """
+        held = {name: weight for name, weight in (weights or {}).items() if weight is not None}
+        inputs = [tf.convert_to_tensor(each) for each in inputs]  # some layers are called on variables
+        mark = tf.compat.v1.placeholder(inputs[0].dtype, shape, name=f"whole_{op.split(':')[-1].split(' ')[0]}")
+        self.whole[mark.op.name] = WholeLayer(op, inputs, held, attrs)
+        return mark
+
+    @contextlib.contextmanager
+    def inside(self, layer: KerasLayer, args: tuple, kwargs: dict, training: Training) -> Iterator[LayerCall]:
+        """Inside, the layer is being called: ops that are made belong to it, or to layers that it calls.
+
+        Args:
+            layer: a Keras layer, or an operation of Keras 3.
+            args: positional arguments of its call; its tensors are the call's arguments.
+            kwargs: keyword arguments of its call; their tensors follow those of `args`.
+            training: what the call itself says of the mode, a bool or a constant tensor; None for nothing.
+
+        Yields:
+            The layer call. Its first op is numbered at once, its last one at the end.
+        """
+        self._attribute()
+        if self.unrolling and len(self._path) == self.unrolling[-1]:  # the cell of a step: a step begins
+            self._places[-1].clear()
+        self._path.append(layer.name)
+        self._places.append(Counter())
+        call = self._begun(layer, args, kwargs, training)
+        try:
+            yield call
+        finally:
+            self._attribute()
+            self._path.pop()
+            self._places.pop()
+            self._stack.pop()
+            call.end = len(self.graph.get_operations())
+
+    def _begun(self, layer: KerasLayer, args: tuple, kwargs: dict, training: Training) -> LayerCall:
+        path = "/".join(self._path)
+        key = (path, self._counts[path])
+        self._counts[path] += 1
+        call = LayerCall(layer, key, self._acts(key, training), len(self.graph.get_operations()))
+        call.arguments = [tensor for tensor in tf.nest.flatten((args, kwargs)) if tf.is_tensor(tensor)]
+        if self._stack:
+            self._stack[-1].children.append(call)
+        else:
+            self.root = call
+        self._stack.append(call)
+        return call
+
+    def _acts(self, key: Key, given: Training) -> bool:
+        if self.acting is not None:
+            return self.acting.get(key, False)
+        if given is None or not self._stack:
+            return not self._stack or self._stack[-1].acts
+        return bool(tf.get_static_value(given)) if tf.is_tensor(given) else bool(given)
+
+    def add(self, kind: str, layer: KerasLayer, value: tf.Tensor, name: str = "") -> None:
+        """Take in a loss or metric that the innermost layer adds in its call.
+
+        Args:
+            kind: what is added, "loss" or "metric".
+            layer: the Keras layer that adds it.
+            value: the loss or metric, a tensor of any shape, mostly a scalar, of the graph that is traced into.
+            name: name of the metric; "" for a loss.
+        """
+        self.added.append(Added(kind, layer, self.current.key, value, name))
+
+    def look_at_mode(self, layer: KerasLayer, args: tuple, kwargs: dict) -> None:
+        """Note a layer whose call says that it is to train, though this is inference; each layer once.
+
+        Args:
+            layer: the layer that is being called, one with a reader.
+            args: positional arguments of its call, its inputs first.
+            kwargs: keyword arguments of its call, `training` perhaps among them.
+        """
+        found = None if self.training else forced_to_train(layer, args, kwargs)
+        if found is not None and id(layer) not in self._told:
+            self._told.add(id(layer))
+            self.forced["/".join(self._path[1:]) or layer.name] = found
+
+    @contextlib.contextmanager
+    def writing_out_steps(self) -> Iterator[None]:
+        """Inside, a layer is called once for each time step: its ops are told apart by step, and known as the same."""
+        self._attribute()
+        self.unrolling.append(len(self._path))
+        try:
+            yield
+        finally:
+            self._attribute()
+            self.unrolling.pop()
+
+    def _attribute(self) -> None:
+        operations = self.graph.get_operations()
+        for operation in operations[self._seen :]:
+            layer = "/".join(self._path[1:]) or (self._path[0] if self._path else "")
+            self.layer_of[operation.name] = layer
+            if self.unrolling:
+                self._places[-1][operation.type] += 1
+                self.step_of[operation.name] = f"{layer}/{operation.type}/{self._places[-1][operation.type]}"
+        self._seen = len(operations)
+
+    def ended(self, call: LayerCall, result: TensorNest) -> Any:
+        """Note what a layer gives, and exchange it where training gives something else.
+
+        Args:
+            call: the layer call; its outputs become the tensors of what comes back.
+            result: what the layer gives, a nest of tensors and other values.
+
+        Returns:
+            The same nest. Each tensor that training computes in another way is exchanged for a placeholder of its shape
+            and dtype, which stands for both.
+        """
+        call.outputs = [tensor for tensor in tf.nest.flatten(result) if tf.is_tensor(tensor)]
+        region = self.regions.get(call.key)
+        if region is None or region.outputs is None:
+            return result
+        changed = _exchanged(result, region.outputs(self, call, call.outputs))
+        call.outputs = [tensor for tensor in tf.nest.flatten(changed) if tf.is_tensor(tensor)]
+        return changed
+
+    def begins(self, layer: KerasLayer, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """Exchange what a layer is called with where training calls it with something else.
+
+        Args:
+            layer: the layer that is called next, inside of the innermost one.
+            args: positional arguments of its call.
+            kwargs: keyword arguments of its call.
+
+        Returns:
+            `args` and `kwargs`. Each tensor that training computes in another way is exchanged for a placeholder of its
+            shape and dtype, which stands for both.
+        """
+        path = "/".join([*self._path, layer.name])
+        region = self.regions.get((path, self._counts[path]))
+        if region is None or region.arguments is None or not self._stack:
+            return args, kwargs
+        given = [tensor for tensor in tf.nest.flatten((args, kwargs)) if tf.is_tensor(tensor)]
+        return _exchanged((args, kwargs), region.arguments(self, self.current, given))
+
+
+def _exchanged(nest: TensorNest, made: dict[Any, tf.Tensor]) -> Any:
+    """The nest with tensors exchanged; what stands for a tensor has the mask that Keras has put on it."""
+    flat = [made.get(each.ref(), each) if tf.is_tensor(each) else each for each in tf.nest.flatten(nest)]
+    for before, after in zip(tf.nest.flatten(nest), flat, strict=True):
+        mask = getattr(before, "_keras_mask", None)
+        if mask is not None and after is not before:
+            after._keras_mask = mask
+    return tf.nest.pack_sequence_as(nest, flat)
+
+
+Reader = Callable[[Tracer, Any, Callable, tuple, dict], Any]
+
+
+def argument(args: tuple, kwargs: dict) -> Any:
+    """What a layer is called on: its first argument, under whatever name.
+
+    Args:
+        args: positional arguments of its call.
+        kwargs: keyword arguments of its call, read where there are no positional ones.
+
+    Returns:
+        The argument as it is, a tensor or a nest of tensors.
+
+    Raises:
+        StopIteration: the call has no arguments.
+    """
+    return args[0] if args else next(iter(kwargs.values()))
