@@ -136,7 +136,7 @@ def table_by_a_transformer(numbers, kind, place):
 def crossed_features(numbers, kind, place):
     """What FeatureSpace does: scaled numbers, one-hot codes, and a cross of two columns."""
     scaled = L.Normalization(mean=[1.0] * 4, variance=[4.0] * 4)(numbers)
-    crossed = L.Flatten()(L.Embedding(16, 4)(kind * 6 % 16 + place % 4))
+    crossed = L.Flatten()(L.Embedding(16, 4)((kind * 6 + place) % 16))
     codes = [L.CategoryEncoding(6, output_mode="one_hot")(each) for each in (kind, place)]
     return L.Dense(1, "sigmoid")(L.Dropout(0.5)(L.Dense(8, "relu")(L.Concatenate()([scaled, *codes, crossed]))))
 

@@ -16,6 +16,8 @@ NEVER_DRAWN = {  # and where they come from
     "cumsum": "`places_of_tokens` of the zoo",
     "corrected": "bias correction",
     "dequantize": "placement, of layers in quant.skip",
+    "floor_div": "`quotients_of_ids` of the zoo",
+    "floor_mod": "`quotients_of_ids` of the zoo",
     "identity": "emission, of outputs",
     "requantize": "placement",
 }

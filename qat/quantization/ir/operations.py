@@ -125,6 +125,8 @@ OPERATIONS: dict[str, Callable] = {
     "transpose": lambda x, *, perm: tf.transpose(x, perm),
     "unpack": lambda x, *, num, axis: tf.unstack(x, num, axis),
     "argmax": lambda x, *, axis, dtype: tf.argmax(x, axis, tf.dtypes.as_dtype(dtype)),
+    "floor_div": tf.math.floordiv,
+    "floor_mod": tf.math.floormod,
     "cumsum": lambda x, *, axis, exclusive, reverse: tf.cumsum(x, axis, exclusive, reverse),
     "argmin": lambda x, *, axis, dtype: tf.argmin(x, axis, tf.dtypes.as_dtype(dtype)),
 }

@@ -97,6 +97,19 @@ def _places_of_tokens():
     return tf_keras.Model(ids, layers.Dense(3)(layers.Embedding(20, 6)(ids) + places))
 
 
+def _quotients_of_ids():
+    """Two small tables in place of a large one: of the remainder and of the quotient."""
+    ids = tf_keras.Input((8,), dtype="int32", name="ids")
+    both = layers.Embedding(4, 6)(ids % 4) + layers.Embedding(10, 6)(ids // 4)
+    return tf_keras.Model(ids, layers.Dense(3)(both))
+
+
+def _cooled_scores(x):
+    """A temperature behind a mask."""
+    scores = tf.matmul(x, x, transpose_b=True)
+    return tf.matmul(tf.nn.softmax(tf.where(np.tri(scores.shape[1]) > 0, scores, -1e9) / 4.0), x)
+
+
 def _taken_along_axis(x):
     """As DeBERTa reads its scores of relative places: indices are the same for each sample."""
     indices = tf.constant(np.random.default_rng(0).integers(0, 6, (1, 8, 5)), tf.int32)
@@ -283,6 +296,8 @@ FUNCTIONS = {
     "taken_along_axis": _series(_taken_along_axis),
     "condition_of_reals": _flat(lambda x: tf.where(tf.cast(tf.nn.relu(x), tf.bool), x, 2.0)),
     "places_of_tokens": _places_of_tokens,
+    "quotients_of_ids": _quotients_of_ids,
+    "cooled_scores": _series(_cooled_scores),
     "places_of_rank_2": _series(_places_of_rank_2),
     "space_to_depth_of_3": _image(lambda x: tf.nn.space_to_depth(x, 3)),
     "patches_side_by_side": _image(lambda x: tf.image.extract_patches(x, *[[1, 2, 2, 1]] * 2, [1] * 4, "VALID")),

@@ -105,6 +105,8 @@ JOINING: dict[str, Callable[[Context], Value]] = {
     "concat": concat,
     "cumsum": cumsum,
     "equal": make_on_all_operands(OPERATOR.EQUAL),
+    "floor_div": make_on_all_operands(OPERATOR.FLOOR_DIV),
+    "floor_mod": make_on_all_operands(OPERATOR.FLOOR_MOD),
     "greater": make_on_all_operands(OPERATOR.GREATER),
     "greater_equal": make_on_all_operands(OPERATOR.GREATER_EQUAL),
     "less": make_on_all_operands(OPERATOR.LESS),

@@ -40,6 +40,16 @@ def read_cast(state: Import, op: tf.Operation) -> list[Tensor]:
     return state.op(op, "cast", [op.inputs[0]], dtype=kind(op.outputs[0].dtype))
 
 
+def of_integers(word: str, *dtypes: str) -> Importer:
+    """A reader of an op that TFLite computes in integers of these dtypes."""
+
+    def read(state: Import, op: tf.Operation) -> list[Tensor]:
+        kept = word if op.outputs[0].dtype.name in dtypes else f"tf:{op.type}"
+        return state.op(op, kept, list(op.inputs))
+
+    return read
+
+
 def resize(word: str) -> Importer:
     def read(state: Import, op: tf.Operation) -> list[Tensor]:
         return state.op(
