@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
 
@@ -100,17 +100,23 @@ class RunResult:
         Raises:
             ValueError: `plain` is no result of a run; the message says what is missing or wrong.
         """
-        missing = [name for name in ("variants", "seeds", "versions", "config", "sha256") if name not in plain]
+        missing = [name for name in ("variants", "seeds", "versions", "config", "sha256") if plain.get(name) is None]
         if missing:
             raise ValueError(f"not a result of a qat run: it has no {', '.join(missing)}")
         try:
-            _check_types("", plain, {"variants": dict, "seeds": dict, "versions": dict, "config": dict, "sha256": dict})
+            _check_types("", plain, _RUN_KINDS)
             variants = {name: _variant(name, values) for name, values in plain["variants"].items()}
             return replace(_build(cls, {**plain, "variants": variants}), config=plain["config"])
         except (TypeError, AttributeError, KeyError) as error:
             raise ValueError(f"not laid out as a run of qat writes it ({error})") from error
 
 
+_RUN_KINDS: dict[str, Any] = {
+    "variants": dict, "seeds": dict, "versions": dict, "config": dict, "sha256": dict, "splits": dict,
+    "histories": dict, "seconds": dict, "left_out": dict, "class_names": list, "calibration_indices": list,
+    "skipped_files": list, "resumed": list, "git_commit": str, "machine": str, "float_model": str,
+    "git_dirty": bool, "threads": int, "most_frequent_class": (int, float),
+}  # fmt: skip
 _KINDS: dict[str, Any] = {
     "metric": dict, "file": str, "size_bytes": int, "integer_only": bool, "input_dtype": str, "output_dtype": str,
     "agreement": (int, float), "accuracy": (int, float), "latency_ms": (int, float), "float_ops": list,
@@ -131,7 +137,7 @@ def _check_types(where: str, plain: object, kinds: Mapping[str, Any]) -> None:
 
 def _variant(name: str, plain: Mapping[str, Any]) -> Variant:
     _check_types(f"variants.{name} ", plain, {})
-    missing = [key for key in ("metric", "file", "size_bytes", "integer_only") if key not in plain]
+    missing = [key for key in ("metric", "file", "size_bytes", "integer_only") if plain.get(key) is None]
     if missing:
         raise ValueError(f"variant {name} has no {', '.join(missing)}")
     _check_types(f"variants.{name}.", plain, _KINDS)
@@ -142,8 +148,12 @@ def _variant(name: str, plain: Mapping[str, Any]) -> Variant:
 
 
 def _build(kind: type, plain: Mapping[str, Any]) -> Any:
-    known = {each.name for each in fields(kind)}
-    return kind(**{key: _to_tuples(value) for key, value in plain.items() if key in known})
+    """A null is as good as no key, where there is a default."""
+    of_default = {each.name for each in fields(kind) if (each.default, each.default_factory) != (MISSING, MISSING)}
+    known = {each.name: plain[each.name] for each in fields(kind) if each.name in plain}
+    return kind(
+        **{key: _to_tuples(value) for key, value in known.items() if value is not None or key not in of_default}
+    )
 
 
 def _to_tuples(value: object) -> Any:

@@ -77,3 +77,14 @@ def test_a_stranger_file_is_told_what_it_lacks():
         RunResult.from_dict({"accuracy": 1})
     with pytest.raises(ValueError, match="variant float has no metric, file"):
         RunResult.from_dict({**RESULT.to_dict(), "variants": {"float": {"size_bytes": 1, "integer_only": True}}})
+
+
+@pytest.mark.parametrize("value", [None, [], [1], {}, {"a": 1}, "text", 3, 0.5, True])
+def test_a_key_of_another_kind_is_refused_or_as_good_as_missing(value):
+    kinds = {name: type(each) for name, each in vars(RESULT).items()}
+    for name in kinds:
+        try:
+            found = RunResult.from_dict({**RESULT.to_dict(), name: value})
+        except ValueError:
+            continue
+        assert isinstance(getattr(found, name), kinds[name]) or kinds[name] is type(None), name
