@@ -10,7 +10,7 @@ import tensorflow as tf
 from qat.quantization.importing.layer_calls import LayerCall, Trace
 from qat.quantization.ir.program import Cutter, NotExtractableError
 
-Place = tuple[str, Any, int]  # ("argument", None, number), or ("child", key of an inner call, number of its output)
+Place = tuple[str, Any, int]  # ("argument" or "mask", None, number), or ("child", key of an inner call, its output)
 
 
 def calls(call: LayerCall | None) -> Iterator[LayerCall]:
@@ -29,10 +29,11 @@ def sources_of(call: LayerCall, before: Sequence[LayerCall]) -> dict[Any, Place]
         before: the calls of layers inside of it whose outputs are known.
 
     Returns:
-        The place of each tensor, ("argument", None, index) or ("child", key of the call, index), by the tensor's
-        reference.
+        The place of each tensor, ("argument", None, index), ("mask", None, index) or ("child", key of the call, index),
+        by the tensor's reference.
     """
-    sources: dict[Any, Place] = {t.ref(): ("argument", None, at) for at, t in _dense(call.arguments)}
+    sources: dict[Any, Place] = {t.ref(): ("mask", None, at) for at, t in _dense(call.masks)}
+    sources |= {t.ref(): ("argument", None, at) for at, t in _dense(call.arguments)}
     for child in before:
         sources |= {tensor.ref(): ("child", child.key, at) for at, tensor in _dense(child.outputs)}
     return sources
@@ -47,7 +48,7 @@ def tensors_at(places: Sequence[Place], call: LayerCall) -> list[tf.Tensor]:
     """The tensors at these places of the same call in another trace.
 
     Args:
-        places: places as `CallCutter.cut` gives them: ("argument" or "child", key of the call, index from 0).
+        places: places as `CallCutter.cut` gives them: ("argument", "mask" or "child", key of the call, index from 0).
         call: the same call in the other trace.
 
     Returns:
@@ -60,7 +61,8 @@ def tensors_at(places: Sequence[Place], call: LayerCall) -> list[tf.Tensor]:
     missing = [key for kind, key, _ in places if kind == "child" and key not in children]
     if missing:
         raise NotExtractableError(f"layer {missing[0][0]!r} is called in training alone")
-    return [(call.arguments if kind == "argument" else children[key].outputs)[at] for kind, key, at in places]
+    own = {"argument": call.arguments, "mask": call.masks}
+    return [(own[kind] if kind in own else children[key].outputs)[at] for kind, key, at in places]
 
 
 class CallCutter:

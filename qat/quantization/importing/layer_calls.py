@@ -36,6 +36,7 @@ class LayerCall:
     end: int = 0
     children: list[LayerCall] = field(default_factory=list)
     arguments: list[tf.Tensor] = field(default_factory=list)
+    masks: list[tf.Tensor] = field(default_factory=list)  # that Keras has put on the arguments: the layer may read them
     outputs: list[tf.Tensor] = field(default_factory=list)
 
 

@@ -127,6 +127,8 @@ class Tracer:
         self._counts[path] += 1
         call = LayerCall(layer, key, self._acts(key, training), len(self.graph.get_operations()))
         call.arguments = [tensor for tensor in tf.nest.flatten((args, kwargs)) if tf.is_tensor(tensor)]
+        masks = [getattr(tensor, "_keras_mask", None) for tensor in call.arguments]
+        call.masks = [mask for mask in masks if tf.is_tensor(mask)]
         if self._stack:
             self._stack[-1].children.append(call)
         else:

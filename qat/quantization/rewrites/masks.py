@@ -110,10 +110,10 @@ def product_of_masked(match: Match) -> Tensor | None:
 
 @rewrite("select")
 def selected_mask(match: Match) -> Tensor | None:
-    """where(m, x, -1e9) keeps x or hides it, too."""
+    """where(m, x, -1e9) keeps x or hides it, too, as does where(m, x, x - 1e9)."""
     condition, *chosen = match.inputs
     for x, number, kept in ((*chosen, True), (*chosen[::-1], False)):
-        value = scalar_of(number)
+        value = scalar_of(number) if is_fixed(number) else _distance(number, x)
         if value is not None and not is_fixed(x) and x.shape == match.shape and _hides(match, value, MISSING_BELOW):
             return match.add("masked", condition if kept else _opposite(match, condition), x, shape=match.shape)
     return None
@@ -134,6 +134,15 @@ def minimum_of_hidden(match: Match) -> Tensor | None:
             y = match.add("reduce_max", y, shape=match.shape, **match.attrs)
             return match.add("mul", y, -1.0, shape=match.shape)
     return None
+
+
+def _distance(tensor: Tensor, x: Tensor) -> float | None:
+    """The number by which a tensor is larger than x everywhere, where it is computed from x so."""
+    fixed, base = fixed_and_other(tensor.node)
+    number = scalar_of(fixed) if base is x else None
+    if number is None or tensor.node.op not in ("add", "sub") or tensor.node.inputs[0] is not x:
+        return None
+    return number if tensor.node.op == "add" else -number
 
 
 def _hides(match: Match, value: float, below: float = MASKED_BELOW) -> bool:

@@ -130,6 +130,7 @@ CASES = [
     Case(masks.additive_mask, seen_as_numbers(by_product), there=("masked", "equal")),
     Case(masks.product_of_masked, chosen_scores(cooled), there=("masked",)),
     Case(masks.minimum_of_hidden, flat(nearest_of_seen), gone=("reduce_min",), there=("reduce_max",)),
+    Case(masks.selected_mask, chosen_scores(lambda seen, x: tf.where(seen, x, x - 1e9)), there=("masked",)),
     Case(token_concat.token_concat, ids_between, there=("pad", "concat", "add")),
     Case(masks.additive_mask, hidden_scores(by_integers), there=("masked", "not_equal")),
     Case(
