@@ -7,6 +7,7 @@ to be traced like any other code.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -35,11 +36,14 @@ def _batch_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tup
             "build the model without it, and give it the weights of this one (virtual batches act in training alone)"
         )
     axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) and len(layer.axis) == 1 else layer.axis
-    if not isinstance(axis, int):
+    told = kwargs.get("mask") is not None or bool(tracer.current.masks)
+    masked = told and tracer.acts and not getattr(layer, "fused", False)
+    if not isinstance(axis, int) or (masked and tracer.training):
         return original(layer, *args, **kwargs)
+    keep = partial(_kept_batch_norm, masked=masked)
     if axis not in (-1, x.shape.rank - 1):
-        return _with_channels_last(_kept_batch_norm, tracer, layer, x, axis)
-    return _kept_batch_norm(tracer, layer, x)
+        return _with_channels_last(keep, tracer, layer, x, axis)
+    return keep(tracer, layer, x)
 
 
 def _with_channels_last(keep: Callable, tracer: Tracer, layer: KerasLayer, x: tf.Tensor, axis: int) -> tf.Tensor:
@@ -49,7 +53,8 @@ def _with_channels_last(keep: Callable, tracer: Tracer, layer: KerasLayer, x: tf
     return tf.transpose(y, [order.index(a) for a in range(x.shape.rank)])
 
 
-def _kept_batch_norm(tracer: Tracer, layer: KerasLayer, x: tf.Tensor) -> tf.Tensor:
+def _kept_batch_norm(tracer: Tracer, layer: KerasLayer, x: tf.Tensor, masked: bool) -> tf.Tensor:
+    """`masked`: in training, it normalizes by what a mask keeps, which its ops say."""
     weights = {
         "gamma": layer.gamma,
         "beta": layer.beta,
@@ -63,8 +68,9 @@ def _kept_batch_norm(tracer: Tracer, layer: KerasLayer, x: tf.Tensor) -> tf.Tens
         weights,
         epsilon=float(layer.epsilon),
         momentum=float(layer.momentum),
-        acts=tracer.acts,
+        acts=tracer.acts and not masked,
         fused=bool(getattr(layer, "fused", False)),
+        masked=masked,
     )
 
 

@@ -44,9 +44,11 @@ def read(model: KerasModel) -> Graph:
     """
     version = version_of(model)
     table = readers(version)
+    inferred = None
     if version.is_plain(model, table):
         with unchanged(model):
             inferred = trace(model, table)
+    if inferred is not None and not any(op.attrs.get("masked") for op in inferred.whole.values()):
         graph = _imported(inferred, model, _updated(model, inferred))
         _add_updates(graph, model, inferred)
     else:

@@ -73,6 +73,12 @@ def tied():
     return keras.Model(entry, table(layers.Dense(5, activation="tanh")(table(entry)), reverse=True))
 
 
+def norm_of_words():
+    entry = keras.Input((4,), dtype="int32")
+    words = layers.BatchNormalization(momentum=0.6)(layers.Embedding(7, 5, mask_zero=True)(entry))
+    return keras.Model(entry, layers.Dense(2)(layers.GlobalAveragePooling1D()(words)))
+
+
 CASES = {
     "norm": lambda: chain(
         (8, 8, 3),
@@ -103,6 +109,7 @@ CASES = {
     "normalizations": lambda: chain(
         (4, 8), layers.LayerNormalization(), layers.Dense(8), layers.RMSNormalization(), layers.GroupNormalization(4)
     ),
+    "norm of words, and of no padding": norm_of_words,
     "tied": tied,
 }
 

@@ -107,6 +107,24 @@ def masked_tags():
 
 
 @semantics()
+def masked_norm():
+    """BatchNormalization by the words alone, padding left out of its statistics."""
+    ids = tokens()
+    x = layers.LSTM(4, return_sequences=True)(layers.Embedding(VOCABULARY, 4, mask_zero=True)(ids))
+    x = layers.GlobalAveragePooling1D()(layers.BatchNormalization(momentum=0.7)(x))
+    return tf_keras.Model(ids, layers.Dense(2)(x))
+
+
+@semantics()
+def masked_attention():
+    """Attention over words that drops some of them; its mask comes from the embedding."""
+    ids = tokens()
+    x = layers.Embedding(VOCABULARY, 4, mask_zero=True)(ids)
+    x = layers.GlobalAveragePooling1D()(layers.Attention(use_scale=True, dropout=0.2)([x, x]))
+    return tf_keras.Model(ids, layers.Dense(2)(x))
+
+
+@semantics()
 def lstm_with_penalties_and_dropout():
     """Penalties of an LSTM that drops."""
     return _behind_series(layers.LSTM(3, dropout=0.3, kernel_regularizer="l2", recurrent_constraint="unit_norm"))
