@@ -248,10 +248,15 @@ def widen_to_integer_zero_point(low: float, high: float, levels: int = 255) -> M
     return -zero * scale, (levels - zero) * scale
 
 
-def _fixed_min_max(quant_spec: QuantSpec) -> MinMax | None:
-    """The limits that a kernel prescribes, or those of a clamp, on codes: one may lie up to a code further out."""
-    fixed = quant_spec.fixed
-    return widen_to_integer_zero_point(*fixed) if fixed is not None and quant_spec.is_clamp else fixed
+def _within_bounds(quant_spec: QuantSpec, low: float, high: float) -> MinMax:
+    """The limits, no further out than a clamp of the model lets through."""
+    least, largest = quant_spec.bounds or (low, high)
+    return max(low, least), min(high, largest)
+
+
+def _is_clamped(quant_spec: QuantSpec, low: float, high: float) -> bool:
+    """Whether a clamp of the model cuts off what was seen: its bounds are the limits then."""
+    return quant_spec.bounds is not None and _within_bounds(quant_spec, low, high) != (low, high)
 
 
 def _may_be_exceeded(graph: Graph, quant_spec: QuantSpec) -> bool:
@@ -294,6 +299,7 @@ def calibrate(
     min_max = np.stack([each.min_max for each in observations]) if observations else np.zeros((0, 2))
     selected = [i for i, (low, high) in enumerate(min_max) if methods[i] != "minmax" and high - low > SMALLEST_SPAN]
     selected = [i for i in selected if not (ranges[i].masked or ranges[i].kind == Own(minmax=True))]
+    selected = [i for i in selected if not _is_clamped(ranges[i], *min_max[i])]
     if selected:
         counts = _histograms(graph, [ranges[i] for i in selected], min_max[selected], batches)
         for row, i in enumerate(selected):
@@ -306,8 +312,9 @@ def calibrate(
             min_max[i] *= FEEDBACK_MARGIN
         elif methods[i] == "minmax" and _may_be_exceeded(graph, quant_spec):
             min_max[i] = observations[i].widen()
+        min_max[i] = _within_bounds(quant_spec, *min_max[i])
     return [
-        _fixed_min_max(quant_spec)
+        quant_spec.fixed
         or widen_to_integer_zero_point(float(low), float(high if high - low > SMALLEST_SPAN else low + DEAD_WIDTH))
         for quant_spec, (low, high) in zip(ranges, min_max, strict=True)
     ]

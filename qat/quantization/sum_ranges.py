@@ -23,7 +23,7 @@ def widen_sums(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec
     for node in graph.nodes_of(*SUMS):
         target = None if node.output_range is None else node.output_range.root()
         operands = [each.root() for each in node.input_ranges if each is not None]
-        if target is None or target.fixed is not None or not operands:
+        if target is None or target.is_bound or not operands:
             continue
         least = max(widened[each][1] - widened[each][0] for each in operands) / (KERNEL_RATIO / 2)
         low, high = widened[target]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,14 +19,6 @@ SMALLEST_SPAN = 1e-6  # of a range
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
 CALIBRATED_STEPS = 20.0  # of training: the weight of calibration against the first batches
 TOO_NARROW, TOO_WIDE = 2.0, 8.0  # times: how far a batch's span is from a range that does not fit
-
-
-def _at_most_zero(low: tf.Tensor) -> tf.Tensor:
-    return tf.minimum(low, 0.0)
-
-
-def _above_zero(high: tf.Tensor) -> tf.Tensor:
-    return tf.maximum(high, SMALLEST_SPAN)
 
 
 def _with_lsq_gradient(end: Any, inputs: tf.Tensor, bits: int) -> tf.Tensor:
@@ -46,7 +39,8 @@ class ActivationQuantizer(quantizers.Quantizer):
 
     `fixed` ranges are what a kernel prescribes (softmax, tanh) and never move; the others follow the batches by a
     moving average, or, with `learned`, by the gradient of the fake-quant op (Jain et al. 2019, TQT; Esser et al. 2020,
-    LSQ). One that `saturates` is a clamp of the model's own, and clamps even when it does not quantize; of one that is
+    LSQ). `bounds` are those of a clamp of the model's own: the range lies between them, and values are clamped to them
+    even when nothing is quantized (`saturates`: to a fixed range, in models that were saved before). Of a range that is
     `masked`, scores that are hidden from a softmax are left out. `observing` and `enabled` are switches for training
     schedules: a change needs a new trace.
     """
@@ -59,9 +53,11 @@ class ActivationQuantizer(quantizers.Quantizer):
         fixed: tuple[float, float] | None = None,
         saturates: bool = False,
         masked: bool = False,
+        bounds: tuple[float, float] | None = None,
     ) -> None:
         self.bits, self.ema_decay, self.learned, self.saturates = bits, ema_decay, learned, saturates
         self.fixed, self.masked = None if fixed is None else tuple(fixed), masked
+        self.bounds = self.fixed if saturates else None if bounds is None else tuple(bounds)
         self.observing = self.enabled = True
 
     def build(self, tensor_shape: Shape, name: str, layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
@@ -78,7 +74,13 @@ class ActivationQuantizer(quantizers.Quantizer):
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # every replica sees the same ends
             )
 
-        return {"min_var": number("min", low, _at_most_zero), "max_var": number("max", high, _above_zero)}
+        least, largest = self.bounds or (-math.inf, math.inf)
+        return {
+            "min_var": number("min", low, lambda end: tf.clip_by_value(end, least, 0.0)),
+            "max_var": number(
+                "max", high, lambda end: tf.clip_by_value(end, SMALLEST_SPAN, max(largest, SMALLEST_SPAN))
+            ),
+        }
 
     def __call__(
         self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, ends: Any = None, **kwargs: Any
@@ -92,7 +94,7 @@ class ActivationQuantizer(quantizers.Quantizer):
             ends: what stands in for these in this call.
         """
         if not self.enabled:
-            return tf.clip_by_value(inputs, *self.fixed) if self.saturates else inputs
+            return inputs if self.bounds is None else tf.clip_by_value(inputs, *self.bounds)
         low, high = (weights["min_var"], weights["max_var"]) if ends is None else ends
         if self.learned and self.fixed is None:
             low, high = (_with_lsq_gradient(end, inputs, self.bits) for end in (low, high))
@@ -114,7 +116,7 @@ class ActivationQuantizer(quantizers.Quantizer):
         Returns:
             (low, high), float32 scalars; no gradient.
         """
-        held = tf.stop_gradient(inputs)
+        held = tf.stop_gradient(inputs if self.bounds is None else tf.clip_by_value(inputs, *self.bounds))
         high = tf.reduce_max(held)
         if unsigned:
             return tf.zeros([]), tf.cast(tf.maximum(-least_over_replicas(-high), 0.0), tf.float32)
@@ -163,5 +165,5 @@ class ActivationQuantizer(quantizers.Quantizer):
 
     def get_config(self) -> dict[str, Any]:
         own = {"ema_decay": self.ema_decay, "learned": self.learned, "fixed": self.fixed, "saturates": self.saturates}
-        own |= {"masked": self.masked}
+        own |= {"masked": self.masked, "bounds": self.bounds}
         return {"bits": self.bits} | own

@@ -113,7 +113,7 @@ class Emitter:
                 ema_decay=self.settings.ema_decay,
                 learned=self.settings.learned_ranges,
                 fixed=on.fixed,
-                saturates=on.is_clamp,
+                bounds=on.bounds,
                 masked=on.masked,
             )
             name, calls = range_name(on), max(self.uses[on], 1)

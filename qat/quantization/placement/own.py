@@ -1,4 +1,4 @@
-"""Kernels whose result has a range of its own or one that they prescribe; and clamps, whose bounds become a range."""
+"""Kernels whose result has a range of its own or one that they prescribe; and clamps, which bound a range."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def place_own(state: Placement, node: Node) -> None:
     last = _last_fused(state, node)
     state.done.add(id(last))
     fixed = fixed_range(node)
-    kind = Own() if fixed is None else Fixed(fixed)
-    kind = _bounds(last) if last.op == "clamp" else kind
+    kind: Own | Fixed = Own() if fixed is None else Fixed(fixed)
+    kind = _bounded(last) if last.op == "clamp" else kind
     node.in_float = last.in_float = state.computes_in_float(node)
     if node.in_float and node.op in (*FIXED_RANGE, "clamp"):
         state.dequantize_input(node)
@@ -44,12 +44,12 @@ def _last_fused(state: Placement, node: Node) -> Node:
     return consumer if consumer.op == "clamp" and node.op != "round" else node  # whose scale is no other than 1
 
 
-def _bounds(clamp: Node) -> Fixed:
-    return Fixed((clamp.attrs["low"], clamp.attrs["high"]), is_clamp=True)
+def _bounded(clamp: Node) -> Own:
+    return Own(bounds=(clamp.attrs["low"], clamp.attrs["high"]))
 
 
 def _clamp_in_place(state: Placement, node: Node) -> bool:
-    """A clamp that alone reads its input: its bounds become the range of the input. Returns whether that is done."""
+    """A clamp that alone reads its input: it bounds the range of the input. Returns whether that is done."""
     source = node.inputs[0]
     quant_spec = state.range_of.get(source)
     if (
@@ -60,7 +60,7 @@ def _clamp_in_place(state: Placement, node: Node) -> bool:
         or not can_share_range(state, source, quant_spec.root(), narrower=True)
     ):
         return False
-    quant_spec.root().kind = _bounds(node)
+    quant_spec.root().kind = _bounded(node)
     state.range_of[node.output] = quant_spec
     return True
 
@@ -72,7 +72,7 @@ def _clamp_requantized(state: Placement, node: Node) -> bool:
         return False
     source = node.inputs[0]
     requantize = state.graph.make("requantize", f"{node.name}/own", [source], shape=source.shape, layer=node.layer)
-    requantize.output_range = state.new_range(node, _bounds(node))
+    requantize.output_range = state.new_range(node, _bounded(node))
     node.inputs = [requantize.output]
     state.graph.insert_before(node, requantize)
     state.consumers[source] = [requantize if each is node else each for each in state.consumers[source]]

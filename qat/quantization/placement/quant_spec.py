@@ -18,14 +18,14 @@ class Own:
     """Min and max come from calibration (torchao: QuantizationSpec)."""
 
     minmax: bool = False  # by that method, whatever is configured
+    bounds: MinMax | None = None  # of a clamp of the model, which saturates even where nothing is rounded
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """Min and max are what a kernel prescribes, or those of a clamp (torchao: FixedQParamsQuantizationSpec)."""
+    """Min and max are what a kernel prescribes (torchao: FixedQParamsQuantizationSpec)."""
 
     min_max: MinMax
-    is_clamp: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,14 @@ class QuantSpec:
         return self.kind.min_max if isinstance(self.kind, Fixed) else None
 
     @property
-    def is_clamp(self) -> bool:
-        """Whether they are those of a clamp of the model, which saturates even where nothing is rounded."""
-        return isinstance(self.kind, Fixed) and self.kind.is_clamp
+    def bounds(self) -> MinMax | None:
+        """The least and the largest number that a clamp of the model lets through; min and max lie between them."""
+        return self.kind.bounds if isinstance(self.kind, Own) else None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether a kernel or a clamp has a say in min and max."""
+        return self.fixed is not None or self.bounds is not None
 
     def root(self) -> QuantSpec:
         """The spec whose scale and zero point this one has, in the end."""

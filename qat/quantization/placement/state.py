@@ -142,7 +142,7 @@ def can_share_range(state: Placement, tensor: Tensor, quant_spec: QuantSpec, nar
     Returns:
         True where the range can be merged into another one.
     """
-    if state.only_consumer(tensor) is None or quant_spec.fixed is not None:
+    if state.only_consumer(tensor) is None or quant_spec.is_bound:
         return False
     node = tensor.node
     if node.op == "fake_quant":

@@ -95,4 +95,9 @@ def _time_step_identity(quant_spec: QuantSpec | None) -> tuple | int:
     """A key that is equal for ranges that are, or will be, merged."""
     if quant_spec is None or not quant_spec.root().time_step_key:
         return id(quant_spec and quant_spec.root())
-    return (quant_spec.root().time_step_key, quant_spec.root().fixed, quant_spec.root().masked)
+    return (
+        quant_spec.root().time_step_key,
+        quant_spec.root().fixed,
+        quant_spec.root().bounds,
+        quant_spec.root().masked,
+    )

@@ -106,7 +106,7 @@ def carry_codes(graph: Graph, spans: dict[QuantSpec, tuple[float, float]]) -> di
     for node in reversed(list(graph.nodes_of("mul"))):  # a layer's x may be the state of the layer before
         if node.shares_range and node.input_ranges[0] is not None:
             source, target = node.input_ranges[0].root(), node.output_range.root()
-            if source.fixed is None and not source.masked:
+            if not source.is_bound and not source.masked:
                 factor = scalar_of(node.inputs[1])
                 changed[source] = (changed[target][0] / factor, changed[target][1] / factor)
     return changed

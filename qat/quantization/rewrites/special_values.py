@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qat.quantization.ir.graph import Tensor
+from qat.quantization.ir.graph import Node, Tensor
 from qat.quantization.rewrites.builder import Match, is_fixed, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.windows import part_of
@@ -15,9 +15,17 @@ ALWAYS = {"tf:IsFinite": True, "tf:IsInf": False, "tf:IsNan": False}  # of the v
 @rewrite("select")
 def finite(match: Match) -> Tensor | None:
     """Every number that a code stands for is finite: where(is_finite(x), x, 0) is x."""
-    answer = ALWAYS.get(match.inputs[0].node.op)
+    answer = _answer(match.inputs[0].node)
     chosen = match.inputs[1 if answer else 2]
     return chosen if answer is not None and chosen.shape == match.shape else None
+
+
+def _answer(condition: Node) -> bool | None:
+    """What a condition says of every code, where that is the same."""
+    if condition.op not in ("logical_and", "logical_or"):
+        return ALWAYS.get(condition.op)
+    decisive = condition.op == "logical_or"
+    return decisive if decisive in [ALWAYS.get(each.node.op) for each in condition.inputs] else None
 
 
 @rewrite("tf:Sign")

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
+from qat.quantization import quantize_model
 from qat.quantization.keras.activation_quantizer import CALIBRATED_STEPS, MASK_MARGIN, ActivationQuantizer
 
 
@@ -46,3 +48,20 @@ def test_fixed_and_learned_ranges_do_not_follow():
     assert ActivationQuantizer().follows
     assert not ActivationQuantizer(fixed=(0.0, 1.0)).follows
     assert not ActivationQuantizer(learned=True).follows
+
+
+def test_a_clamp_bounds_what_a_batch_shows_and_clamps_when_nothing_is_quantized():
+    clamp, values = ActivationQuantizer(bounds=(-1.0, 4.0)), tf.constant([-9.0, 2.0])
+    assert [float(each) for each in clamp.seen(values)] == [-1.0, 2.0]
+    clamp.enabled = False
+    assert clamp(values, False, range_of(-0.5, 0.5)).numpy().tolist() == [-1.0, 2.0]
+
+
+def test_a_clamp_far_out_leaves_the_range_to_the_values():
+    entry = tf_keras.Input((8,))
+    model = tf_keras.Model(entry, tf.clip_by_value(entry * 0.5, -1000.0, 1000.0))
+    rows = np.random.default_rng(0).normal(size=(128, 8)).astype(np.float32)
+    quantized = quantize_model(model, rows)
+    assert np.abs(quantized.predict(rows, verbose=0) - 0.5 * rows).max() < 0.02
+    quantized.fake_quantization(False)
+    assert quantized(rows * 10_000.0).numpy().max() == 1000.0

@@ -30,13 +30,15 @@ def test_a_derived_spec_has_the_scale_of_its_origin_and_no_tensors():
 def test_only_a_fixed_spec_has_limits_before_calibration():
     assert QuantSpec("a", "a").fixed is None
     assert QuantSpec("a", "a", Fixed((-1.0, 1.0))).fixed == (-1.0, 1.0)
-    assert [QuantSpec("a", "a", Fixed((0.0, 4.0), each)).is_clamp for each in (True, False)] == [True, False]
+    clamped = QuantSpec("a", "a", Own(bounds=(-1.0, 4.0)))
+    assert (clamped.fixed, clamped.bounds, clamped.is_bound) == (None, (-1.0, 4.0), True)
+    assert [QuantSpec("a", "a", kind).is_bound for kind in (Own(), Fixed((0.0, 4.0)))] == [False, True]
 
 
 KINDS = {
     "conv": (lambda x: layers.Conv2D(2, 3)(x), [Own(), Own(), Own()]),
     "softmax": (layers.Softmax(), [Own(), Own(), Fixed((0.0, 255 / 256))]),
-    "clamp": (lambda x: tf.clip_by_value(x, -1.0, 4.0), [Own(), Fixed((-1.0, 4.0), is_clamp=True)]),
+    "clamp": (lambda x: tf.clip_by_value(x, -1.0, 4.0), [Own(), Own(bounds=(-1.0, 4.0))]),
 }
 
 
