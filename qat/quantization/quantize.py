@@ -14,6 +14,7 @@ from qat.models.which_keras import is_keras3, unwrap
 from qat.quantization.bias_correction import correct_biases
 from qat.quantization.build_report import record_outcome
 from qat.quantization.calibrate import calibrate
+from qat.quantization.coarse_operands import warn_of_coarse_operands
 from qat.quantization.columns import warn_of_columns
 from qat.quantization.equalization import equalize, equalize_uneven
 from qat.quantization.float_agreement import refuse_disagreement
@@ -101,6 +102,7 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     min_max = widen_sums(graph, merge_close_ranges(graph, min_max))
     warn_of_columns(float_model, graph, min_max, batches)
     warn_of_wide_ranges(graph, min_max, batches)
+    warn_of_coarse_operands(graph, min_max, batches)
     if config.bias_correction:
         correct_biases(graph, min_max, batches, config)
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))

@@ -1,0 +1,64 @@
+"""Operands that 8 bits hold too coarsely for what an op makes of them, as small numbers in front of a logarithm."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from qat.codes import scale_of_range
+from qat.metrics import sqnr_db
+from qat.quantization.ir.graph import Graph, Node
+from qat.quantization.ir.interpret import run
+from qat.quantization.ir.operations import OPERATIONS
+from qat.quantization.placement import MinMax, QuantSpec
+
+STEEP = {"div": 1, "exp": 0, "log": 0, "rsqrt": 0}  # ops, and which operand their result depends on so
+ROWS = 16
+TOO_FAR_DB = 10.0  # a third of the result is wrong
+
+
+def warn_of_coarse_operands(
+    graph: Graph, min_max: dict[QuantSpec, MinMax], batches: Sequence[Sequence[NDArray]]
+) -> None:
+    """Warn of ops whose result is lost by the rounding of their operand alone.
+
+    Args:
+        graph: the canonical graph with its ranges placed.
+        min_max: (min, max) of each range, real numbers in the tensor's unit.
+        batches: calibration data: per batch one array [n, ...] per input; the first rows are looked at.
+    """
+    nodes = [node for node in graph.nodes if node.op in STEEP and _steep_range(node) in min_max]
+    if not nodes:
+        return
+    wanted = [tensor for node in nodes for tensor in node.inputs]
+    values = iter(run(graph, [rows[:ROWS] for rows in batches[0]], wanted))
+    told = {}
+    for node in nodes:
+        operands = [next(values) for _ in node.inputs]
+        kept = _sqnr_by_rounding(node, operands, scale_of_range(*min_max[_steep_range(node)], 255.0))
+        if kept < TOO_FAR_DB:
+            told[node.layer or node.name] = kept
+    for layer, kept in list(told.items())[:3]:
+        warnings.warn(
+            f"layer {layer!r} divides by, or takes the logarithm, the exponential or the root of, numbers that 8 bits "
+            f"do not tell from each other: rounding them alone leaves its result at {kept:.1f} dB SQNR. Keep them away "
+            "from 0, as by + 0.1, and near each other; or compute it before the model",
+            stacklevel=3,
+        )
+
+
+def _steep_range(node: Node) -> QuantSpec | None:
+    operand = node.inputs[STEEP[node.op]].node
+    return operand.attrs["range"].root() if operand.op == "fake_quant" and not node.in_float else None
+
+
+def _sqnr_by_rounding(node: Node, operands: list[tf.Tensor], step: float) -> float:
+    """The op's result by its operand on codes, next to that by the operand as it is, dB; within what that gives."""
+    rounded = [tf.round(x / step) * step if at == STEEP[node.op] else x for at, x in enumerate(operands)]
+    expected, actual = (OPERATIONS[node.op](*each, **node.attrs).numpy() for each in (operands, rounded))
+    low, high = np.min(expected), np.max(expected)
+    return sqnr_db(expected, np.clip(np.nan_to_num(actual, nan=low), low, high))
