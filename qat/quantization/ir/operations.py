@@ -91,7 +91,9 @@ OPERATIONS: dict[str, Callable] = {
     "neg": tf.negative,
     "not_equal": tf.not_equal,
     "pack": lambda *xs, axis: tf.stack(xs, axis),
-    "pad": lambda x, *, paddings, value=0.0: tf.pad(x, paddings, constant_values=value),
+    "pad": lambda x, *, paddings, value=0.0: tf.pad(
+        x, paddings, constant_values=tf.cast(value, x.dtype) if value else 0
+    ),
     "prelu": lambda x, alpha: tf.nn.relu(x) + (-alpha) * tf.nn.relu(-x),
     "reduce_all": tf.reduce_all,
     "reduce_any": tf.reduce_any,

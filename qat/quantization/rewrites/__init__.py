@@ -84,6 +84,8 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     masks.additive_mask,  # before the next: -1e9 is no bias
     arithmetic.subtraction_of_constant,
     token_concat.token_concat,
+    token_concat.token_pack,
+    token_concat.padded_conditions,
     arithmetic.clip,
     activations.relu_times_sixth,  # of a ReLU6 that `clip` finds
     activations.leaky_maximum,

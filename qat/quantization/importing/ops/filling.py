@@ -175,7 +175,9 @@ def read_tile(state: Import, op: tf.Operation) -> list[Tensor]:
         an open batch along one axis of size 1, the tensor keeps the 1 there, and its node has the attribute
         `open_batch`. Where the multiples are computed otherwise, the output of a `tf:Tile` node.
     """
-    repeated = _over_batch(state, op)
+    repeated, amounts = _over_batch(state, op), state.known(op.inputs[1])
+    if not repeated and amounts is not None and any(isinstance(amount, Open) for amount in amounts):
+        return state.op(op, "tf:Tile as often as there are samples", [op.inputs[0]])
     return repeated or with_constants("tile", multiples=1)(state, op)
 
 
