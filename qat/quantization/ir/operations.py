@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from qat.quantization.ir.program import with_gradient
 
+PER_SAMPLE = "tf:Tile as often as there are samples"  # of a node that a rewrite takes out, else the pre-flight refuses
 MASKED = -1e9  # a score whose probability is 0 in any softmax
 
 

@@ -44,6 +44,7 @@ LOWER: tuple[Pass, ...] = (  # one op each, whatever stands around it, in ops th
     pooling.average_by_depthwise,
     contractions.einsum_dense,
     contractions.einsum,
+    contractions.product_with_repeated,
     contractions.product_of_many_axes,
     windows.patches,
     windows.local_response,

@@ -124,6 +124,15 @@ def _taken_along_axis_of_rows(x):
     return tf.reshape(found, tf.shape(indices))
 
 
+def _heads_as_samples(x):
+    """As DeBERTa compares queries with places, of which it has a matrix for each head."""
+    places = tf.transpose(
+        tf.reshape(layers.Dense(6)(tf.reshape(tf.linspace(-1.0, 1.0, 20), [5, 4])), [5, 2, 3]), [1, 2, 0]
+    )
+    heads = tf.reshape(tf.transpose(tf.reshape(x, [-1, 8, 2, 3]), [0, 2, 1, 3]), [-1, 8, 3])
+    return tf.reshape(tf.matmul(heads, tf.tile(places, [tf.shape(heads)[0] // 2, 1, 1])), [-1, 2, 8, 5])
+
+
 def _joined_conditions(x):
     """Padded, concatenated and stacked with constants."""
     more = tf.concat([x > 0.0, tf.tile([[True, False]], [tf.shape(x)[0], 1])], 1)
@@ -311,6 +320,7 @@ FUNCTIONS = {
     "tokens_between": _series(_tokens_between),
     "taken_along_axis": _series(_taken_along_axis),
     "taken_along_axis_of_rows": _series(_taken_along_axis_of_rows),
+    "heads_as_samples": _series(_heads_as_samples),
     "joined_conditions": _flat(_joined_conditions),
     "condition_of_reals": _flat(lambda x: tf.where(tf.cast(tf.nn.relu(x), tf.bool), x, 2.0)),
     "places_of_tokens": _places_of_tokens,
