@@ -51,6 +51,7 @@ LOWER: tuple[Pass, ...] = (  # one op each, whatever stands around it, in ops th
     windows.running_sum,
     windows.roll,
     special_values.finite,
+    special_values.without_negative_zero,
     special_values.sign,
     special_values.product_along_axis,
     special_values.division_without_nan,
