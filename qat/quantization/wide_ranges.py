@@ -6,11 +6,10 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from qat.codes import scale_of_range
-from qat.quantization.ir.graph import Graph, Tensor
+from qat.quantization.ir.graph import Graph
 from qat.quantization.ir.interpret import run
 from qat.quantization.placement import MinMax, QuantSpec
 from qat.quantization.rewrites.masks import MISSING_BELOW
@@ -19,7 +18,6 @@ WIDE = 200.0  # narrower ranges are not looked at: a pass over the network for e
 ROWS = 16
 FEWEST = 32  # different numbers in one code ...
 MOST = 0.9  # ... which are so large a share of all
-LOST = 0.1  # share of the rows of a normalization
 
 
 def warn_of_wide_ranges(graph: Graph, min_max: dict[QuantSpec, MinMax], batches: Sequence[Sequence[NDArray]]) -> None:
@@ -30,12 +28,11 @@ def warn_of_wide_ranges(graph: Graph, min_max: dict[QuantSpec, MinMax], batches:
         min_max: (min, max) of each range, real numbers in the tensor's unit.
         batches: calibration data: per batch one array [n, ...] per input; the first rows are looked at.
     """
-    _warn_of_lost_rows(graph, min_max, batches)
     wide = {key: ends for key, ends in min_max.items() if ends[1] - ends[0] > WIDE and _is_free(key)}
     places = [(key, tensor) for key in wide for tensor in key.tensors if tensor.node.op != "input"]
     if not places:
         return
-    values = _values(graph, batches, [tensor for _, tensor in places])
+    values = run(graph, [rows[:ROWS] for rows in batches[0]], [tensor for _, tensor in places])
     told = {}
     for (key, _), value in zip(places, values, strict=True):
         share = _share_of_one_code(np.asarray(value), scale_of_range(*wide[key], 255.0))
@@ -48,37 +45,6 @@ def warn_of_wide_ranges(graph: Graph, min_max: dict[QuantSpec, MinMax], batches:
             "tf.where(seen, scores, -1e9)",
             stacklevel=3,
         )
-
-
-def _warn_of_lost_rows(graph: Graph, min_max: dict[QuantSpec, MinMax], batches: Sequence[Sequence[NDArray]]) -> None:
-    """Rows of a normalization whose factor, 1 / deviation, is less than one code, as next to padding of zeros."""
-    ends = {tensor: (key, *limits) for key, limits in min_max.items() for tensor in key.tensors}
-    wide = []
-    for node in graph.nodes_of("rsqrt"):
-        behind = node.inputs[0].node  # quantizes the variance
-        if node.output in ends and behind.op == "fake_quant" and behind.inputs[0] in ends:
-            highest, largest = ends[node.output][2], ends[behind.inputs[0]][2]
-            wide += [node] if (highest / 255.0) ** 2 * largest > 1.0 else []
-    if not wide:
-        return
-    told = {}
-    for node, value in zip(wide, _values(graph, batches, [node.output for node in wide]), strict=True):
-        key, _, high = ends[node.output]
-        share = float(np.mean(np.asarray(value) < high / 255.0))
-        if share > LOST:
-            told[key.layer or key.name] = (share, high)
-    for layer, (share, high) in list(told.items())[:3]:
-        warnings.warn(
-            f"layer {layer!r} divides by deviations of which the smallest is {1 / high:.3g}, and {share:.0%} of its "
-            "rows are divided by 255 times as much and more: their factor has no code of its own, and these rows are "
-            "lost. Positions of padding that a mask sets to 0 do that: calibrate, and train, with rows that fill their "
-            "length, or leave the padding as it is and hide it from the attention alone",
-            stacklevel=4,
-        )
-
-
-def _values(graph: Graph, batches: Sequence[Sequence[NDArray]], tensors: list[Tensor]) -> list[tf.Tensor]:
-    return run(graph, [rows[:ROWS] for rows in batches[0]], tensors)
 
 
 def _is_free(quant_spec: QuantSpec) -> bool:

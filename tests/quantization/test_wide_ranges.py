@@ -33,22 +33,3 @@ def test_what_keeps_its_numbers_apart_is_not(function):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*become one code")
         quantize_model(model_of(function), ROWS)
-
-
-def normalized(rows):
-    """LayerNormalization of rows, quantized with them."""
-    entry = tf_keras.Input((4, 6))
-    quantize_model(tf_keras.Model(entry, layers.LayerNormalization(epsilon=1e-12, name="norm")(entry)), rows)
-
-
-def test_rows_that_a_normalization_loses_next_to_padding_are_said():
-    rows = np.stack([ROWS] * 4, axis=1)
-    rows[:, 3] *= 1e-3
-    with pytest.warns(UserWarning, match="layer 'norm' divides by deviations of which .* 75% of its rows"):
-        normalized(rows)
-
-
-def test_rows_of_like_deviations_are_not():
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*divides by deviations")
-        normalized(np.stack([ROWS * size for size in (0.1, 0.5, 1.0, 2.0)], axis=1))
