@@ -31,6 +31,7 @@ from qat.quantization.rewrites import canonicalize
 from qat.quantization.rewrites.comparisons import scale_comparisons
 from qat.quantization.rewrites.recurrent import carry_codes, join_gates, parts_by_slices
 from qat.quantization.rewrites.rounding import fit_integers
+from qat.quantization.root_ranges import narrow_roots
 from qat.quantization.settings import (
     calibration_specs,
     override,
@@ -99,7 +100,7 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     if config.name != "ptq":
         statistics.warn(batches[0])
     min_max = carry_codes(graph, dict(zip(ranges, min_max, strict=True)))
-    min_max = widen_sums(graph, merge_close_ranges(graph, min_max))
+    min_max = narrow_roots(graph, widen_sums(graph, merge_close_ranges(graph, min_max)))
     warn_of_columns(float_model, graph, min_max, batches)
     warn_of_wide_ranges(graph, min_max, batches)
     warn_of_coarse_operands(graph, min_max, batches)

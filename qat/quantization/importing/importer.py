@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.added_losses import read_added
-from qat.quantization.importing.import_state import Import, Variables, complete, kind, sizes
+from qat.quantization.importing.import_state import Import, Variables, complete, kind, shape_in_a_batch, sizes
 from qat.quantization.importing.layer_calls import Trace
 from qat.quantization.importing.op_table import COMPUTED, IDENTITIES, IMPORTERS, SAME_NAME
 from qat.quantization.importing.ops.custom_gradient import read_custom_gradient
@@ -25,8 +25,10 @@ from qat.quantization.ir.raw_ops import can_run, describe_op
 FOLD_LIMIT = 1 << 24  # elements; a larger constant is not written out in memory
 
 
-def _is_large(tensor: Tensor) -> bool:
-    return bool(tensor.shape) and (None in tensor.shape or np.prod(tensor.shape) > FOLD_LIMIT)
+def _is_large(tensor: Tensor, opened: bool) -> bool:
+    """`opened`: it stands once for all samples, however many these are."""
+    sizes = [1 if size is None and opened else size for size in tensor.shape or ()]
+    return None in sizes or np.prod(sizes) > FOLD_LIMIT
 
 
 def _fold(state: Import, outputs: list[Tensor]) -> list[Tensor]:
@@ -35,13 +37,13 @@ def _fold(state: Import, outputs: list[Tensor]) -> list[Tensor]:
     holders = [tensor.node for tensor in node.inputs]
     if not holders or any(holder.op not in ("const", "variable") for holder in holders):
         return outputs
-    if node.op not in OPERATIONS or any(_is_large(tensor) for tensor in outputs):
+    opened = any(holder.attrs.get("open_batch") for holder in holders)
+    if node.op not in OPERATIONS or any(_is_large(tensor, opened) for tensor in outputs):
         return outputs
-    if node.op == "pack" and any(holder.attrs.get("open_batch") for holder in holders):
+    if node.op == "pack" and opened:
         return outputs
     results = Weight.compute_all(node.op, [holder.weights["value"] for holder in holders], node.attrs)
     state.graph.nodes.remove(node)
-    opened = any(holder.attrs.get("open_batch") for holder in holders)
     return _held(state, node.name, node.layer, results, opened)
 
 
@@ -94,7 +96,7 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
         return read_custom_gradient(state, op)
     if op.type == "StopGradient":
         return _fold(state, state.op(op, "stop_gradient", [op.inputs[0]]))
-    shape = state.shape(op.inputs[0]) if len(op.inputs) else None
+    shape = shape_in_a_batch(state.tensor(op.inputs[0])) if len(op.inputs) else None
     times = state.times(op.inputs[0]) if len(op.inputs) else 1
     known = known_of(op, state.known, shape, times) if op.outputs and op.outputs[0].dtype.is_integer else None
     if known is not None and is_whole(known):

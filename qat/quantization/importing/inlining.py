@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import func_graph as func_graph_lib
 from tensorflow.python.framework.func_graph import FuncGraph
@@ -16,7 +17,10 @@ from tensorflow.python.framework.function_def_to_graph import function_def_to_gr
 from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
 from qat.models.keras_types import KerasModel
+from qat.quantization.importing.import_state import sizes
 from qat.quantization.importing.layer_calls import Added, Trace, WholeLayer
+from qat.quantization.importing.shape_values import Known, is_whole, known_of
+from qat.quantization.ir.raw_ops import can_run, describe_op, run
 
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 CONDITIONS = ("If", "StatelessIf")
@@ -38,7 +42,7 @@ def inlined(trace: Trace, model: KerasModel) -> Trace:
         A trace on a graph of its own, with inputs and outputs of the same number, order and dtypes. Shapes are as exact
         as before, or more so.
     """
-    if not any(_function_of(op) for op in trace.graph.get_operations()):
+    if not any(op.type in (*CALLS, *CONDITIONS) for op in trace.graph.get_operations()):
         return trace
     listed = {id(v.handle) for v in [*trace.graph.variables, *model.variables] if isinstance(v, tf.Variable)}
     return _Writer(trace).written(listed)
@@ -59,16 +63,6 @@ def _moved(added: Added, made: Tensors) -> Added:
     return replace(added, value=value, cut=cut)
 
 
-def _function_of(op: tf.Operation) -> str | None:
-    """The name of the function that stands for the op, if one does."""
-    if op.type in CALLS:
-        return op.get_attr("f").name
-    if op.type in CONDITIONS:
-        chosen = tf.get_static_value(op.inputs[0])
-        return None if chosen is None else op.get_attr("then_branch" if chosen else "else_branch").name
-    return None
-
-
 class _Writer:
     """The state of one copy: the graph so far, and what stands in it for each tensor of the trace."""
 
@@ -78,6 +72,7 @@ class _Writer:
         self.layer_of: dict[str, str] = {}
         self.step_of: dict[str, str] = {}
         self.whole: dict[str, WholeLayer] = {}
+        self.known: dict[Any, Known | None] = {}  # what `_known` has found
 
     def written(self, listed: set[int]) -> Trace:
         """The copy; `listed`: the identities of the handles whose variables are known."""
@@ -101,7 +96,7 @@ class _Writer:
         if op.outputs and op.outputs[0].ref() in made:  # captured, or an argument
             return
         inputs = [made[tensor.ref()] for tensor in op.inputs]
-        name = _function_of(op)
+        name = self._function_of(op, inputs)
         if name is None:
             results = self._copied(op, source, inputs, origin)
         else:
@@ -114,6 +109,35 @@ class _Writer:
             if new.shape.is_compatible_with(old.shape):
                 new.set_shape(new.shape.merge_with(old.shape))
             made[old.ref()] = new
+
+    def _function_of(self, op: tf.Operation, inputs: list[tf.Tensor]) -> str | None:
+        """The name of the function that stands for the op, if one does."""
+        if op.type in CALLS:
+            return op.get_attr("f").name
+        chosen = self._known(inputs[0]) if op.type in CONDITIONS else None
+        if chosen is None or not is_whole(chosen):
+            return None
+        return op.get_attr("then_branch" if np.any(chosen.astype(bool)) else "else_branch").name
+
+    def _known(self, tensor: tf.Tensor) -> Known | None:
+        """The numbers of a tensor of the copy, as far as no input of the model decides them."""
+        if tensor.ref() not in self.known:
+            value = tf.get_static_value(tensor)
+            found = self._worked_out(tensor) if value is None else np.array(value.tolist(), object)
+            self.known[tensor.ref()] = found
+        return self.known[tensor.ref()]
+
+    def _worked_out(self, tensor: tf.Tensor) -> Known | None:
+        op = tensor.op
+        if op.type in ("Shape", "Size") or not op.inputs:
+            return known_of(op, self._known, sizes(op.inputs[0])) if op.inputs else None
+        operands = [self._known(each) for each in op.inputs]
+        if all(each is not None and is_whole(each) for each in operands) and can_run(op) and not op.op_def.is_stateful:
+            with tf.init_scope():
+                values = [tf.constant(v.tolist(), t.dtype, v.shape) for v, t in zip(operands, op.inputs, strict=True)]
+                found = run(f"raw:{op.type}", values, describe_op(op))[tensor.value_index].numpy()
+            return np.array(found.tolist(), object)
+        return known_of(op, self._known, sizes(op.inputs[0])) if tensor.dtype.is_integer else None
 
     def _called(
         self, name: str, source: FuncGraph, arguments: list[tf.Tensor], origin: tf.Operation

@@ -85,6 +85,8 @@ WAYS_OUT = {
     "StatelessWhile": _LOOP,
     "Reshape": "say the batch size as -1 or tf.shape(x)[0], and every other size in numbers",
     "Squeeze": "say which axes, and let none of them be the batch",
+    "Tile": "give what is equal for all samples a first axis of 1, x[tf.newaxis], and let it broadcast; say other "
+    "repetitions in numbers",
     "recurrent": "a state kept between calls has no place in the file; take stateful=False, or make the state an input "
     "and an output",
     "Erf": "only GELU's use of erf is known; use {keras}.activations.gelu",

@@ -179,6 +179,13 @@ def _over(a: int | Open, b: int | Open) -> int | Open | None:
     return a // b
 
 
+def _larger(a: int | Open, b: int | Open) -> int | Open | None:
+    """What two sizes broadcast to; an open one is larger than 1 or equal."""
+    if isinstance(a, Open) or isinstance(b, Open):
+        return a if b in (1, a) else b if a == 1 else None
+    return max(a, b)
+
+
 def _whole(of: Callable) -> Callable[[Any, Any], Any]:
     return lambda a, b: None if isinstance(a, Open) or isinstance(b, Open) else of(a, b)
 
@@ -192,6 +199,7 @@ _READERS: dict[str, Callable[[tf.Operation, Callable], Any]] = {
     "FloorDiv": _scalars(_over),
     "GatherV2": _gather,
     "Identity": _same,
+    "Maximum": _scalars(_larger),
     "Mul": _scalars(_times),
     "Pack": _pack,
     "Prod": _prod,

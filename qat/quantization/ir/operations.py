@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from qat.quantization.ir.program import with_gradient
 
+PER_SAMPLE = "tf:Tile as often as there are samples"  # of a node that a rewrite takes out, else the pre-flight refuses
 MASKED = -1e9  # a score whose probability is 0 in any softmax
 
 
@@ -91,7 +92,9 @@ OPERATIONS: dict[str, Callable] = {
     "neg": tf.negative,
     "not_equal": tf.not_equal,
     "pack": lambda *xs, axis: tf.stack(xs, axis),
-    "pad": lambda x, *, paddings, value=0.0: tf.pad(x, paddings, constant_values=value),
+    "pad": lambda x, *, paddings, value=0.0: tf.pad(
+        x, paddings, constant_values=tf.cast(value, x.dtype) if value else 0
+    ),
     "prelu": lambda x, alpha: tf.nn.relu(x) + (-alpha) * tf.nn.relu(-x),
     "reduce_all": tf.reduce_all,
     "reduce_any": tf.reduce_any,

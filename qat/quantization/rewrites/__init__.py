@@ -44,12 +44,14 @@ LOWER: tuple[Pass, ...] = (  # one op each, whatever stands around it, in ops th
     pooling.average_by_depthwise,
     contractions.einsum_dense,
     contractions.einsum,
+    contractions.product_with_repeated,
     contractions.product_of_many_axes,
     windows.patches,
     windows.local_response,
     windows.running_sum,
     windows.roll,
     special_values.finite,
+    special_values.without_negative_zero,
     special_values.sign,
     special_values.product_along_axis,
     special_values.division_without_nan,
@@ -84,6 +86,8 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     masks.additive_mask,  # before the next: -1e9 is no bias
     arithmetic.subtraction_of_constant,
     token_concat.token_concat,
+    token_concat.token_pack,
+    token_concat.padded_conditions,
     arithmetic.clip,
     activations.relu_times_sixth,  # of a ReLU6 that `clip` finds
     activations.leaky_maximum,

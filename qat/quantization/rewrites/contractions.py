@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.ir.operations import PER_SAMPLE
 from qat.quantization.rewrites.builder import Builder, Match, is_fixed
 from qat.quantization.rewrites.driver import rewrite
 
@@ -50,6 +51,27 @@ def _repeated(build: Builder, x: Tensor, inner: tuple[int, ...]) -> Tensor:
     if max(multiples) == 1:
         return x
     return build.add("tile", x, shape=(sizes[0], *inner, *sizes[-2:]), multiples=multiples)
+
+
+@rewrite("batch_matmul")
+def product_with_repeated(match: Match) -> Tensor | None:
+    """Matrices that are repeated as often as there are samples stand once, and the samples on an axis before them."""
+    for at, held in enumerate(match.inputs):
+        moves = []
+        while held.node.op == "transpose" and held.node.attrs["perm"][0] == 0:
+            moves.append(held.node.attrs["perm"])
+            held = held.node.inputs[0]
+        if held.node.op != PER_SAMPLE or held.node.inputs[0].rank != 3:
+            continue
+        x, y = match.inputs[1 - at], held.node.inputs[0]
+        for perm in reversed(moves):
+            y = match.transpose(y, perm)
+        pair = [match.reshape(x, (None, y.shape[0], *x.shape[1:])), match.reshape(y, (1, *y.shape))]
+        z = match.add(
+            "batch_matmul", *pair[:: 1 if at else -1], shape=(None, y.shape[0], *match.shape[1:]), **match.attrs
+        )
+        return match.reshape(z, match.shape)
+    return None
 
 
 @dataclass(frozen=True)

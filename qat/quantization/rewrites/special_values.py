@@ -28,6 +28,16 @@ def _answer(condition: Node) -> bool | None:
     return decisive if decisive in [ALWAYS.get(each.node.op) for each in condition.inputs] else None
 
 
+@rewrite("select")
+def without_negative_zero(match: Match) -> Tensor | None:
+    """No code stands for -0.0: where((x == 0) & signbit(x), c, x) is x. Keras 3 asks this before each argmin."""
+    question = match.inputs[0].node
+    parts = [tensor.node for tensor in question.inputs] if question.op == "logical_and" else []
+    zero = any(node.op == "equal" and 0.0 in map(scalar_of, node.inputs) for node in parts)
+    sign_bit = any(node.op == "less" and node.inputs[0].node.op == "tf:BitwiseAnd" for node in parts)
+    return match.inputs[2] if zero and sign_bit and match.inputs[2].shape == match.shape else None
+
+
 @rewrite("tf:Sign")
 def sign(match: Match) -> Tensor:
     """1, 0 or -1, chosen by two comparisons."""

@@ -1,4 +1,4 @@
-"""Constants concatenated with activations of an open batch: class tokens in a concatenation."""
+"""Constants joined with activations of an open batch, as class tokens are."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ def token_concat(match: Match) -> Tensor | None:
     CONCATENATION does not repeat a constant over the batch; PAD and ADD have integer kernels for any batch size.
     """
     axis, fixed = match.attrs["axis"], [is_fixed(tensor) for tensor in match.inputs]
-    if all(fixed) or not any(fixed) or match.shape[0] is not None or axis == 0 or match.output.dtype == "bool":
+    if all(fixed) or not any(fixed) or match.shape[0] is not None or axis == 0:
         return None
+    if match.output.dtype == "bool":
+        return _of_conditions(match)
     runs: list[tuple[int, list[Tensor]]] = []  # activations that stand side by side; places of constants before them
     gap = 0
     for tensor in match.inputs:
@@ -31,6 +33,48 @@ def token_concat(match: Match) -> Tensor | None:
     after = [0] * (len(runs) - 1) + [gap]
     parts = [_padded(match, tensors, before, behind) for (before, tensors), behind in zip(runs, after, strict=True)]
     return match.add("add", _joined(match, parts), match.fixed(_block(match.node)), shape=match.shape)
+
+
+@rewrite("pack")
+def token_pack(match: Match) -> Tensor | None:
+    """stack([token, x]) is a concatenation along the new axis."""
+    axis, fixed = match.attrs["axis"], [is_fixed(tensor) for tensor in match.inputs]
+    if all(fixed) or not any(fixed) or match.shape[0] is not None or axis == 0:
+        return None
+    shape = (*match.shape[:axis], 1, *match.shape[axis + 1 :])
+    parts = [
+        match.fixed(tensor.node.weights["value"].reshape(1, *shape[1:]))
+        if is_fixed(tensor)
+        else match.reshape(tensor, shape)
+        for tensor in match.inputs
+    ]
+    return match.add("concat", *parts, shape=match.shape, axis=axis)
+
+
+@rewrite("pad")
+def padded_conditions(match: Match) -> Tensor | None:
+    """PAD puts down no condition that holds: what does not hold is padded, with what does not."""
+    x = match.inputs[0]
+    if x.dtype != "bool" or not match.attrs["value"]:
+        return None
+    failed = match.add(
+        "pad", match.add("logical_not", x, shape=x.shape), shape=match.shape, **match.attrs | {"value": 0.0}
+    )
+    return match.add("logical_not", failed, shape=match.shape)
+
+
+def _of_conditions(match: Match) -> Tensor:
+    """ADD knows no conditions: they are 1 where they hold."""
+    numbers = [_as_integers(match, each) for each in match.inputs]
+    joined = match.add("concat", *numbers, shape=match.shape, dtype="int32", axis=match.attrs["axis"])
+    return match.add("not_equal", joined, match.fixed(Weight(np.zeros((), np.int32))), shape=match.shape)
+
+
+def _as_integers(match: Match, condition: Tensor) -> Tensor:
+    if is_fixed(condition):
+        return match.fixed(Weight(condition.node.value.astype(np.int32)))
+    one, zero = (match.fixed(Weight(np.array(number, np.int32))) for number in (1, 0))
+    return match.add("select", condition, one, zero, shape=condition.shape, dtype="int32")
 
 
 def _padded(match: Match, tensors: list[Tensor], before: int, after: int) -> Tensor:

@@ -63,3 +63,20 @@ def test_the_function_is_written_out_and_computes_the_same(make, folder):
     expected, found = model.predict(IMAGES, verbose=0), Interpreter(content).predict(IMAGES)
     assert np.abs(expected - found).max() < 0.1 * np.abs(expected).max()
     assert len(quantized.trainable_variables) == len(model.trainable_variables)
+
+
+class ByItsSize(layers.Layer):
+    """What autograph makes of `if`s on sizes, one of which another one decides: neither is known as a constant."""
+
+    def call(self, x):
+        half = tf.cond(tf.reduce_min(tf.shape(x)[1:3]) <= 3, lambda: 0, lambda: tf.shape(x)[1] // 2)
+        return tf.cond(half % 2 == 0, lambda: x * 2.0 + tf.cast(half, tf.float32), lambda: tf.tanh(x))
+
+
+@pytest.mark.parametrize("last", [layers.Layer, lambda: layers.Dropout(0.1)], ids=["plain", "trains in another way"])
+def test_of_a_condition_on_sizes_one_branch_is_read(last):
+    entry = tf_keras.Input((8, 8, 3), name="image")
+    model = tf_keras.Model(entry, layers.Dense(2)(last()(ByItsSize()(layers.Conv2D(4, 1)(entry)))))
+    quantized = quantize_model(model, IMAGES)
+    quantized.fake_quantization(False)
+    np.testing.assert_allclose(quantized(IMAGES[:4]), model(IMAGES[:4]), atol=1e-5)

@@ -1,5 +1,6 @@
 """Linear ops in one form: kernel, bias and BatchNormalization in one node, on four axes or two."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
@@ -14,6 +15,14 @@ SLOPES = [0.5, -2.0, 0.1, 3.0]
 
 def recurrent_cell(x):
     return layers.RNN(layers.LSTMCell(5, recurrent_activation="hard_sigmoid"))(x)
+
+
+def heads_as_samples(x):
+    """As DeBERTa compares queries with places: one matrix of each head, repeated as often as there are samples."""
+    places = tf.constant(np.linspace(-1.0, 1.0, 24, dtype=np.float32).reshape(2, 4, 3))
+    heads = tf.reshape(tf.transpose(tf.reshape(x, [-1, 4, 2, 3]), [0, 2, 1, 3]), [-1, 4, 3])
+    repeated = tf.tile(places, [tf.shape(heads)[0] // 2, 1, 1])
+    return tf.matmul(heads, tf.transpose(repeated, [0, 2, 1])) + tf.matmul(repeated, heads, transpose_b=True)
 
 
 CASES = [
@@ -38,6 +47,7 @@ CASES = [
         there=("depthwise_conv2d",),
     ),
     Case(contractions.einsum_dense, raw(layers.EinsumDense("abc,cde->abde", (None, 2, 3)), (4, 6)), there=("dense",)),
+    Case(contractions.product_with_repeated, raw(heads_as_samples, (4, 6)), there=("batch_matmul",)),
     Case(
         contractions.product_of_many_axes,
         raw(lambda x: tf.matmul(x, x[:, :, :1], transpose_b=True), (2, 3, 2, 4, 5)),

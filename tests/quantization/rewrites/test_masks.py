@@ -144,6 +144,17 @@ CASES = [
         raw(lambda x: layers.Lambda(lambda t: tf.concat([t[:, :1], REPEATED["tile"](t), t[:, 1:]], 1))(x), (4, 6)),
         there=("pad", "concat", "add"),
     ),
+    Case(
+        token_concat.token_concat,
+        flat(lambda x: tf.where(tf.concat([x[:, :7] > 0.0, tf.fill([tf.shape(x)[0], 1], True)], 1), x, -1.0)),
+        there=("select", "not_equal"),
+    ),
+    Case(token_concat.token_pack, flat(lambda x: tf.stack([x, tf.ones_like(x)], 1)), gone=("pack",), there=("concat",)),
+    Case(
+        token_concat.padded_conditions,
+        flat(lambda x: tf.where(tf.pad(x[:, 1:] > 0.0, [[0, 0], [1, 0]], constant_values=True), x, -1.0)),
+        there=("pad", "logical_not"),
+    ),
     *[
         Case(token_concat.token_concat, with_class_token(f), gone=("concat",), there=("pad", "add"))
         for f in REPEATED.values()

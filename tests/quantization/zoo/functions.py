@@ -116,6 +116,31 @@ def _taken_along_axis(x):
     return tf.gather(x, tf.broadcast_to(indices, [tf.shape(x)[0], 8, 5]), batch_dims=2)
 
 
+def _taken_along_axis_of_rows(x):
+    """As Keras 3 writes take_along_axis: samples and places are one axis for a while."""
+    indices = tf.constant(np.random.default_rng(0).integers(0, 6, (1, 8, 5)), tf.int32)
+    indices = tf.broadcast_to(indices, [tf.maximum(tf.shape(x)[0], 1), 8, 5])
+    found = tf.gather(tf.reshape(x, [-1, 6]), tf.reshape(indices, [-1, 5]), batch_dims=1)
+    return tf.reshape(found, tf.shape(indices))
+
+
+def _heads_as_samples(x):
+    """As DeBERTa compares queries with places, of which it has a matrix for each head."""
+    places = tf.transpose(
+        tf.reshape(layers.Dense(6)(tf.reshape(tf.linspace(-1.0, 1.0, 20), [5, 4])), [5, 2, 3]), [1, 2, 0]
+    )
+    heads = tf.reshape(tf.transpose(tf.reshape(x, [-1, 8, 2, 3]), [0, 2, 1, 3]), [-1, 8, 3])
+    return tf.reshape(tf.matmul(heads, tf.tile(places, [tf.shape(heads)[0] // 2, 1, 1])), [-1, 2, 8, 5])
+
+
+def _joined_conditions(x):
+    """Padded, concatenated and stacked with constants."""
+    more = tf.concat([x > 0.0, tf.tile([[True, False]], [tf.shape(x)[0], 1])], 1)
+    wide = tf.pad(more, [[0, 0], [1, 1]], constant_values=True)
+    values = tf.pad(x, [[0, 0], [1, 3]], constant_values=1.0)
+    return tf.where(tf.stack([wide, tf.ones_like(wide)], 2), tf.stack([values, tf.ones_like(values)], 2), -0.5)
+
+
 def _halo(x):
     """What a window of 2 by 2 sees with seven pixels around it, as HaloNet's attention does."""
     return layers.Dense(4)(tf.image.extract_patches(x, [1, 16, 16, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME"))
@@ -294,6 +319,9 @@ FUNCTIONS = {
     "hidden_by_where": _series(_hidden_by_where),
     "tokens_between": _series(_tokens_between),
     "taken_along_axis": _series(_taken_along_axis),
+    "taken_along_axis_of_rows": _series(_taken_along_axis_of_rows),
+    "heads_as_samples": _series(_heads_as_samples),
+    "joined_conditions": _flat(_joined_conditions),
     "condition_of_reals": _flat(lambda x: tf.where(tf.cast(tf.nn.relu(x), tf.bool), x, 2.0)),
     "places_of_tokens": _places_of_tokens,
     "quotients_of_ids": _quotients_of_ids,

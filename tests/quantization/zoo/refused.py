@@ -106,6 +106,10 @@ REFUSED = {  # name -> (model, what the message says)
     "never_called": (never_called, "model 'unbuilt' has no known inputs"),
     "sequential_unbuilt": (sequential_unbuilt, "model 'unbuilt' has no known inputs"),
     "batch_said_in_numbers": (batch_said_in_numbers, r"layer 'tf\.reshape(_\d+)?': op Reshape over a batch size.*-1"),
+    "tiled_over_samples": (
+        _custom(lambda x: tf.reshape(x, (-1, 3)) + tf.tile(tf.ones((2, 3)), [tf.shape(x)[0], 1])),
+        "layer 'odd': op Tile as often as there are samples: .*first axis of 1",
+    ),
     "text": (text, "layer .lookup.: op LookupTableFindV2: .*integer ids"),
     "two_at_once": (two_at_once, r"2 places(.|\n)*'wave': op Sin(.|\n)*'gamma': op Pow"),
 }

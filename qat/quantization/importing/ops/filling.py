@@ -9,6 +9,7 @@ from qat.quantization.importing.import_state import Import, Importer, kind, size
 from qat.quantization.importing.ops.slicing import with_constants
 from qat.quantization.importing.shape_values import Open
 from qat.quantization.ir.graph import Tensor, Weight
+from qat.quantization.ir.operations import PER_SAMPLE
 
 
 def filled(value: float | None) -> Importer:
@@ -173,9 +174,12 @@ def read_tile(state: Import, op: tf.Operation) -> list[Tensor]:
     Returns:
         One tensor of x's dtype, floats as float32. Where x does not depend on the model's input, and is repeated over
         an open batch along one axis of size 1, the tensor keeps the 1 there, and its node has the attribute
-        `open_batch`. Where the multiples are computed otherwise, the output of a `tf:Tile` node.
+        `open_batch`. Where it is repeated so along another axis, or is computed, the output of a `PER_SAMPLE` node.
+        Where the multiples are computed otherwise, the output of a `tf:Tile` node.
     """
-    repeated = _over_batch(state, op)
+    repeated, amounts = _over_batch(state, op), state.known(op.inputs[1])
+    if not repeated and amounts is not None and any(isinstance(amount, Open) for amount in amounts):
+        return state.op(op, PER_SAMPLE, [op.inputs[0]])
     return repeated or with_constants("tile", multiples=1)(state, op)
 
 

@@ -197,21 +197,33 @@ def read_gather(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def _along_last_axis(state: Import, op: tf.Operation, indices: np.ndarray | None) -> list[Tensor]:
-    """Along the last axis, at indices of their own for each place on the axes before."""
-    x, last = state.tensor(op.inputs[0]), int(op.get_attr("batch_dims"))
+    """Along the last axis, at indices of their own for each place on the axes before.
+
+    Of the first axis, which counts samples, or rows of them, the indices hold the rows of one sample, or a part of them
+    that comes again.
+    """
+    x, last, rows = state.tensor(op.inputs[0]), int(op.get_attr("batch_dims")), state.times(op.inputs[0])
     sizes_behind = x.shape[1:] if x.shape is not None else (None,)
     by_place = last == int(state.value(op.inputs[2])) == x.rank - 1
-    if indices is None or not by_place or indices.shape[0] != 1 or x.shape[0] is not None or None in sizes_behind:
+    if indices is None or not by_place or rows % indices.shape[0] or x.shape[0] is not None or None in sizes_behind:
         return state.op(
             op,
             "tf:GatherV2 with batch dimensions, whose indices are computed or not along the last axis",
             list(op.inputs),
         )
-    places = np.arange(np.prod(sizes_behind[:-1], dtype=int)).reshape(sizes_behind[:-1])
-    flat = indices[0] + np.expand_dims(places, tuple(range(last - 1, indices.ndim - 1))) * sizes_behind[-1]
+    indices = np.tile(indices, [rows // indices.shape[0], *[1] * (indices.ndim - 1)])
+    before = (rows, *sizes_behind[:-1])
+    places = np.arange(np.prod(before, dtype=int)).reshape(before)
+    flat = indices + np.expand_dims(places, tuple(range(last, indices.ndim))) * sizes_behind[-1]
+    size = int(np.prod((rows, *sizes_behind)))
+    sample = _reshaped(state, op, x, (None, size))
+    found = state.op_on(op, "gather_constant", [sample], indices=flat.tolist(), axis=1)[0]
+    found.shape = (None, *flat.shape)
+    return [_reshaped(state, op, found, (None, *indices.shape[1:]))]
+
+
+def _reshaped(state: Import, op: tf.Operation, x: Tensor, shape: tuple[int | None, ...]) -> Tensor:
+    """x in another shape, whose open size is the first."""
+    attrs = {"shape": [-1, *shape[1:]]}
     name, layer = f"{state.name(op)}/reshape", state.layer(op)
-    shape = (None, int(np.prod(sizes_behind)))
-    made = state.graph.make(
-        "reshape", name, [x], shape=shape, dtype=x.dtype, attrs={"shape": [-1, shape[1]]}, layer=layer
-    )
-    return state.op_on(op, "gather_constant", state.add(made), indices=flat.tolist(), axis=1)
+    return state.add(state.graph.make("reshape", name, [x], shape=shape, dtype=x.dtype, attrs=attrs, layer=layer))[0]
