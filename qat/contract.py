@@ -238,7 +238,12 @@ def _check_raw_shape(contract: Contract, raw: NDArray) -> None:
     if contract.layout == "NHWC" and actual[3] != shape[2]:
         if actual[1] == shape[2]:
             raise DataError(f"{mismatch}: this looks like channels first; hand over raw.transpose(0, 2, 3, 1)")
-        raise DataError(f"{mismatch}: there are {actual[3]} channels, not {shape[2]}")
+        advice = (
+            f"; where a command reads them, data.channels={shape[2]} converts them"
+            if {actual[3], shape[2]} == {1, 3}
+            else ""
+        )
+        raise DataError(f"{mismatch}: there are {actual[3]} channels, not {shape[2]}{advice}")
     if contract.layout == "NHWC" and 0 in actual[1:]:
         raise DataError(f"{mismatch}: an image of no pixels cannot be resized")
     if contract.layout == "features" and actual[1:] != shape:

@@ -53,7 +53,7 @@ def _parts(report: DivergenceReport) -> Iterator[str]:
 
 def _advice(report: DivergenceReport) -> Iterator[str]:
     better = f"A smaller {report.key}: it was {report.learning_rate:g}."
-    yield paragraph(f"{better} A tenth of it:" if report.better_command else better)
+    yield paragraph(f"{better} Try:" if report.better_command else better)
     if report.better_command:
         yield code(report.better_command)
     yield paragraph(
@@ -66,7 +66,10 @@ def _advice(report: DivergenceReport) -> Iterator[str]:
 def _steps(losses: Sequence[float]) -> Iterator[str]:
     if not losses:
         return
-    yield paragraph("Mean loss of the epoch, after each of its last steps. One that grows is a rate too high.", "soft")
+    yield paragraph(
+        "Mean loss of the epoch, after each of its last steps. Where it grows from step to step, the learning rate is too high.",
+        "soft",
+    )
     first = max(len(losses) - LAST_STEPS, 0)
     rows = [
         [str(step), f"{loss:.4g}" if math.isfinite(loss) else str(loss)]

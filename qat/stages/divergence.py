@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 from qat import rundir
 from qat.commands import command
+from qat.config import Config
 from qat.errors import TrainingDivergedError
 from qat.plain_text import writable
 from qat.reporting import terminal
@@ -27,8 +28,9 @@ def report_divergence(run: Run, error: TrainingDivergedError) -> None:
     """
     cause, config = error.__cause__, run.config
     overrides = read_overrides(run.folder)
-    key = f"{cause.group if isinstance(cause, Diverged) else 'train'}.learning_rate"
-    rate = config.train.learning_rate if key.startswith("train.") else config.quant.learning_rate
+    group = cause.group if isinstance(cause, Diverged) else "train"
+    key, rate = f"{group}.learning_rate", getattr(config, group).learning_rate
+    better = min(rate / 10, getattr(Config(), group).learning_rate)
     others = [each for each in overrides or () if not each.startswith(f"{key}=")]
     report = DivergenceReport(
         title=f"{config.model.name} on {config.data.name}, {config.quant.name}",
@@ -42,10 +44,10 @@ def report_divergence(run: Run, error: TrainingDivergedError) -> None:
         loss_lines=[
             Line(name, colour_of(name), tuple((float(x), y) for x, y in points))
             for name in ("float", "fake_quant")
-            if (points := run.summary_writer.series.get((name, "loss/val")))
+            if len(points := run.summary_writer.series.get((name, "loss/val"), ())) > 1
         ],
         command=None if overrides is None else command("train", *overrides),
-        better_command=None if overrides is None else command("train", *others, f"{key}={rate / 10:g}"),
+        better_command=None if overrides is None else command("train", *others, f"{key}={better:g}"),
         config=asdict(config),
     )
     record = {"error": type(error).__name__, "message": str(error), "exit_code": error.exit_code}

@@ -150,4 +150,4 @@ def _describe(variable: Any) -> str:
 def _layer_of(variable: Any) -> str:
     """Name of the layer that a variable belongs to; Keras 3 has it in the path."""
     path = getattr(variable, "path", variable.name)
-    return str(path).rpartition("/")[0].removeprefix("quant_")
+    return str(path).rpartition("/")[0].removeprefix("quant_").partition("--")[0]  # a range's stands behind its layer's
