@@ -23,6 +23,8 @@ _OTHER_KINDS = {  # files that are no saved Keras model, by the end of their nam
     ".ckpt": "a checkpoint, which holds weights only",
     ".pb": "a graph without Keras layers; of a SavedModel give the folder",
     ".onnx": "an ONNX file",
+    ".npz": "arrays, which are data",
+    ".npy": "an array, which is data",
     ".pt": "a file of PyTorch",
     ".pth": "a file of PyTorch",
     ".pkl": "a pickle, which is a program",

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from qat.calibration_data import InputSpec
-from qat.config import QuantConfig
+from qat.config import LAYER_SETTINGS, MISSING, QuantConfig
 from qat.errors import ConfigError
 from qat.quantization.ir.graph import Graph
+from qat.setting import describe_refused_values
+from qat.variants import QUANTIZERS
 
-LAYER_SETTINGS = ("weight_bits", "per_channel", "method")
+
+def refuse_unusable(config: QuantConfig) -> None:
+    """Refuse values that the command line refuses too, and settings that contradict each other.
+
+    Raises:
+        ConfigError: there are some; each is named with what was expected.
+    """
+    named = replace(config, name="qat") if config.name == MISSING else config
+    refused = list(describe_refused_values(named, "config."))
+    for key in ("skip", "beside"):
+        value = getattr(config, key)
+        if isinstance(value, str):
+            refused.append(f"config.{key}={value!r}: expected a list of texts, as [{value!r}].")
+    if not refused and QUANTIZERS[named.name].weight_bits < config.weight_bits:
+        bits = QUANTIZERS[named.name].weight_bits
+        refused.append(
+            f"config.weight_bits={config.weight_bits}: {named.name} has {bits}: "
+            f"QuantConfig(name={named.name!r}, weight_bits={bits})"
+        )
+    if refused:
+        raise ConfigError("\n".join(refused))
 
 
 def calibration_specs(graph: Graph) -> tuple[InputSpec, ...]:
@@ -42,6 +65,10 @@ def override(config: QuantConfig, layer: str) -> dict[str, Any]:
                     f"quant.per_layer.{pattern}: {', '.join(unknown)} is no setting of a layer; expected one of "
                     f"{', '.join(LAYER_SETTINGS)}"
                 )
+            for name, value in settings.items():
+                if value not in LAYER_SETTINGS[name]:
+                    expected = " or ".join(map(str, LAYER_SETTINGS[name]))
+                    raise ConfigError(f"quant.per_layer.{pattern}.{name}={value!r}: expected {expected}")
             return dict(settings)
     return {}
 

@@ -119,11 +119,12 @@ def draw_png(chart: Chart) -> bytes:
         xs, ys = zip(*chart.front, strict=True)
         axes.step(xs, ys, where="post", color="#888888", linewidth=1, linestyle="--", label="Pareto front", zorder=1)
     if chart.y_names:
-        axes.set_yticks(range(len(names)), ["\n".join(lines) for lines in names], fontsize=7)
+        axes.set_yticks(range(len(names)), ["\n".join(lines) for lines in names])
         axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_title(plain(chart.title), fontsize=10)
     axes.set_xlabel(plain(chart.x_label))
     axes.set_ylabel(plain(chart.y_label))
+    axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
     figure.legend(fontsize=8, loc="outside lower center", ncols=4)
     return to_png(figure)

@@ -67,7 +67,7 @@ def _steps(losses: Sequence[float]) -> Iterator[str]:
     if not losses:
         return
     yield paragraph(
-        "Mean loss of the epoch, after each of its last steps. Where it grows from step to step, the learning rate is too high.",
+        "Mean loss of the epoch, after each of its last steps. Where it grows, the learning rate is too high.",
         "soft",
     )
     first = max(len(losses) - LAST_STEPS, 0)

@@ -89,7 +89,7 @@ def test_a_file_of_a_later_keras_is_refused_by_its_version(files, tmp_path):
 def test_a_file_cut_short_is_refused_and_named(files, tmp_path, kind, keep):
     whole = (files["folder"] / "plain" / kind).read_bytes()
     (tmp_path / kind).write_bytes(whole[: int(keep * len(whole))])
-    with pytest.raises(ModelError, match=rf"model.path=.*{kind}: "):
+    with pytest.raises(ModelError, match=rf"{kind}: "):
         load(str(tmp_path / kind))
 
 
