@@ -22,6 +22,7 @@ _OTHER_KINDS = {  # files that are no saved Keras model, by the end of their nam
     ".index": "a checkpoint, which holds weights only",
     ".ckpt": "a checkpoint, which holds weights only",
     ".pb": "a graph without Keras layers; of a SavedModel give the folder",
+    ".py": "a program; a function in it that builds a model is model=user model.target._target_=module.function",
     ".onnx": "an ONNX file",
     ".npz": "arrays, which are data",
     ".npy": "an array, which is data",

@@ -96,7 +96,8 @@ def write_comparison(
     comparison = compare_runs(collect(folders), sort=sort, filters=filters, confidence=confidence)
     if comparison.runs and filters and not comparison.rows:
         raise ConfigError(
-            f"filter={' and '.join(filters)}: not one deployed file meets it. "
+            f"filter={' and '.join(filters)}: not one deployed file meets it. Accuracy, drop and "
+            f"agreement are shares, 0-1. "
             f"Variants are {', '.join(sorted({name for run in comparison.runs for name in run.measured}))}."
         )
     figures = dict(build_charts(comparison))

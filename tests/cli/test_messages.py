@@ -5,7 +5,7 @@ from hydra.errors import HydraException, MissingConfigException
 
 from qat.cli import compose
 from qat.cli.command_line import find_repeated
-from qat.cli.explain import explain
+from qat.cli.explain import explain, explain_unknown_option
 from qat.config import Config
 from qat.errors import ConfigError
 
@@ -33,6 +33,12 @@ def test_a_key_that_is_given_several_values_is_said():
         "seed is given several times: seed=1, then seed=2; the last one is taken."
     ]
     assert find_repeated(["runs=a", "-m", "runs=a", "hydra/launcher=joblib"]) == []
+
+
+def test_a_folder_is_told_from_an_option_by_a_slash(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    assert "Did you mean data=photos/?" in explain_unknown_option("data", "photos", ["digits"])
 
 
 def test_no_overrides_give_the_default_job():

@@ -106,6 +106,8 @@ def test_weights_alone_are_no_model(files, tmp_path):
         ("m.json", r"an architecture without weights. Save the whole model by tf_keras' model.save\(\)"),
         ("w.index", "a checkpoint, which holds weights only"),
         ("m.onnx", "an ONNX file"),
+        ("m.py", "model=user model.target._target_=module.function"),
+        ("m.npz", "arrays, which are data"),
         ("m.pt", "a file of PyTorch"),
         ("m.pkl", "a pickle, which is a program"),
     ],
