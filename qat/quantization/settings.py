@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -13,27 +14,32 @@ from qat.quantization.ir.graph import Graph
 from qat.setting import describe_refused_values
 from qat.variants import QUANTIZERS
 
+BITS = range(2, 9)  # of weights; a command line takes those that a file stores as such
+_EXPECTED_BITS = "expected an integer from 2 to 8"
+
 
 def refuse_unusable(config: QuantConfig) -> None:
-    """Refuse values that the command line refuses too, and settings that contradict each other.
+    """Refuse values that the command line refuses too, but for weights of other bits; warn where bits belie the name.
 
     Raises:
         ConfigError: there are some; each is named with what was expected.
     """
-    named = replace(config, name="qat") if config.name == MISSING else config
-    refused = list(describe_refused_values(named, "config."))
+    name = "qat" if config.name == MISSING else config.name
+    refused = list(describe_refused_values(replace(config, name=name, weight_bits=8), "config."))
+    refused += [] if config.weight_bits in BITS else [f"config.weight_bits={config.weight_bits!r}: {_EXPECTED_BITS}."]
     for key in ("skip", "beside"):
         value = getattr(config, key)
         if isinstance(value, str):
             refused.append(f"config.{key}={value!r}: expected a list of texts, as [{value!r}].")
-    if not refused and QUANTIZERS[named.name].weight_bits < config.weight_bits:
-        bits = QUANTIZERS[named.name].weight_bits
-        refused.append(
-            f"config.weight_bits={config.weight_bits}: {named.name} has {bits}: "
-            f"QuantConfig(name={named.name!r}, weight_bits={bits})"
-        )
     if refused:
         raise ConfigError("\n".join(refused))
+    bits = QUANTIZERS[name].weight_bits
+    if bits < config.weight_bits:
+        warnings.warn(
+            f"QuantConfig(name={name!r}) has weights of {config.weight_bits} bits; of {bits}, as the name says: "
+            f"QuantConfig(name={name!r}, weight_bits={bits})",
+            stacklevel=3,
+        )
 
 
 def calibration_specs(graph: Graph) -> tuple[InputSpec, ...]:
@@ -66,9 +72,10 @@ def override(config: QuantConfig, layer: str) -> dict[str, Any]:
                     f"{', '.join(LAYER_SETTINGS)}"
                 )
             for name, value in settings.items():
-                if value not in LAYER_SETTINGS[name]:
-                    expected = " or ".join(map(str, LAYER_SETTINGS[name]))
-                    raise ConfigError(f"quant.per_layer.{pattern}.{name}={value!r}: expected {expected}")
+                if value not in (BITS if name == "weight_bits" else LAYER_SETTINGS[name]):
+                    expected = f"expected one of {', '.join(map(str, LAYER_SETTINGS[name]))}"
+                    expected = _EXPECTED_BITS if name == "weight_bits" else expected
+                    raise ConfigError(f"quant.per_layer.{pattern}.{name}={value!r}: {expected}")
             return dict(settings)
     return {}
 

@@ -58,17 +58,24 @@ def test_4_bit_weights_are_int4_in_the_file_and_compute_what_the_model_computes(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "qat_w4a8"}, r"weight_bits=8: qat_w4a8 has 4: QuantConfig\(name='qat_w4a8', weight_bits=4\)"),
         ({"name": "qat_w5"}, "config.name=qat_w5: expected one of float, ptq, qat, qat_w4a8"),
-        ({"weight_bits": 3}, "config.weight_bits=3: expected one of 4, 8"),
+        ({"weight_bits": 1}, "config.weight_bits=1: expected an integer from 2 to 8"),
         ({"epochs": -1}, "config.epochs=-1: expected at least 0"),
         ({"skip": "conv"}, r"config.skip='conv': expected a list of texts, as \['conv'\]"),
-        ({"per_layer": {"stem": {"weight_bits": 3}}}, "quant.per_layer.stem.weight_bits=3: expected 4 or 8"),
+        ({"per_layer": {"stem": {"weight_bits": 9}}}, "stem.weight_bits=9: expected an integer from 2 to 8"),
+        ({"per_layer": {"stem": {"method": "kl"}}}, "stem.method='kl': expected one of minmax, percentile, mse"),
     ],
 )
 def test_what_a_command_line_would_refuse_is_refused_from_python(tiny, images, settings, message):
     with pytest.raises(ConfigError, match=message):
         quantize_model(tiny, images, config=QuantConfig(**settings))
+
+
+def test_bits_that_belie_the_name_are_told(tiny, images):
+    with pytest.warns(
+        UserWarning, match=r"has weights of 8 bits; of 4, .*QuantConfig\(name='qat_w4a8', weight_bits=4\)"
+    ):
+        quantize_model(tiny, images, config=QuantConfig(name="qat_w4a8"))
 
 
 def test_a_tflite_is_not_what_save_writes(qat_model, tmp_path):
