@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.contract import hint_at_shape
 from qat.datasets import INFINITE, Dataset, inputs_of, is_dataset
 from qat.errors import CalibrationError
 
@@ -81,9 +82,21 @@ def as_batches(
             f"calibration has {samples} samples; below {FEW_SAMPLES} the ranges may miss what the model will see",
             stacklevel=3,
         )
+    if samples > 1 and all(map(_are_equal, zip(*batches, strict=True))):
+        warnings.warn(
+            f"calibration: all {samples} samples are equal, so the ranges hold no more than this one; give real model "
+            "inputs",
+            stacklevel=3,
+        )
     for index, dtype_and_range in pixels.items():
         _warn_of_pixels(specs[index], (unscaled_inputs or {})[index], *dtype_and_range)
     return batches
+
+
+def _are_equal(arrays: Sequence[NDArray]) -> bool:
+    """Whether all samples of one input are; batches that differ in length are not compared."""
+    first = arrays[0][:1]
+    return all(array.shape[1:] == first.shape[1:] and bool((array == first).all()) for array in arrays)
 
 
 def _note_pixels(pixels: dict[int, tuple[str, int, int]], index: int, array: NDArray) -> None:
@@ -126,8 +139,10 @@ def _iterate(calibration: Calibration | None, specs: Sequence[InputSpec]) -> Ite
         batches = _with_batch_axis(items, specs)
         yield from _limit_length(batches) if length is None else batches
     else:
+        read = f" A file is read before, as numpy.load({calibration!r})." if isinstance(calibration, str) else ""
         raise CalibrationError(
-            f"calibration is a {type(calibration).__name__}. Give an array, a list, a dict, or an iterable of batches."
+            f"calibration is a {type(calibration).__name__}. Give an array, a list, a dict, or an iterable of "
+            f"batches.{read}"
         )
 
 
@@ -237,8 +252,8 @@ def _check_array(value: object, spec: InputSpec) -> NDArray:
         expected is None or size == expected for size, expected in zip(array.shape[1:], spec.shape, strict=True)
     )
     if not sizes_fit:
-        hint = " The first axis counts the samples." if array.ndim == len(spec.shape) else ""
-        raise CalibrationError(f"calibration has shape {list(array.shape)}, expected {spec}.{hint}")
+        hint = hint_at_shape(array.shape, spec.shape, "calibration")
+        raise CalibrationError(f"calibration has shape {list(array.shape)}, expected {spec}. {hint}")
     is_number = array.dtype.kind in "fiu" or array.dtype.name == "bfloat16"
     if not is_number and (array.dtype.kind != "b" or spec.dtype != "bool"):
         raise CalibrationError(f"calibration has dtype {array.dtype}, expected {spec}")

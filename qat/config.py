@@ -17,6 +17,9 @@ MOST_THREADS = 1024
 MISSING = "???"  # OmegaConf's mark for "the user must say this"
 SCHEDULES = ("constant", "cosine")
 SCHEDULED = ("delay", "freeze_observers_at", "freeze_bn_at")  # of quant: what happens at a point of its training
+METHODS = ("minmax", "percentile", "mse")  # how a range follows from calibration samples
+LAYER_SETTINGS: dict[str, tuple[Any, ...]] = {"weight_bits": (4, 8), "per_channel": (True, False), "method": METHODS}
+"""Of quant.per_layer: each setting with its choices."""
 PRESERVE = ("none", "sparsity", "clusters", "auto")  # what quant.preserve takes, other than null
 
 
@@ -97,7 +100,7 @@ class CalibrationConfig:
     min_samples: int | None = setting(None, low=1, high=MANY)
     # whose ranges int8 PTQ takes: auto (our own, TFLite's where a model has no canonical form) | tflite
     engine: str = setting("auto", choices=("auto", "tflite"))
-    method: str = setting("minmax", choices=("minmax", "percentile", "mse"))  # how a range follows from the samples
+    method: str = setting("minmax", choices=METHODS)  # how a range follows from the samples
     percentile: float = setting(99.99, low=50, high=100)  # method=percentile: of the absolute values on each side
     batch_size: int = setting(32, low=1, high=MANY)  # samples at a time
 
@@ -119,7 +122,7 @@ class QuantConfig:
     beside: list[str] = setting([], effect=FILES)  # qat, qat_w4a8: also trained, to compare with; [qat_tfmot]
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
-    weight_bits: int = setting(8, choices=(4, 8))  # 8 or 4
+    weight_bits: int = setting(8, choices=LAYER_SETTINGS["weight_bits"])  # 8 or 4
     per_channel: bool = True  # a weight scale for each output channel; false = one for each tensor
     equalization: bool = False  # even out neighbouring channels across layers first; the float function stays
     # without being asked to, where channels differ so many times; None = never

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -223,6 +223,43 @@ def _check_dtype(contract: Contract, raw: NDArray) -> None:
     raise DataError(f"{mismatch}: these seem to be preprocessed already; hand over the pixels, or feed them as inputs")
 
 
+def hint_at_shape(shape: Sequence[int], expected: Sequence[int | None], name: str) -> str:
+    """What a wrong shape looks like, and what to write: one sample alone, channels first, another number of channels.
+
+    >>> hint_at_shape((8, 8, 3), (8, 8, 3), "x")
+    'This looks like one sample: add the batch axis, x[None].'
+    >>> hint_at_shape((5, 3, 8, 8), (8, 8, 3), "x")
+    'This looks like channels first: x.transpose(0, 2, 3, 1). A reshape would scramble it.'
+    >>> hint_at_shape((5, 8, 8), (8, 8, 1), "x")
+    'The channel axis is missing: x[..., None].'
+    >>> hint_at_shape((5, 9, 9, 3), (8, 8, 3), "x")
+    'Resize or crop the samples; do not reshape them.'
+
+    Args:
+        shape: shape of what was given, [N, ...] if it were right.
+        expected: shape of one sample; None where a size is open.
+        name: what the array is called in the code that is shown.
+
+    Returns:
+        One or two sentences.
+    """
+
+    def fits(sizes: Sequence[int]) -> bool:
+        return len(sizes) == len(expected) and all(b in (None, a) for a, b in zip(sizes, expected, strict=True))
+
+    if fits(shape):
+        return f"This looks like one sample: add the batch axis, {name}[None]."
+    if len(shape) == 4 and fits((*shape[2:], shape[1])):
+        return f"This looks like channels first: {name}.transpose(0, 2, 3, 1). A reshape would scramble it."
+    if fits((*shape[1:], 1)):
+        return f"The channel axis is missing: {name}[..., None]."
+    if len(shape) != len(expected) + 1:
+        return f"The first axis counts the samples: {len(expected) + 1} axes are expected, not {len(shape)}."
+    if shape[-1] != expected[-1] is not None and fits((*shape[1:-1], expected[-1] or 0)):
+        return f"The last axis holds {shape[-1]}, not {expected[-1]}: prepare the samples as for training."
+    return "Resize or crop the samples; do not reshape them."
+
+
 def _check_raw_shape(contract: Contract, raw: NDArray) -> None:
     shape, actual = contract.shape, raw.shape
     expected = f"[N, {', '.join(map(str, shape))}]"
@@ -238,7 +275,12 @@ def _check_raw_shape(contract: Contract, raw: NDArray) -> None:
     if contract.layout == "NHWC" and actual[3] != shape[2]:
         if actual[1] == shape[2]:
             raise DataError(f"{mismatch}: this looks like channels first; hand over raw.transpose(0, 2, 3, 1)")
-        raise DataError(f"{mismatch}: there are {actual[3]} channels, not {shape[2]}")
+        advice = (
+            f"; where a command reads them, data.channels={shape[2]} converts them"
+            if {actual[3], shape[2]} == {1, 3}
+            else ""
+        )
+        raise DataError(f"{mismatch}: there are {actual[3]} channels, not {shape[2]}{advice}")
     if contract.layout == "NHWC" and 0 in actual[1:]:
         raise DataError(f"{mismatch}: an image of no pixels cannot be resized")
     if contract.layout == "features" and actual[1:] != shape:

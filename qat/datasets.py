@@ -180,14 +180,14 @@ def class_labels(y: ArrayLike | None, samples: int, classes: int | None = None) 
     if labels.ndim != 1 or labels.dtype.kind not in "fiub" or (labels != np.trunc(labels)).any():
         raise DataError(
             f"labels are {labels.dtype}{list(labels.shape)}: expected the class of each sample as an integer, [N], "
-            "or one-hot, [N, classes]"
+            "or one-hot, [N, classes]; classifiers of one output are scored, of others compare predictions with y"
         )
     if len(labels) != samples or samples == 0:
         raise DataError(f"{len(labels)} labels for {samples} samples: expected one each, and at least one")
     low, high = int(labels.min()), int(labels.max())
     if classes is not None and not 0 <= low <= high < max(classes, 2):
         raise DataError(
-            f"labels go from {low} to {high}, but the model has {classes} outputs: expected 0 to "
+            f"labels go from {low} to {high}, but the model has {classes} output{'s' * (classes != 1)}: expected 0 to "
             f"{max(classes, 2) - 1}, numbered as in training"
         )
     return labels.astype(np.int64)

@@ -64,7 +64,7 @@ class RunResult:
     config: Mapping[str, Any]
     sha256: Mapping[str, str]  # file, relative to the run directory -> digest of its content
     git_commit: str | None = None  # of the checkout that ran; None when installed from a wheel
-    git_dirty: bool | None = None
+    git_dirty: bool | None = None  # whether its qat/ or conf/ differ from that commit
     splits: Mapping[str, int] = field(default_factory=dict)  # name -> samples
     class_names: tuple[str, ...] = ()
     most_frequent_class: float | None = None  # its share of the test labels, 0-1: what always answering it scores

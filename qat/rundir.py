@@ -56,8 +56,10 @@ def reserve(run_dir: Path) -> Iterator[None]:
     Raises:
         RunDirError: another process writes it, it holds a finished run or links, or it cannot be made.
     """
-    refuse_links(run_dir, _OWN)
     folder = run_dir.resolve()
+    if folder.parent == folder:
+        raise RunDirError(f"{run_dir}: the root of the file system is no folder of a run; give one below it")
+    refuse_links(run_dir, _OWN)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

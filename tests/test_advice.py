@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import qat
+from qat.calibration_data import InputSpec, as_batches
 from qat.config import DataConfig
 from qat.contract import Contract, apply
 from qat.data.arrays import source_from_arrays
@@ -35,6 +36,10 @@ def of_labels(labels):
     return source_from_arrays(DataConfig(), {"x": IMAGES, "y": labels}, "memory")
 
 
+def of_calibration(*shape):
+    return lambda calibration: as_batches(calibration, [InputSpec("image", shape, "float32")])
+
+
 # code -> what takes the value, the value that it refuses, the name that the message has for it
 CODE = {
     "(raw * 255).round().astype(numpy.uint8)": (of_contract(PIXELS), (IMAGES / 255).astype(np.float32), "raw"),
@@ -49,6 +54,9 @@ CODE = {
     "x.astype(numpy.float32)": (of_arrays, np.arange(720).reshape(120, 6), "x"),
     "x.transpose(0, 2, 3, 1)": (of_arrays, IMAGES.transpose(0, 3, 1, 2), "x"),
     ".argmax(axis=1)": (of_labels, np.eye(3, dtype=np.int64)[LABELS], "labels"),
+    "calibration[None]": (of_calibration(8, 8, 3), IMAGES[0], "calibration"),
+    "calibration[..., None]": (of_calibration(8, 8, 1), IMAGES[..., 0], "calibration"),
+    "calibration.transpose(0, 2, 3, 1)": (of_calibration(8, 8, 3), IMAGES.transpose(0, 3, 1, 2), "calibration"),
     "labels.argmax(axis=1)": (lambda labels: _check_labels(labels, IMAGES), np.eye(3)[LABELS], "labels"),
 }
 
@@ -76,9 +84,10 @@ ELSEWHERE = {
     "values[None]": "tflite/runtime/test_input_checks",
     ".astype(numpy.{})": "tflite/runtime/test_input_checks",
     ".astype(numpy.float32)": "tflite/runtime/test_input_checks",
-    "QuantConfig(name='qat_w4a8')": "quantization/test_settings",
+    "QuantConfig(name='qat_w4a8', weight_bits=4)": "quantization/test_settings",
     "qat.models.load(path)": "evaluation/test_side_by_side",
     "qat.tflite.convert(model)": "export/test_convert",
+    ".write_bytes(qat.tflite.convert(model))": "quantization/test_settings",
     "self(inputs, training=True)": "quantization/test_whoever_drives",
     "model(inputs, training=True)": "quantization/keras3/test_whoever_trains",
     "optimizer.apply(gradients, model.trainable_variables)": "quantization/keras3/test_whoever_trains",

@@ -121,7 +121,8 @@ def with_value(value):
         (iter(()), IMAGE, "a generator may be used up"),
         (with_value(np.nan), IMAGE, "1 of 130 samples for 'image' hold NaN or infinity, the first is sample 7"),
         (with_value(np.inf), IMAGE, "NaN or infinity"),
-        (ARRAY[0], IMAGE, "The first axis counts the samples"),
+        (ARRAY[0], IMAGE, r"This looks like one sample: add the batch axis, calibration\[None\]"),
+        (ARRAY[None, None], IMAGE, "The first axis counts the samples: 4 axes are expected, not 6"),
         (ARRAY[:, :3], IMAGE, r"shape \[130, 3, 4, 1\], expected 'image' float32\[N, 4, 4, 1\]"),
         (ARRAY.astype(str), IMAGE, "dtype <U"),
         (ARRAY.astype(complex), IMAGE, "dtype complex128"),
@@ -142,6 +143,17 @@ def with_value(value):
 def test_an_unusable_set_is_refused_by_name(samples, specs, message):
     with pytest.raises(CalibrationError, match=message):
         as_batches(samples, specs)
+
+
+def test_equal_samples_are_told():
+    with pytest.warns(UserWarning, match="all 130 samples are equal"):
+        as_batches(np.zeros((130, 4, 4, 1), np.float32), IMAGE)
+    as_batches([ARRAY, np.ones((130, 2))], [*IMAGE, InputSpec("mask", (2,), "float32")])  # no warning
+
+
+def test_a_path_is_no_calibration():
+    with pytest.raises(CalibrationError, match=r"numpy.load\('x.npy'\)"):
+        as_batches("x.npy", IMAGE)
 
 
 def test_a_small_set_is_taken_with_a_warning():

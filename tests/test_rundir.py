@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -298,6 +299,14 @@ def test_a_reserved_folder_is_this_process_s_own_to_claim_and_to_remove_and_nobo
             rundir.lock(tmp_path / "run" / ".lock", wait=False).__enter__()
         rundir.remove_bare(tmp_path / "run", events_only=False, created=created)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_root_of_the_file_system_is_no_run():
+    with (
+        pytest.raises(RunDirError, match="/: the root of the file system is no folder of a run"),
+        rundir.reserve(Path("/")),
+    ):
+        pytest.fail("reserved")
 
 
 def test_a_finished_run_is_not_reserved(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qat import data, models, rundir
-from qat.config import PRESERVE, SCHEDULED, Config, ExportConfig, QuantConfig
+from qat.config import LAYER_SETTINGS, PRESERVE, SCHEDULED, Config, ExportConfig, QuantConfig
 from qat.data.partition import DEFAULT_SAMPLES
 from qat.errors import ConfigError, RunDirError
 from qat.schedule_point import refuse_late_point, training_step
@@ -134,16 +134,16 @@ def _stock_complaints(quant: QuantConfig) -> Iterator[str]:
 
 
 def _layer_complaints(per_layer: dict[str, Any]) -> Iterator[str]:
-    choices = {"weight_bits": (4, 8), "per_channel": (True, False), "method": ("minmax", "percentile", "mse")}
     for pattern, settings in per_layer.items():
         if not isinstance(settings, dict) or not settings:
             yield f"quant.per_layer.{pattern}={settings}: expected settings, as {{weight_bits: 4}}."
             continue
         for name, value in settings.items():
-            if name not in choices:
-                yield f"quant.per_layer.{pattern}.{name}: no such setting; expected one of {', '.join(choices)}."
-            elif value not in choices[name]:
-                yield f"quant.per_layer.{pattern}.{name}={value}: expected {' or '.join(map(str, choices[name]))}."
+            if name not in LAYER_SETTINGS:
+                yield f"quant.per_layer.{pattern}.{name}: no such setting; expected one of {', '.join(LAYER_SETTINGS)}."
+            elif value not in LAYER_SETTINGS[name]:
+                expected = " or ".join(map(str, LAYER_SETTINGS[name]))
+                yield f"quant.per_layer.{pattern}.{name}={value}: expected {expected}."
 
 
 def _training_complaints(quant: QuantConfig) -> Iterator[str]:

@@ -64,6 +64,24 @@ def normalize_arguments(argv: Sequence[str], primary: str, schema: type) -> list
     return parts
 
 
+def find_repeated(arguments: Sequence[str]) -> list[str]:
+    """A sentence on each key that is given several values, of which Hydra takes the last.
+
+    >>> find_repeated(["-m", "seed=0,1", "quant=ptq", "seed=2", "quant=ptq"])
+    ['seed is given several times: seed=0,1, then seed=2; the last one is taken.']
+    """
+    values: dict[str, list[str]] = {}
+    for part in arguments:
+        key, _, value = part.lstrip("+").partition("=")
+        if not part.startswith(("-", "~")) and value not in values.setdefault(key, [])[-1:]:
+            values[key].append(value)
+    return [
+        f"{key} is given several times: {', then '.join(f'{key}={each}' for each in given)}; the last one is taken."
+        for key, given in values.items()
+        if len(given) > 1
+    ]
+
+
 def _take_override(argv: Sequence[str], index: int, primary: str, schema: type, sweep: bool) -> str:
     part = argv[index].strip()
     if part.startswith("~"):

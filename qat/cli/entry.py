@@ -28,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import qat
 from qat import interrupts, limits, manifest, rundir
-from qat.cli.command_line import normalize_arguments
+from qat.cli.command_line import find_repeated, normalize_arguments
 from qat.cli.compose import compose, conf_dir, register, to_config
 from qat.cli.explain import explain
 from qat.cli.help import help_page
@@ -79,6 +79,8 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
     _import_from_working_folder()
     try:
         argv = normalize_arguments(sys.argv[1:], primary, schema)
+        for sentence in find_repeated(argv):
+            _say_on_stderr(f"warning: {sentence}")
         resumed = resumed_folder(argv) if schema is Config else None
         if schema is Config:
             argv = resume_run_arguments(argv)
@@ -205,12 +207,13 @@ def _run_job(
     task = _with_limits(_remove_empty_folders(_with_log(task) if schema is Config else task, schema, missing_folders))
     if schema not in (Config, BenchmarkConfig):  # these draw progress bars
         sys.stdout = HarmlessStream(sys.stdout)  # type: ignore[assignment]
+    if schema is Config or HydraConfig.get().mode == RunMode.MULTIRUN:
+        (run_dir / rundir.FAILED).unlink(missing_ok=True)
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         return task(to_config(node, schema), run_dir)
 
     from qat.reporting.terminal import relative_to_cwd
 
-    (run_dir / rundir.FAILED).unlink(missing_ok=True)
     where = "" if schema is VerifyConfig else f"\n  {relative_to_cwd(run_dir)}"
     print(f"job {HydraConfig.get().job.num + 1}:{where}", flush=True)
     try:

@@ -7,6 +7,7 @@ import difflib
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import MissingConfigException
@@ -83,6 +84,8 @@ def explain_unknown_option(group: str, option: str, choices: list[str]) -> str:
     near = difflib.get_close_matches(option.lower(), choices, n=1)
     if group == "quant":
         near = quantizers_called(option.lower())[:3] or near
+    if group in ("data", "model") and Path(option).is_dir():
+        near = [f"{option}/"]
     hint = f" Did you mean {' or '.join(f'{group}={each}' for each in near)}?" if near else ""
     if not choices:
         return f"{group}={option}: there is no such group of options. Run with --help for the groups."

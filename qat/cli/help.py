@@ -83,7 +83,7 @@ def _format_setting(setting: SettingHelp, node: DictConfig) -> str:
     value = _value_of(OmegaConf.to_container(node), setting.key)
     default = _to_yaml(setting.default)
     meaning = re.sub(r"\bNone\b", "null", setting.meaning).rstrip(".")
-    notes = [setting.expected or setting.type, f"default {default}" if default not in (value, _UNSET) else ""]
+    notes = [setting.accepted, f"default {default}" if default not in (value, _UNSET) else ""]
     kind = "; ".join(note for note in notes if note)
     return _two_columns(f"{key}={value}", f"{meaning} ({kind})" if kind else meaning)
 

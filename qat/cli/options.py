@@ -42,6 +42,13 @@ class SettingHelp:
     meaning: str
     expected: str = ""  # of its values, beyond the type
 
+    @property
+    def accepted(self) -> str:
+        """The accepted values in words: the limits or choices where there are some, those of each value for a list."""
+        if self.expected and self.type.startswith("a list"):
+            return f"{self.type}; each {self.expected}"
+        return self.expected or self.type
+
 
 def list_settings(schema: type, prefix: str = "") -> Iterator[SettingHelp]:
     """List the settings of a section and of the sections in it, in their order.

@@ -177,7 +177,8 @@ def _explain_labels(labels: NDArray) -> str:
     if labels.dtype.kind == "f" and (broken := ~np.isfinite(labels) | (labels != np.floor(labels))).any():
         first = int(np.argmax(broken))
         return (
-            f"is {labels.dtype}: {expected}, and {labels[first]:g} at index {first} is none. Classes alone are learned"
+            f"is {labels.dtype}: {expected}, and {labels[first]:g} at index {first} is none. The commands learn "
+            "classes alone; qat.quantization.quantize_model and qat.tflite.convert take models of any task"
         )
     return f"is {labels.dtype}: {expected}; store labels.astype(numpy.int64)"
 

@@ -14,10 +14,12 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from qat import metrics
+from qat.contract import hint_at_shape
 from qat.datasets import Dataset, class_labels, inputs_and_labels
 from qat.errors import DataError, ModelError
 from qat.evaluation.evaluate import BATCH_SIZE
 from qat.models import load
+from qat.models.keras_types import KerasModel
 from qat.models.which_keras import is_keras_model
 from qat.tflite import Interpreter, verify
 from qat.tflite.runtime.interpreter import Inputs
@@ -117,12 +119,33 @@ def compare_models(models: Mapping[str, Any], x: Inputs | Dataset, y: ArrayLike 
         outputs = predict(inputs)
         if not isinstance(outputs, np.ndarray):
             raise ModelError(f"{name}: {len(outputs)} outputs; a classifier of one output was expected")
+        if not np.isfinite(outputs).all():
+            bad = [each for each in tf.nest.flatten(inputs) if not np.isfinite(each).all()]
+            where = "x holds NaN or infinity: repair or remove these samples" if bad else "x is finite: train it again"
+            raise DataError(f"{name}: its outputs hold NaN or infinity, and {where}")
         scores = metrics.as_scores(outputs)
         labels = class_labels(y, len(scores), scores.shape[1])
         reference = scores if reference is None else reference
+        if scores.shape[1] > 2 and scores.shape[1] != reference.shape[1] > 2:
+            raise ModelError(
+                f"{name}: {scores.shape[1]} classes, and {next(iter(models))} has {reference.shape[1]}: expected "
+                "models of the same classes"
+            )
         agreement = metrics.agreement(reference, scores)
         rows.append(Compared(str(name), metrics.score(scores, labels), agreement, size, integer_only))
     return ModelTable(tuple(rows), len(labels))
+
+
+def _refuse_shape(name: str, model: KerasModel, x: Inputs) -> None:
+    """Refuse an array that a model of one input does not take, with the model's name, which Keras does not know."""
+    expected = getattr(model, "input_shape", None)
+    if not isinstance(x, np.ndarray) or not isinstance(expected, tuple):
+        return
+    fits = len(x.shape) == len(expected) and all(b in (None, a) for a, b in zip(x.shape, expected, strict=True))
+    if not fits:
+        shown = ", ".join("?" if size is None else str(size) for size in ("N", *expected[1:]))
+        hint = hint_at_shape(x.shape, expected[1:], "x")
+        raise DataError(f"{name}: the model takes shape [{shown}], and x has {list(x.shape)}. {hint}")
 
 
 def _refuse_list_of_samples(inputs: Inputs, y: ArrayLike | None) -> None:
@@ -145,7 +168,12 @@ def _open_model(name: str, model: object) -> tuple[Any, int, bool]:
         kind = f"{type(model).__module__}.{type(model).__name__}"
         raise ModelError(f"{name} is a {kind}: expected a model of Keras 2 or 3, a path, or bytes of a .tflite")
     size = sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.weights)
-    return lambda inputs: model.predict(inputs, batch_size=BATCH_SIZE, verbose=0), size, False
+
+    def predict(inputs: Inputs) -> Any:
+        _refuse_shape(name, model, inputs)
+        return model.predict(inputs, batch_size=BATCH_SIZE, verbose=0)
+
+    return predict, size, False
 
 
 def _as_arrays(x: Inputs) -> Any:

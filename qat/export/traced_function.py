@@ -119,8 +119,10 @@ def trace_model(model: KerasModel | TracedModel, batch_size: int | None = None, 
     """
     if isinstance(model, TracedModel):
         return model if model.requested == (batch_size, unroll) else trace_model(model.model, batch_size, unroll)
-    if isinstance(model, (str, bytes, os.PathLike)):
-        raise ModelError(f"convert takes a Keras model, not {type(model).__name__}: read it, as qat.models.load(path)")
+    if not is_keras_model(model):
+        advice = {True: ": read it, as qat.models.load(path)"}.get(isinstance(model, (str, os.PathLike)), "")
+        advice = ": these bytes are a .tflite already" if isinstance(model, bytes) and model[4:8] == b"TFL3" else advice
+        raise ModelError(f"convert takes a Keras model, not {type(model).__name__}{advice}")
     structure, inputs = _inputs(model)
     specs = [
         tf.TensorSpec([own or batch_size, *spec.shape], spec.dtype, name=graph_name(spec.name)) for spec, own in inputs

@@ -5,6 +5,7 @@ The names can be read, and a model's config checked, without TensorFlow: a famil
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -67,7 +68,7 @@ def build(config: ModelConfig, input_shape: Shape, classes: int) -> KerasModel:
     return unwrap_single_tensors(model)
 
 
-def load(path: str, trust: bool = False, *, trust_custom_objects: bool = False, key: str = "model.path") -> KerasModel:
+def load(path: str, trust: bool = False, *, trust_custom_objects: bool = False, key: str = "") -> KerasModel:
     """Load a model of Keras 2 or 3 from a .keras or .h5 file, or a SavedModel folder of Keras 2; not compiled.
 
     Args:
@@ -75,7 +76,7 @@ def load(path: str, trust: bool = False, *, trust_custom_objects: bool = False, 
         trust: run what code it carries: Lambda layers, whatever functions its config names, SavedModels. Without it
             only config and weights are read, against an allow-list, and tried in a child process under limits.
         trust_custom_objects: an older name of `trust`.
-        key: dotted key of the option that named the file, for messages.
+        key: dotted key of the option that named the file, for messages; "" where no option did.
 
     Returns:
         The model, of the Keras that wrote the file; its layers are those of the file.
@@ -84,7 +85,9 @@ def load(path: str, trust: bool = False, *, trust_custom_objects: bool = False, 
     """
     from qat.models import saved
 
+    if not isinstance(path, (str, os.PathLike)):
+        raise ModelError(f"load takes the path of a saved model, not a {type(path).__name__}")
     try:
         return saved.load(str(path), trust or trust_custom_objects)
     except ModelError as error:
-        raise type(error)(str(error).replace(f"model.path={path}", f"{key}={path}")) from error
+        raise type(error)(str(error).replace(f"model.path={path}", f"{key}={path}" if key else str(path))) from error

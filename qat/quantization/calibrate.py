@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qat.codes import scale_of_range
 from qat.config import CalibrationConfig
-from qat.errors import CalibrationError, ConfigError
+from qat.errors import CalibrationError
 from qat.quantization.ir.graph import Graph, Tensor
 from qat.quantization.ir.interpret import run, run_node, walk
 from qat.quantization.keras.activation_quantizer import MASK_MARGIN, SMALLEST_SPAN
@@ -23,7 +23,6 @@ from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.quantization.tails import tail_margin
 
 BINS = 2048
-METHODS = ("minmax", "percentile", "mse")
 DEAD_WIDTH = 1.0  # of the range of a tensor that is 0 everywhere: a tiny one needs factors that kernels refuse
 MOST_VALUES = 2**14  # of a sample: with more, later samples hardly exceed those of calibration
 FEW_BATCHES = 16  # run op by op: a graph of them takes longer to make than it saves
@@ -289,12 +288,8 @@ def calibrate(
 
     Raises:
         CalibrationError: an activation is NaN or infinite on this data; the layer is named.
-        ConfigError: a method is unknown.
     """
     methods = list(methods or [settings.method] * len(ranges))
-    for method in methods:
-        if method not in METHODS:
-            raise ConfigError(f"quant.calibration.method={method!r}: expected one of {', '.join(METHODS)}")
     observations = _observe_ranges(graph, ranges, batches, compute)
     min_max = np.stack([each.min_max for each in observations]) if observations else np.zeros((0, 2))
     selected = [i for i, (low, high) in enumerate(min_max) if methods[i] != "minmax" and high - low > SMALLEST_SPAN]

@@ -37,6 +37,7 @@ from qat.quantization.settings import (
     override,
     refuse_low_bit,
     refuse_unmatched,
+    refuse_unusable,
     skipped_layers,
     weight_scheme,
 )
@@ -66,15 +67,18 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
         CalibrationError: calibration is empty, without an end, not finite, or misshapen.
         ModelError: the model is no Keras model, it is quantization-aware already, its input sizes are not known, or
             what it computes and what its rewritten form computes differ.
-        ConfigError: `config` is no `QuantConfig`, or names layers or settings that are not there.
+        ConfigError: `config` is no `QuantConfig`, holds values that are not accepted, or names layers or settings that
+            are not there.
     """
     float_model = unwrap(float_model)  # one that is quantization-aware already is refused as such
     refuse_foreign(float_model)
     if config is not None and not isinstance(config, QuantConfig):
         raise ConfigError(
-            f"config is a {type(config).__name__}: expected a QuantConfig, as QuantConfig(name='qat_w4a8')"
+            f"config is a {type(config).__name__}: expected a QuantConfig, as "
+            "QuantConfig(name='qat_w4a8', weight_bits=4)"
         )
     config = config or QuantConfig(name="qat")
+    refuse_unusable(config)
     graph = canonicalize(float_model)
     refuse_blockers(graph)
     mark_preserved(graph, float_model, config)

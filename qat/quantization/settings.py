@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 import re
+import warnings
+from dataclasses import replace
 from typing import Any
 
 from qat.calibration_data import InputSpec
-from qat.config import QuantConfig
+from qat.config import LAYER_SETTINGS, MISSING, QuantConfig
 from qat.errors import ConfigError
 from qat.quantization.ir.graph import Graph
+from qat.setting import describe_refused_values
+from qat.variants import QUANTIZERS
 
-LAYER_SETTINGS = ("weight_bits", "per_channel", "method")
+BITS = range(2, 9)  # of weights; a command line takes those that a file stores as such
+_EXPECTED_BITS = "expected an integer from 2 to 8"
+
+
+def refuse_unusable(config: QuantConfig) -> None:
+    """Refuse values that the command line refuses too, but for weights of other bits; warn where bits belie the name.
+
+    Raises:
+        ConfigError: there are some; each is named with what was expected.
+    """
+    name = "qat" if config.name == MISSING else config.name
+    refused = list(describe_refused_values(replace(config, name=name, weight_bits=8), "config."))
+    refused += [] if config.weight_bits in BITS else [f"config.weight_bits={config.weight_bits!r}: {_EXPECTED_BITS}."]
+    for key in ("skip", "beside"):
+        value = getattr(config, key)
+        if isinstance(value, str):
+            refused.append(f"config.{key}={value!r}: expected a list of texts, as [{value!r}].")
+    if refused:
+        raise ConfigError("\n".join(refused))
+    bits = QUANTIZERS[name].weight_bits
+    if bits < config.weight_bits:
+        warnings.warn(
+            f"QuantConfig(name={name!r}) has weights of {config.weight_bits} bits; of {bits}, as the name says: "
+            f"QuantConfig(name={name!r}, weight_bits={bits})",
+            stacklevel=3,
+        )
 
 
 def calibration_specs(graph: Graph) -> tuple[InputSpec, ...]:
@@ -42,6 +71,11 @@ def override(config: QuantConfig, layer: str) -> dict[str, Any]:
                     f"quant.per_layer.{pattern}: {', '.join(unknown)} is no setting of a layer; expected one of "
                     f"{', '.join(LAYER_SETTINGS)}"
                 )
+            for name, value in settings.items():
+                if value not in (BITS if name == "weight_bits" else LAYER_SETTINGS[name]):
+                    expected = f"expected one of {', '.join(map(str, LAYER_SETTINGS[name]))}"
+                    expected = _EXPECTED_BITS if name == "weight_bits" else expected
+                    raise ConfigError(f"quant.per_layer.{pattern}.{name}={value!r}: {expected}")
             return dict(settings)
     return {}
 

@@ -83,7 +83,7 @@ def _metric_against_cost(
     flag = "on_size_front" if cost == "size_bytes" else "on_latency_front"
     corners = sorted((p.x, p.y) for each, p in zip(configurations, points, strict=True) if getattr(each, flag))
     metric = configurations[0].rows[0].measured.metric
-    title = f"{task}: {metric} against {label.split(',')[0]}"
+    title = f"{task} against {label.split(',')[0]}"
     return Chart(title, label, f"{metric}{',' if unit else ''}{unit}", _series(configurations, points), tuple(corners))
 
 

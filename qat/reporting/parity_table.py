@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,14 +23,30 @@ def format_page_cells(layers: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """One row per layer, under `TITLES`; what an older parity.json does not hold is left empty."""
     return [
         [
-            str(row["layer"]),
+            name,
             f"{row['within_1_lsb']:.2%}",
             str(row["max_lsb"]),
             "equal" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f} dB",
             *_training_cells(row),
         ]
-        for row in layers
+        for name, row in zip(name_rows(layers), layers, strict=True)
     ]
+
+
+def name_rows(layers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The layer of each row, with the op where a layer has several rows, as its activation has one of its own.
+
+    >>> name_rows([{"layer": "dense", "tensor": "net/quant_dense/dense"},
+    ...     {"layer": "dense", "tensor": "net/op_dense--Softmax--/softmax;x"}, {"layer": "out"}])
+    ['dense', 'dense (softmax)', 'out']
+    """
+    counts = Counter(str(row["layer"]) for row in layers)
+    names = []
+    for row in layers:
+        layer, tensor = str(row["layer"]), str(row.get("tensor", ""))
+        op = tensor.partition(";")[0].rpartition("/")[2]
+        names.append(f"{layer} ({op})" if counts[layer] > 1 and op and op != layer else layer)
+    return names
 
 
 def format_layers(layers: Sequence[Mapping[str, Any]], columns: int | None) -> str:
@@ -42,13 +59,14 @@ def format_layers(layers: Sequence[Mapping[str, Any]], columns: int | None) -> s
     Returns:
         Lines of at most `columns` characters, five layers at most; "" where no layer differs.
     """
-    furthest = sorted(filter(_differs, layers), key=_distance, reverse=True)[:MOST_LAYERS]
+    named = [(name, row) for name, row in zip(name_rows(layers), layers, strict=True) if _differs(row)]
+    furthest = sorted(named, key=lambda each: _distance(each[1]), reverse=True)[:MOST_LAYERS]
     if not furthest:
         return ""
-    names = shorten_all([str(row["layer"]) for row in furthest], NAME_WIDTH + max((columns or USUAL) - USUAL, 0))
+    names = shorten_all([name for name, _ in furthest], NAME_WIDTH + max((columns or USUAL) - USUAL, 0))
     cells = [
-        [name, f"{1 - row['exact']:.2%}", str(row["max_lsb"]), *_training_cells(row)]
-        for name, row in zip(names, furthest, strict=True)
+        [name, _format_share(1 - row["exact"]), str(row["max_lsb"]), *_training_cells(row)]
+        for name, (_, row) in zip(names, furthest, strict=True)
     ]
     return format_table(SHORT_TITLES, cells, ("LSB",), columns)
 
@@ -91,4 +109,12 @@ def _distance(row: Mapping[str, Any]) -> tuple[float, float]:
 def _training_cells(row: Mapping[str, Any]) -> list[str]:
     if "training_off" not in row:
         return ["", ""]
-    return [f"{row['training_off']:.2%}", str(row["training_max_lsb"])]
+    return [_format_share(row["training_off"]), str(row["training_max_lsb"])]
+
+
+def _format_share(share: float) -> str:
+    """
+    >>> _format_share(0.0), _format_share(2e-5), _format_share(0.012)
+    ('0.00%', '<0.01%', '1.20%')
+    """
+    return "<0.01%" if 0 < share < 5e-5 else f"{share:.2%}"

@@ -191,7 +191,9 @@ def feeding(model_json: Mapping[str, Any] | None, snippet: str | None) -> Iterat
     titles = ["", "name", "type", "shape", "scale", "zero point"]
     yield table(titles, list_tensor_rows(model_json), numbers=titles[4:])
     contract = {key: value for key, value in model_json.get("contract", {}).items() if value is not None}
-    yield table(["how raw samples become inputs", ""], [[key, json.dumps(value)] for key, value in contract.items()])
+    if contract:
+        yield paragraph("How raw samples become inputs:")
+        yield table(["", ""], [[key, json.dumps(value)] for key, value in contract.items()])
     labels = list(map(str, model_json.get("labels") or ()))
     if len(labels) > MOST_CLASSES:
         yield details(f"Outputs in this order ({len(labels)})", paragraph(f"{', '.join(labels)}."))

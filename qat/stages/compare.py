@@ -97,7 +97,8 @@ def write_comparison(
     if comparison.runs and filters and not comparison.rows:
         raise ConfigError(
             f"filter={' and '.join(filters)}: not one deployed file meets it. "
-            f"Variants are {', '.join(sorted({name for run in comparison.runs for name in run.measured}))}."
+            f"Variants are {', '.join(sorted({name for run in comparison.runs for name in run.measured}))}; "
+            "accuracy, drop and agreement are shares, 0-1."
         )
     figures = dict(build_charts(comparison))
     images = {name: draw_png(chart) for name, chart in figures.items()}

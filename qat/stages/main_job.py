@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from qat.config import Config
+from qat.errors import TrainingDivergedError
 from qat.results import RunResult
 from qat.stages.cards import write_cards
 from qat.stages.dashboard import write_dashboard
 from qat.stages.deployment import evaluate_deployed
+from qat.stages.divergence import report_divergence
 from qat.stages.export_files import export_tflite
 from qat.stages.float_model import obtain_float_model
 from qat.stages.ptq import quantize_after_training
 from qat.stages.qat import train_quantized
 from qat.stages.report import write_report
 from qat.stages.result import collect_result, enforce_parity, log_files, print_result, write_result
-from qat.stages.run import begin
+from qat.stages.run import Run, begin
 from qat.stages.stock import train_stock
+
+
+@contextmanager
+def _reported(run: Run) -> Iterator[None]:
+    """Leave a page on a training that diverges."""
+    try:
+        yield
+    except TrainingDivergedError as error:
+        report_divergence(run, error)
+        raise
 
 
 def main_job(config: Config, folder: Path) -> RunResult | None:
@@ -34,7 +48,7 @@ def main_job(config: Config, folder: Path) -> RunResult | None:
         QatError: data, model, folder or training that cannot be used; a `ParityError` comes after all files are
             written.
     """
-    with begin(config, folder) as run:
+    with begin(config, folder) as run, _reported(run):
         float_model = obtain_float_model(run)
         if not run.workers.is_chief:
             train_quantized(run, float_model)

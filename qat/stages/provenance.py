@@ -49,12 +49,12 @@ def describe_machine() -> str:
 
 
 def git_commit() -> tuple[str | None, bool | None]:
-    """(commit, whether files differ from it) of the checkout that `qat` was imported from; (None, None) for a wheel."""
+    """(commit, whether qat/ or conf/ differ from it) of the checkout that runs; (None, None) for a wheel."""
     checkout = Path(qat.__file__).resolve().parent.parent
     if not (checkout / ".git").exists() or not (checkout / "pyproject.toml").is_file():
         return None, None
     commit = _git(checkout, "rev-parse", "HEAD")
-    changes = _git(checkout, "status", "--porcelain")
+    changes = _git(checkout, "status", "--porcelain", "--", "qat", "conf")
     return commit or None, None if changes is None else bool(changes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,25 @@ LARGEST_WEIGHT = 1e8  # no layer that learns comes near; behind ReLU and BatchNo
 
 
 class Diverged(Exception):
-    """Carries the first value that is not finite, and when, out of Keras' loop; `fit` raises TrainingDivergedError."""
+    """Carries the first value that is not finite, and when, out of Keras' loop; `fit` raises TrainingDivergedError.
 
-    def __init__(self, what: str, value: float, epoch: int, step: int) -> None:
-        super().__init__(f"{what} became {value}")
+    Args:
+        what: words for what is not finite, or too large.
+        value: its value.
+        epoch: number of the epoch, from 0.
+        step: number of the step in it, from 0.
+        layer: name of the first layer, in the model's order, whose numbers are not finite; None where no layer tells.
+        losses: the epoch's mean loss after each of its steps.
+    """
+
+    group = "train"  # whose learning rate it was; `fit` says it
+
+    def __init__(
+        self, what: str, value: float, epoch: int, step: int, layer: str | None = None, losses: Sequence[float] = ()
+    ) -> None:
+        super().__init__(f"{what} became {value:.4g}")
         self.what, self.value, self.epoch, self.step = what, value, epoch, step
+        self.layer, self.losses = layer, tuple(losses)
 
 
 class Guard(tf_keras.callbacks.Callback):
@@ -40,6 +55,7 @@ class Guard(tf_keras.callbacks.Callback):
         self.task, self.keep_best, self.patience = task, keep_best, patience
         self.epoch, self.steps = 0, 0
         self.history: list[dict[str, float]] = []
+        self._losses: list[float] = []  # the epoch's mean after each step
         self.best_epoch, self.best_score = -1, (-math.inf,)
         self.last_good: tuple[int, Weights] = (-1, [])
         self.best: tuple[int, Weights] | None = None
@@ -48,18 +64,19 @@ class Guard(tf_keras.callbacks.Callback):
         self.last_good = (-1, self._weights())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.epoch = epoch
+        self.epoch, self._losses = epoch, []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         # The loss in logs is the epoch's running mean: not finite from the first step on whose loss is not finite.
         loss = float((logs or {})["loss"])
+        self._losses.append(loss)
         if not math.isfinite(loss):
-            raise Diverged("the loss", loss, self.epoch, batch)
+            raise self._diverged("the loss", loss, batch, self._find_overflow())
         self.steps += 1
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs if logs is not None else {}
-        weights = self._finite_weights(epoch, logs)
+        weights = self._finite_weights(logs)
         logs["learning_rate"] = float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
         self.history.append({key: float(value) for key, value in logs.items()})
         self.last_good = (epoch, weights)
@@ -70,18 +87,29 @@ class Guard(tf_keras.callbacks.Callback):
         if self.patience is not None and epoch - self.best_epoch >= self.patience:
             self.model.stop_training = True
 
-    def _finite_weights(self, epoch: int, logs: dict[str, Any]) -> Weights:
+    def _finite_weights(self, logs: dict[str, Any]) -> Weights:
         # ReLU gives 0 for NaN and fake quantization clips it, so a NaN weight may not show in the loss.
+        last_step = self.params["steps"] - 1
         if not math.isfinite(logs["val_loss"]):
-            raise Diverged("the val loss", logs["val_loss"], epoch, self.params["steps"] - 1)
+            raise self._diverged("the val loss", logs["val_loss"], last_step, self._find_overflow())
         weights = self._weights()
         for variable, value in zip(self.model.weights, weights, strict=True):
             if value.dtype.kind != "f" or not value.size:
                 continue
             largest = float(np.max(np.abs(value)))
             if not largest < LARGEST_WEIGHT:  # NaN is not smaller either
-                raise Diverged(f"weight {variable.name}", largest, epoch, self.params["steps"] - 1)
+                raise self._diverged(_describe(variable), largest, last_step, _layer_of(variable))
         return weights
+
+    def _diverged(self, what: str, value: float, step: int, layer: str | None) -> Diverged:
+        return Diverged(what, value, self.epoch, step, layer, self._losses)
+
+    def _find_overflow(self) -> str | None:
+        """The first layer whose statistics overflowed. Gradients of a NaN loss leave no weight to tell it by."""
+        for variable, value in zip(self.model.weights, self._weights(), strict=True):
+            if not variable.trainable and value.dtype.kind == "f" and not np.all(np.isfinite(value)):
+                return _layer_of(variable)
+        return None
 
     def _weights(self) -> Weights:
         """The model's, as arrays: a checkpoint gives single numbers back as Python's, which Keras 3 does not take."""
@@ -111,3 +139,15 @@ class Guard(tf_keras.callbacks.Callback):
     def selected_weights(self) -> tuple[int, Weights]:
         """Epoch and weights that the model ends with: the best ones if `keep_best`, else the last good ones."""
         return self.best or self.last_good
+
+
+def _describe(variable: Any) -> str:
+    name = str(variable.name)
+    is_range = name.partition(":")[0].endswith(("min", "max"))
+    return f"{'weight' if variable.trainable else 'range' if is_range else 'statistic'} {name}"
+
+
+def _layer_of(variable: Any) -> str:
+    """Name of the layer that a variable belongs to; Keras 3 has it in the path."""
+    path = getattr(variable, "path", variable.name)
+    return str(path).rpartition("/")[0].removeprefix("quant_").partition("--")[0]  # a range's stands behind its layer's

@@ -142,10 +142,11 @@ def _create_variables(model: KerasModel, outputs: tf.Tensor, targets: tf.Tensor)
 
 def _divergence_error(error: Diverged, kept_epoch: int, settings: FitSettings) -> TrainingDivergedError:
     since = "those from before the first step" if kept_epoch < 0 else f"those after epoch {kept_epoch + 1}"
+    first = f" (the first layer to overflow: {error.layer})" if error.layer and error.layer not in error.what else ""
     return TrainingDivergedError(
-        f"{error.what} became {error.value} at step {error.step + 1} of epoch {error.epoch + 1}; training stopped, and "
-        f"the model has its last good weights back, {since}. Try a smaller {settings.group}.learning_rate "
-        f"(it is {settings.learning_rate}), or look for extreme values in the data"
+        f"{error} at step {error.step + 1} of epoch {error.epoch + 1}{first}; training stopped, and the model has its "
+        f"last good weights back, {since}. Try a smaller {settings.group}.learning_rate "
+        f"(it is {settings.learning_rate:g}), or look for extreme values in the data"
     )
 
 
@@ -237,6 +238,7 @@ def fit(
     except Diverged as error:
         kept_epoch, weights = guard.selected_weights()
         model.set_weights(weights)
+        error.group = settings.group
         raise _divergence_error(error, kept_epoch, settings) from error
     except tf.errors.OpError as error:
         refusal = take_refusal()  # as of an image that cannot be decoded

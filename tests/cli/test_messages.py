@@ -4,7 +4,8 @@ import pytest
 from hydra.errors import HydraException, MissingConfigException
 
 from qat.cli import compose
-from qat.cli.explain import explain
+from qat.cli.command_line import find_repeated
+from qat.cli.explain import explain, explain_unknown_option
 from qat.config import Config
 from qat.errors import ConfigError
 
@@ -25,6 +26,19 @@ def refusal_of(*overrides):
 )
 def test_a_folder_of_options_that_is_not_there_is_named_by_its_flag(error, message):
     assert explain(error, Config).startswith(message)
+
+
+def test_a_key_that_is_given_several_values_is_said():
+    assert find_repeated(["seed=1", "quant=qat", "seed=2"]) == [
+        "seed is given several times: seed=1, then seed=2; the last one is taken."
+    ]
+    assert find_repeated(["runs=a", "-m", "runs=a", "hydra/launcher=joblib"]) == []
+
+
+def test_a_folder_is_told_from_an_option_by_a_slash(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    assert "Did you mean data=photos/?" in explain_unknown_option("data", "photos", ["digits"])
 
 
 def test_no_overrides_give_the_default_job():

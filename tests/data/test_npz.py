@@ -196,7 +196,11 @@ def with_nan(x):
         ("y_train", lambda y: y[:-1], "y_train has 39 labels for 40 samples: the counts must agree"),
         ("y_train", lambda y: np.eye(4)[y], r"y_train has shape \[40, 4\].*argmax"),
         ("y_train", lambda y: y / 1, r"y_train is float64: expected integers .* store labels.astype\(numpy.int64\)"),
-        ("y_train", lambda y: y + 0.5, "expected integers .*, and 0.5 at index 0 is none. Classes alone are learned"),
+        (
+            "y_train",
+            lambda y: y + 0.5,
+            "expected integers .*, and 0.5 at index 0 is none. The commands learn classes alone; qat.quantiz",
+        ),
         ("y_train", lambda y: y.astype(str), "y_train holds texts, the first is '0': expected integers"),
         ("y_train", lambda y: y + 1, "no training sample has label 0, though labels go up to 4"),
         ("y_train", lambda y: y - 1, "10 labels outside the classes, the first is -1 at index 0"),

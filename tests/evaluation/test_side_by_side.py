@@ -13,6 +13,7 @@ from qat.contract import Contract
 from qat.errors import DataError, ModelError, QatError
 from qat.evaluation.side_by_side import Compared, ModelTable
 from qat.metrics import Score
+from qat.models import load
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, verify, with_metadata
 from qat.wrapping import count_columns
@@ -20,11 +21,17 @@ from qat.wrapping import count_columns
 X = np.random.default_rng(0).uniform(size=(200, 8, 8, 1)).astype(np.float32)
 
 
+def classifier_of(classes):
+    layers = tf_keras.layers
+    return tf_keras.Sequential(
+        [tf_keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(classes, activation="softmax")]
+    )
+
+
 @pytest.fixture(scope="module")
 def model():
     tf_keras.utils.set_random_seed(0)
-    layers = tf_keras.layers
-    return tf_keras.Sequential([tf_keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3, activation="softmax")])
+    return classifier_of(3)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +73,24 @@ def table(model, file, labels, tmp_path_factory):
         (lambda model, file, y: Interpreter(file).evaluate(X, y - 1), "labels go from -1 to 1, .*: expected 0 to 2"),
         (lambda model, file, y: qat.compare_models({"a": object()}, X, y), "a is a builtins.object: .*Keras 2"),
         (lambda model, file, y: quantize_model(model, X, config="qat_w4a8"), "config is a str: expected a QuantConfig"),
+        (lambda model, file, y: quantize_model(model, X, config={}), r"QuantConfig\(name='qat_w4a8', weight_bits=4\)"),
+        (lambda model, file, y: convert(file), "not bytes: these bytes are a .tflite already"),
+        (lambda model, file, y: convert(None), "convert takes a Keras model, not NoneType$"),
+        (lambda model, file, y: load(model), "load takes the path of a saved model, not a Functional|Sequential"),
+        (lambda model, file, y: load("nowhere.keras"), r"^nowhere\.keras: no such file"),
+        (lambda model, file, y: load("x.npz"), "no such file|arrays, which are data"),
+        (lambda model, file, y: Interpreter(file, threads="two"), "threads='two': expected an integer of at least 1"),
+        (lambda model, file, y: Interpreter(file).predict(X.astype(str)), "got <U.*These are no numbers: read images"),
+        (lambda model, file, y: qat.compare_models({"a": model}, X, X[:, 0]), "of others compare predictions with y"),
+        (lambda model, file, y: qat.compare_models({"a": model}, X * np.nan, y), "a: its outputs .* x holds NaN"),
+        (
+            lambda model, file, y: qat.compare_models({"a": model}, X[:, :7], y),
+            r"a: the model takes shape \[N, 8, 8, 1\], and x has .* Resize",
+        ),
+        (
+            lambda model, file, y: qat.compare_models({"a": model, "b": classifier_of(5)}, X, y),
+            "b: 5 classes, and a has 3: expected models of the same classes",
+        ),
         (
             lambda model, file, y: convert("model.keras", calibration=X),
             r"not str: read it, as qat\.models\.load\(path\)",

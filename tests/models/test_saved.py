@@ -89,7 +89,7 @@ def test_a_file_of_a_later_keras_is_refused_by_its_version(files, tmp_path):
 def test_a_file_cut_short_is_refused_and_named(files, tmp_path, kind, keep):
     whole = (files["folder"] / "plain" / kind).read_bytes()
     (tmp_path / kind).write_bytes(whole[: int(keep * len(whole))])
-    with pytest.raises(ModelError, match=rf"model.path=.*{kind}: "):
+    with pytest.raises(ModelError, match=rf"{kind}: "):
         load(str(tmp_path / kind))
 
 
@@ -106,6 +106,8 @@ def test_weights_alone_are_no_model(files, tmp_path):
         ("m.json", r"an architecture without weights. Save the whole model by tf_keras' model.save\(\)"),
         ("w.index", "a checkpoint, which holds weights only"),
         ("m.onnx", "an ONNX file"),
+        ("m.py", "model=user model.target._target_=module.function"),
+        ("m.npz", "arrays, which are data"),
         ("m.pt", "a file of PyTorch"),
         ("m.pkl", "a pickle, which is a program"),
     ],

@@ -62,9 +62,19 @@ def test_an_activation_that_overflows_is_named_with_its_layer(network, images):
         quantize_model(network, images)
 
 
-def test_what_is_no_keras_model_is_refused(images):
-    with pytest.raises(ModelError, match=r"takes a Keras model, not builtins\.str"):
-        quantize_model("model.keras", images)
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("model.keras", r"not a str: .* A saved one is read by qat.models.load\('model.keras'\)"),
+        (b"....TFL3", r"A .tflite cannot be trained any more"),
+        (tf_keras.Sequential, r"not the class Sequential: .* Give a model that it has made"),
+        (tf_keras.layers.Dense(3), r"by tf_keras.Sequential\(\[tf_keras.Input\(shape\), layer\]\)"),
+        (np.zeros(3), r"a Keras model first, not a numpy.ndarray"),
+    ],
+)
+def test_what_is_no_keras_model_is_refused(images, given, message):
+    with pytest.raises(ModelError, match=message):
+        quantize_model(given, images)
 
 
 def test_the_float_model_stays_as_it_was_when_its_twin_trains(network, images, labels):
@@ -133,7 +143,7 @@ def test_methods_that_clip_give_narrower_ranges_inside_the_extremes(method, tiny
 
 
 def test_an_unknown_method_is_refused_with_the_choices(tiny, images):
-    with pytest.raises(ConfigError, match=r"method='entropy': expected one of minmax, percentile, mse"):
+    with pytest.raises(ConfigError, match=r"calibration.method=entropy: expected one of minmax, percentile, mse"):
         quantize_model(tiny, images, config=calibrated("entropy"))
 
 

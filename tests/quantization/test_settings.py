@@ -1,11 +1,14 @@
 """Layers with settings of their own, layers left in float, and 4-bit weights."""
 
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
+import qat
 from qat.config import QuantConfig
 from qat.errors import ConfigError
 from qat.quantization import quantize_model
@@ -50,6 +53,37 @@ def test_4_bit_weights_are_int4_in_the_file_and_compute_what_the_model_computes(
     assert set(weight_dtypes(content)) == {"int4"}
     assert verify(content).integer_only
     assert exact_share(model, content, images) >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "qat_w5"}, "config.name=qat_w5: expected one of float, ptq, qat, qat_w4a8"),
+        ({"weight_bits": 1}, "config.weight_bits=1: expected an integer from 2 to 8"),
+        ({"epochs": -1}, "config.epochs=-1: expected at least 0"),
+        ({"skip": "conv"}, r"config.skip='conv': expected a list of texts, as \['conv'\]"),
+        ({"per_layer": {"stem": {"weight_bits": 9}}}, "stem.weight_bits=9: expected an integer from 2 to 8"),
+        ({"per_layer": {"stem": {"method": "kl"}}}, "stem.method='kl': expected one of minmax, percentile, mse"),
+    ],
+)
+def test_what_a_command_line_would_refuse_is_refused_from_python(tiny, images, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        quantize_model(tiny, images, config=QuantConfig(**settings))
+
+
+def test_bits_that_belie_the_name_are_told(tiny, images):
+    with pytest.warns(
+        UserWarning, match=r"has weights of 8 bits; of 4, .*QuantConfig\(name='qat_w4a8', weight_bits=4\)"
+    ):
+        quantize_model(tiny, images, config=QuantConfig(name="qat_w4a8"))
+
+
+def test_a_tflite_is_not_what_save_writes(qat_model, tmp_path):
+    with pytest.raises(ConfigError, match=r"write it as pathlib\.Path") as refused:
+        qat_model.save(tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+    eval(str(refused.value).partition("write it as ")[2], {"pathlib": pathlib, "qat": qat, "model": qat_model})
+    assert verify(tmp_path / "model.tflite").integer_only
 
 
 def test_layers_that_no_4_bit_file_holds_are_named():

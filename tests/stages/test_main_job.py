@@ -17,7 +17,6 @@ from qat.errors import (
     ModelError,
     ParityError,
     RunDirError,
-    TrainingDivergedError,
 )
 from qat.evaluation import evaluate, keras_predictor
 from qat.models import load
@@ -277,16 +276,6 @@ def test_batch_norm_may_be_estimated_anew_before_the_export(finished, tiny, tmp_
 def test_too_few_calibration_samples_are_refused_in_the_main_job(tiny, tmp_path):
     with pytest.raises(ConfigError, match=r"min_samples=100: quant\.calibration\.samples=32 are fewer"):
         main_job(tiny("quant=ptq", "quant.calibration.min_samples=100"), tmp_path / "run")
-
-
-def test_a_diverged_training_keeps_its_last_good_weights(tiny, tmp_path):
-    config = tiny("quant=float", "train.learning_rate=1000", "train.optimizer._target_=tf_keras.optimizers.SGD")
-    config.train.epochs = 20
-    with pytest.raises(TrainingDivergedError, match=r"at step \d+ of epoch \d+"):
-        main_job(config, tmp_path / "run")
-    assert (tmp_path / "run" / "float" / "model.keras").is_file()
-    assert not (tmp_path / "run" / "results.json").exists()
-    assert list((tmp_path / "cache").glob("*/float.json")) == []
 
 
 BROKEN = Parity(

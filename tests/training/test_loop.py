@@ -190,7 +190,7 @@ def test_an_infinite_loss_stops_too_and_quant_is_named_where_quant_was_meant(tra
         fit(network(activation=None), huge, val, settings(**knobs))
 
 
-@pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (1e9, "1000000000.0")])
+@pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (1e9, r"1e\+09")])
 def test_a_weight_that_the_loss_does_not_show_is_found_at_the_end_of_the_epoch(train, val, value, text):
     model = network()
     hidden = model.layers[0].add_weight("hidden", shape=[8], initializer="zeros")
@@ -198,6 +198,19 @@ def test_a_weight_that_the_loss_does_not_show_is_found_at_the_end_of_the_epoch(t
     with pytest.raises(TrainingDivergedError, match=rf"weight .*hidden:0 became {text} at step 12 of epoch 2"):
         fit(model, train, val, settings(), callbacks=[watch])
     assert not hidden.numpy().any()
+
+
+def test_the_first_layer_whose_statistics_overflow_is_named_and_the_steps_before_are_kept(train, val):
+    inputs = tf_keras.Input((6,))
+    x = layers.BatchNormalization(name="first")(inputs)
+    x = layers.BatchNormalization(name="second")(layers.Dense(8, name="wide")(x))
+    model = tf_keras.Model(inputs, layers.Dense(3)(x))
+    watch = Watch(3, lambda model: model.get_layer("wide").bias.assign([math.inf] * 8))
+    with pytest.raises(
+        TrainingDivergedError, match=r"nan at step 4 .*\(the first layer to overflow: second\)"
+    ) as error:
+        fit(model, train, val, settings(), callbacks=[watch])
+    assert len(error.value.__cause__.losses) == 4
 
 
 def test_a_model_that_gives_nan_from_the_start_is_refused_untrained(train, val):

@@ -30,7 +30,7 @@ def dequantize(codes):
 
 
 def predict(raw, path="QAT_FILE"):
-    """The outputs of all samples, which go through the file one by one."""
+    """The outputs of all samples, which go through the file at `path` one by one."""
     interpreter = Interpreter(model_path=path)
     interpreter.allocate_tensors()  # [if not of_any_size]
     source = interpreter.get_input_details()[0]["index"]

@@ -23,9 +23,28 @@ def refuse_foreign(model: KerasModel) -> None:
         _refuse_quantized(model)
     elif not isinstance(model, tf_keras.Model):
         raise ModelError(
-            f"quantize_model takes a Keras model, not {type(model).__module__}.{type(model).__name__}: a keras.Model "
-            "(Keras 3 with KERAS_BACKEND=tensorflow) or a tf_keras.Model (Keras 2)"
+            f"quantize_model takes a Keras model first, not {_describe(model)}: a keras.Model (Keras 3 with "
+            f"KERAS_BACKEND=tensorflow) or a tf_keras.Model (Keras 2).{_advise(model)}"
         )
+
+
+def _describe(value: object) -> str:
+    kind = type(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"a {kind.__name__}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__name__}"
+
+
+def _advise(value: object) -> str:
+    if isinstance(value, (str, os.PathLike)):
+        return f" A saved one is read by qat.models.load({str(value)!r})"
+    if isinstance(value, (bytes, bytearray)):
+        return " A .tflite cannot be trained any more: give the model that it was made of"
+    if isinstance(value, type):
+        return " Give a model that it has made"
+    if isinstance(value, tf_keras.layers.Layer):
+        return " A layer becomes one by tf_keras.Sequential([tf_keras.Input(shape), layer])"
+    return ""
 
 
 def _refuse_backend(backend: str, model: KerasModel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 import tf_keras
 from tensorflow.python.saved_model.function_deserialization import RestoredFunction
 
+from qat.errors import ConfigError
 from qat.models.keras_types import TensorNest, Training
 from qat.quantization.build_report import build_report
 from qat.quantization.ir.program import Program
@@ -60,6 +62,23 @@ class QatModel(EvaluatedInIntegers):
     check_rows = None  # some calibration rows, one array per input: `qat.quantization.keras.check_rows`
 
     driver = None  # name of the float model's class, whose `train_step` and the like this one has
+
+    def save(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
+        """Save as Keras does; a `.tflite` is no file of Keras, which would make a folder of that name.
+
+        Args:
+            filepath: path of the file to write, as `model.keras`.
+            arguments, options: as `tf_keras.Model.save` takes them.
+
+        Raises:
+            ConfigError: the path ends in `.tflite`.
+        """
+        if str(filepath).endswith(".tflite"):
+            raise ConfigError(
+                f"{filepath}: no file that Keras saves; write it as pathlib.Path({str(filepath)!r})"
+                ".write_bytes(qat.tflite.convert(model))"
+            )
+        super().save(filepath, *arguments, **options)
 
     def to_float(self) -> tf_keras.Model:
         """The float model with the weights as they are now; ranges are dropped.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.codes import QuantParams
-from qat.contract import Contract
+from qat.contract import Contract, hint_at_shape
 from qat.errors import DataError
 from qat.tflite.graph import Tensor, TfliteGraph
 
@@ -137,6 +137,8 @@ def _check_real_dtype(array: NDArray, tensor: Tensor) -> None:
     if array.dtype == expected:
         return
     start = f"input {tensor.name!r} takes real numbers of dtype {expected}, got {array.dtype}. "
+    if array.dtype.kind not in "fiub":
+        raise DataError(start + "These are no numbers: read images or files before, as arrays.")
     if takes_integers(tensor) and array.dtype.kind in "fiu":
         raise DataError(start + f"Some are not integers, or do not fit into {expected}: ids are counted from 0.")
     if is_plain:
@@ -159,12 +161,7 @@ def _check_shape(array: NDArray, tensor: Tensor) -> None:
     )
     if fits:
         return
-    if list(array.shape) == [size for size in expected[1:]]:
-        hint = "This looks like one sample: add the batch axis, values[None]."
-    elif array.ndim == len(expected) == 4 and array.shape[1] == expected[3] and array.shape[2:] == expected[1:3]:
-        hint = "This looks like channels first: values.transpose(0, 2, 3, 1). A reshape would scramble it."
-    else:
-        hint = "Resize or crop the samples; do not reshape them."
+    hint = hint_at_shape(array.shape, [None if size < 0 else size for size in expected[1:]], "values")
     raise DataError(f"input {tensor.name!r} takes shape [{', '.join(['N', *sample])}], got {list(array.shape)}. {hint}")
 
 

@@ -62,8 +62,8 @@ class Interpreter:
         reference_kernels: bool = False,
         graph: TfliteGraph | None = None,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise ConfigError(f"threads={threads}: expected at least 1, or None for every core")
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise ConfigError(f"threads={threads!r}: expected an integer of at least 1, or None for every core")
         self._content = read_bytes(file_or_bytes)
         self.graph = graph or read(self._content)
         if not trusted:

@@ -41,7 +41,7 @@ def _table(settings: list[SettingHelp]) -> str:
     for setting in settings:
         cells = (
             f"`{setting.key}`",
-            setting.expected or setting.type,
+            setting.accepted,
             f"`{_default(setting.default)}`",
             setting.meaning,
         )

@@ -73,7 +73,7 @@ def test_a_sequential_net_becomes_a_verified_file_and_stays_as_it_was():
 
 
 def test_what_is_no_keras_model_is_refused():
-    with pytest.raises(ModelError, match=r"takes a Keras model, not builtins.object: a keras.Model \(Keras 3"):
+    with pytest.raises(ModelError, match=r"takes a Keras model first, not an? object: a keras.Model \(Keras 3"):
         quantize_model(object(), IMAGES)
 
 
