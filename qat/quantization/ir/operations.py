@@ -48,6 +48,16 @@ def _above_zero(function: Callable) -> Callable:
     return run
 
 
+def _masked(kept: tf.Tensor, x: tf.Tensor, *, adds: bool = False) -> tf.Tensor:
+    """Scores, or MASKED where they are hidden; `adds`: as by x + (0 or -1e9), whose gradient goes to x everywhere."""
+
+    @tf.custom_gradient
+    def run(x: tf.Tensor) -> Any:
+        return tf.where(kept, x, MASKED), lambda upstream: upstream
+
+    return run(x) if adds else tf.where(kept, x, MASKED)
+
+
 OPERATIONS: dict[str, Callable] = {
     "abs": tf.abs,
     "add": tf.add,
@@ -82,7 +92,7 @@ OPERATIONS: dict[str, Callable] = {
     "logical_and": tf.logical_and,
     "logical_not": tf.logical_not,
     "logical_or": tf.logical_or,
-    "masked": lambda kept, x: tf.where(kept, x, MASKED),
+    "masked": _masked,
     "max_pool": tf.nn.max_pool2d,
     "maximum": tf.maximum,
     "mean": tf.reduce_mean,

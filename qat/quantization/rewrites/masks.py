@@ -81,7 +81,7 @@ def additive_mask(match: Match) -> Tensor | None:
     for x, mask in (match.inputs, match.inputs[::-1])[: 1 if match.node.op == "sub" else 2]:
         kept = None if is_fixed(x) and is_fixed(mask) else _kept(match, mask, sign)
         if kept is not None:
-            return match.add("masked", kept, x, shape=match.shape)
+            return match.add("masked", kept, x, shape=match.shape, adds=x.shape == match.shape)
     return None
 
 
@@ -93,7 +93,8 @@ def sum_with_masked(match: Match) -> Tensor | None:
             kept, y = tensor.node.inputs
             pair = [y if each is tensor else each for each in match.inputs]
             if pair.count(y) == 1:
-                return match.add("masked", kept, match.add(match.node.op, *pair), shape=match.shape)
+                attrs = tensor.node.attrs
+                return match.add("masked", kept, match.add(match.node.op, *pair), shape=match.shape, **attrs)
     return None
 
 
@@ -105,7 +106,7 @@ def product_of_masked(match: Match) -> Tensor | None:
     if factor is None or factor < SMALLEST_FACTOR or masked.node.op != "masked" or masked.shape != match.shape:
         return None
     kept, y = masked.node.inputs
-    return match.add("masked", kept, match.add("mul", y, factor), shape=match.shape)
+    return match.add("masked", kept, match.add("mul", y, factor), shape=match.shape, **masked.node.attrs)
 
 
 @rewrite("select")
@@ -115,7 +116,8 @@ def selected_mask(match: Match) -> Tensor | None:
     for x, number, kept in ((*chosen, True), (*chosen[::-1], False)):
         value = scalar_of(number) if is_fixed(number) else _distance(number, x)
         if value is not None and not is_fixed(x) and x.shape == match.shape and _hides(match, value, MISSING_BELOW):
-            return match.add("masked", condition if kept else _opposite(match, condition), x, shape=match.shape)
+            seen = condition if kept else _opposite(match, condition)
+            return match.add("masked", seen, x, shape=match.shape, adds=not is_fixed(number))
     return None
 
 
