@@ -60,5 +60,9 @@ def _sqnr_by_rounding(node: Node, operands: list[tf.Tensor], step: float) -> flo
     """The op's result by its operand on codes, next to that by the operand as it is, dB; within what that gives."""
     rounded = [tf.round(x / step) * step if at == STEEP[node.op] else x for at, x in enumerate(operands)]
     expected, actual = (OPERATIONS[node.op](*each, **node.attrs).numpy() for each in (operands, rounded))
+    finite = np.isfinite(expected)
+    if not finite.any():
+        return np.inf
+    expected, actual = expected[finite], actual[finite]
     low, high = np.min(expected), np.max(expected)
     return sqnr_db(expected, np.clip(np.nan_to_num(actual, nan=low), low, high))

@@ -17,7 +17,7 @@ from qat.quantization.rewrites.masks import MISSING_BELOW
 WIDE = 200.0  # narrower ranges are not looked at: a pass over the network for each model would cost too much
 ROWS = 16
 FEWEST = 32  # different numbers in one code ...
-MOST = 0.9  # ... which are so large a share of all
+MOST = 0.9  # ... which are so large a share of all that differ
 
 
 def warn_of_wide_ranges(graph: Graph, min_max: dict[QuantSpec, MinMax], batches: Sequence[Sequence[NDArray]]) -> None:
@@ -52,12 +52,10 @@ def _is_free(quant_spec: QuantSpec) -> bool:
 
 
 def _share_of_one_code(values: NDArray, scale: float) -> float:
-    """The share of the values that become the most frequent code, if enough of them differ; else 0. Those that say that
+    """The share of the numbers that differ which becomes one code, if it is enough of them; else 0. Those that say that
     there is no value do not count."""
-    values = values[np.abs(values) < -MISSING_BELOW]
-    if not values.size:
+    different = np.unique(values[np.abs(values) < -MISSING_BELOW])
+    if not different.size:
         return 0.0
-    codes = np.rint(values / scale)
-    found, counts = np.unique(codes, return_counts=True)
-    inside = values[codes == found[np.argmax(counts)]]
-    return inside.size / codes.size if len(np.unique(inside)) >= FEWEST else 0.0
+    most = np.max(np.unique(np.rint(different / scale), return_counts=True)[1])
+    return most / different.size if most >= FEWEST else 0.0

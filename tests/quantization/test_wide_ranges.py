@@ -33,3 +33,13 @@ def test_what_keeps_its_numbers_apart_is_not(function):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*become one code")
         quantize_model(model_of(function), ROWS)
+
+
+def test_a_number_that_many_rows_have_hides_no_others():
+    """Rows of padding, divided by their sum."""
+    series = np.random.default_rng(0).normal(size=(128, 8, 6)).astype(np.float32)
+    series[:, 5:] = 0.0
+    entry = tf_keras.Input((8, 6))
+    share = 1.0 / (tf.reduce_sum(tf.square(entry), axis=-1, keepdims=True) + 1e-6)
+    with pytest.warns(UserWarning, match="of them, which differ, become one code"):
+        quantize_model(tf_keras.Model(entry, entry * share), series)

@@ -48,7 +48,8 @@ def group_norm(match: Match) -> Tensor:
 
 @rewrite("mul")
 def l2_normalize(match: Match) -> Tensor | None:
-    """x * rsqrt(max(sum(x^2), epsilon)) over the last axis has a kernel of its own."""
+    """x * rsqrt(max(sum(x^2), epsilon)) over the last axis has a kernel of its own; Keras 3 bounds the root, and says
+    min(rsqrt(sum(x^2)), limit)."""
     for x, root in (match.inputs, match.inputs[::-1]):
         epsilon = _epsilon_of_norm(x, root)
         if epsilon is not None:
@@ -57,15 +58,28 @@ def l2_normalize(match: Match) -> Tensor | None:
 
 
 def _epsilon_of_norm(x: Tensor, root: Tensor) -> float | None:
-    if root.node.op != "rsqrt" or root.node.inputs[0].node.op != "maximum":
-        return None
-    bounded = root.node.inputs[0].node
-    epsilon, total = fixed_and_other(bounded)
+    epsilon, total = _bounded_operand(root)
     if epsilon is None or total.node.op != "sum" or total.node.attrs["axis"] != [x.rank - 1]:
         return None
     square = total.node.inputs[0].node
     is_square = (square.op == "tf:Square" and square.inputs[0] is x) or (square.op == "mul" and square.inputs == [x, x])
-    return scalar_of(epsilon) if is_square and total.node.attrs["keepdims"] else None
+    return epsilon if is_square and total.node.attrs["keepdims"] else None
+
+
+def _bounded_operand(root: Tensor) -> tuple[float, Tensor] | tuple[None, None]:
+    """What an inverse root is taken of, and the least number that it counts as."""
+    if root.node.op == "minimum":
+        limit, inner = fixed_and_other(root.node)
+        largest = scalar_of(limit)
+        is_root = inner is not None and inner.node.op == "rsqrt"
+        return (
+            (largest**-2.0, inner.node.inputs[0]) if is_root and largest is not None and largest > 0 else (None, None)
+        )
+    if root.node.op == "rsqrt" and root.node.inputs[0].node.op == "maximum":
+        bound, total = fixed_and_other(root.node.inputs[0].node)
+        epsilon = scalar_of(bound)
+        return (epsilon, total) if epsilon is not None else (None, None)
+    return None, None
 
 
 @rewrite("batch_norm")

@@ -21,6 +21,12 @@ CASES = [
     Case(normalizations.group_norm, image(layers.GroupNormalization(3, axis=1)), gone=("group_norm",)),
     Case(
         normalizations.l2_normalize,
+        flat(lambda x: x * tf.minimum(tf.math.rsqrt(tf.reduce_sum(tf.square(x), -1, keepdims=True)), 1e7)),
+        gone=("rsqrt",),
+        there=("l2_normalize",),
+    ),
+    Case(
+        normalizations.l2_normalize,
         flat(lambda x: tf.math.l2_normalize(x, axis=-1)),
         gone=("sum", "maximum"),
         there=("l2_normalize",),
