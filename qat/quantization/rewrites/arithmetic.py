@@ -177,11 +177,15 @@ def division_by_constant(match: Match) -> Tensor | None:
 
 @rewrite("div")
 def division_by_root(match: Match) -> Tensor | None:
-    """x / sqrt(y) as x * rsqrt(y): LiteRT's int8 SQRT drops what is behind the point."""
+    """x / sqrt(y) as x * rsqrt(y), also where the root is bounded: LiteRT's int8 SQRT drops what is behind the point."""
     x, root = match.inputs
-    if root.node.op != "sqrt":
+    bound, inner = fixed_and_other(root.node) if root.node.op == "maximum" else (None, root)
+    least = scalar_of(bound)
+    if inner is None or inner.node.op != "sqrt" or (bound is not None and (least is None or least <= 0)):
         return None
-    inverse = match.add("rsqrt", root.node.inputs[0], shape=root.shape)
+    y = inner.node.inputs[0]
+    y = y if least is None else match.add("maximum", y, least * least, shape=root.shape)
+    inverse = match.add("rsqrt", y, shape=root.shape)
     return inverse if scalar_of(x) == 1.0 else match.add("mul", x, inverse, shape=match.shape)
 
 

@@ -48,6 +48,12 @@ CASES = [
     Case(arithmetic.sum_with_itself, image(lambda x: tf.tanh(x) + tf.tanh(x)), gone=("add",), there=("mul",)),
     Case(arithmetic.sum_of_many, flat(lambda x: tf.add_n([x, x * 2.0, tf.tanh(x)])), gone=("tf:AddN",)),
     Case(arithmetic.division_by_root, flat(lambda x: x / tf.sqrt(x * x + 1.0)), gone=("div", "sqrt"), there=("rsqrt",)),
+    Case(
+        arithmetic.division_by_root,
+        flat(lambda x: x / tf.maximum(tf.sqrt(x * x), 0.5)),
+        gone=("div", "sqrt"),
+        there=("rsqrt",),
+    ),
     Case(arithmetic.division_by_positive, flat(lambda x: x / (tf.abs(x) + 1.0)), gone=("div",), there=("rsqrt",)),
     Case(arithmetic.subtraction_of_constant, flat(lambda x: x - tf.constant([0.5] * 8)), gone=("sub",)),
     Case(arithmetic.clip, flat(lambda x: tf.clip_by_value(x, -1.0, 2.0)), gone=("tf:ClipByValue",), there=("clamp",)),
