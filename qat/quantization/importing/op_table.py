@@ -26,6 +26,7 @@ from qat.quantization.importing.ops.linear import (
     reduce,
 )
 from qat.quantization.importing.ops.selection import (
+    read_band_part,
     read_bincount,
     read_index_of_extreme,
     read_local_response,
@@ -119,6 +120,7 @@ IMPORTERS: dict[str, Importer] = {
     "LRN": read_local_response,
     "LeakyRelu": lambda state, op: state.op(op, "leaky_relu", list(op.inputs), alpha=float(op.get_attr("alpha"))),
     "MatMul": read_matmul,
+    "MatrixBandPart": read_band_part,
     "Max": reduce("reduce_max"),
     "MaxPool": pool("max_pool"),
     "Mean": reduce("mean"),

@@ -325,6 +325,7 @@ FUNCTIONS = {
     "condition_of_reals": _flat(lambda x: tf.where(tf.cast(tf.nn.relu(x), tf.bool), x, 2.0)),
     "places_of_tokens": _places_of_tokens,
     "quotients_of_ids": _quotients_of_ids,
+    "band_part": _series(lambda x: tf.linalg.band_part(tf.matmul(x, x, transpose_b=True), 1, 0)),
     "cooled_scores": _series(_cooled_scores),
     "places_of_rank_2": _series(_places_of_rank_2),
     "space_to_depth_of_3": _image(lambda x: tf.nn.space_to_depth(x, 3)),

@@ -110,6 +110,10 @@ REFUSED = {  # name -> (model, what the message says)
         _custom(lambda x: tf.reshape(x, (-1, 3)) + tf.tile(tf.ones((2, 3)), [tf.shape(x)[0], 1])),
         "layer 'odd': op Tile as often as there are samples: .*first axis of 1",
     ),
+    "over_samples": (
+        _custom(lambda x: x - tf.reduce_mean(x, axis=0)),
+        "layer 'odd': op Mean: it mixes the samples of a batch",
+    ),
     "text": (text, "layer .lookup.: op LookupTableFindV2: .*integer ids"),
     "two_at_once": (two_at_once, r"2 places(.|\n)*'wave': op Sin(.|\n)*'gamma': op Pow"),
 }

@@ -159,11 +159,18 @@ def pool(word: str) -> Importer:
     return read
 
 
+_OVER_SAMPLES = (
+    "it mixes the samples of a batch, and a file is given one at a time; leave axis 0 out, or compute it in a loss"
+)
+
+
 def reduce(word: str) -> Importer:
     def read(state: Import, op: tf.Operation) -> list[Tensor]:
         axes = state.value(op.inputs[1])
         rank = op.inputs[0].shape.rank
         axis = sorted(int(a) % rank for a in np.atleast_1d(axes))
+        if 0 in axis and op.inputs[0].shape[0] is None and state.value(op.inputs[0]) is None:
+            return state.op(op, f"tf:{op.type}", [op.inputs[0]], advice=_OVER_SAMPLES)
         return state.op(op, word, [op.inputs[0]], axis=axis, keepdims=bool(op.get_attr("keep_dims")))
 
     return read

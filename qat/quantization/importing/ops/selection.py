@@ -163,6 +163,30 @@ def read_running_sum(state: Import, op: tf.Operation) -> list[Tensor]:
     return state.op(op, "running_sum", [op.inputs[0]], axis=axis, **attrs)
 
 
+def read_band_part(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A MatrixBandPart, as of a triangle, as a choice between its input and 0.
+
+    Args:
+        state: the import so far; nodes are appended to its graph.
+        op: a MatrixBandPart with the inputs x, of rank 2 or more, whose last two sizes are known, and how many
+            diagonals are kept below and above the main one, scalar integers; a negative one stands for all.
+
+    Returns:
+        One tensor of x's shape. Where a number is computed, the output of a `tf:MatrixBandPart` node.
+    """
+    below, above = (state.value(tensor) for tensor in op.inputs[1:])
+    shape = op.inputs[0].shape[-2:]
+    if below is None or above is None or None in shape or op.inputs[0].dtype != tf.float32:
+        return state.op(op, "tf:MatrixBandPart", list(op.inputs))
+    kept = tf.linalg.band_part(np.ones(shape, np.float32), int(below), int(above)).numpy() > 0
+    nodes = [
+        state.graph.make_constant(value, f"{state.name(op)}/{name}", state.layer(op))
+        for name, value in (("kept", kept), ("zero", np.zeros((), np.float32)))
+    ]
+    (kept_tensor,), (zero,) = (state.add(node) for node in nodes)
+    return state.op_on(op, "select", [kept_tensor, state.tensor(op.inputs[0]), zero])
+
+
 def read_roll(state: Import, op: tf.Operation) -> list[Tensor]:
     """A Roll as one `roll` node (tf.raw_ops.Roll), which a rewrite writes out later.
 
