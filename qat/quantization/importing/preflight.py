@@ -78,7 +78,8 @@ WAYS_OUT = {
     "IRFFT": _SPECTRUM,
     "RFFT": _SPECTRUM,
     "RFFT2D": _SPECTRUM,
-    "Pow": "TFLite has no integer POW for this exponent; whole powers up to 4 and square roots are rewritten",
+    "Pow": "TFLite has no integer POW; whole powers up to 4 and square roots are rewritten, and other powers of "
+    "numbers that are certainly positive, as of tf.maximum(x, 1e-3)",
     "If": "both branches of a condition stay in float; choose with tf.where",
     "StatelessIf": "both branches of a condition stay in float; choose with tf.where",
     "While": _LOOP,

@@ -134,10 +134,13 @@ def square_of_difference(match: Match) -> Tensor | None:
 
 @rewrite("tf:Pow")
 def power(match: Match) -> Tensor | None:
-    """Whole powers become products, halves become roots; other exponents have no integer kernel."""
+    """Whole powers become products, halves roots; others are exp(p log x), of an x that is certainly positive."""
     x, exponent = match.inputs[0], scalar_of(match.inputs[1])
     if exponent not in (1.0, 2.0, 3.0, 4.0, 0.5, -0.5, -1.0):
-        return None
+        if is_fixed(x) or not is_fixed(match.inputs[1]) or _at_least(x) <= 0:
+            return None
+        scaled = match.add("mul", match.add("log", x), match.inputs[1], shape=match.shape)
+        return match.add("exp", scaled, shape=match.shape)
     if exponent in (0.5, -0.5):
         return match.add("sqrt" if exponent > 0 else "rsqrt", x)
     if exponent == -1.0:
@@ -220,9 +223,12 @@ def _at_least(tensor: Tensor) -> float:
     if node.op == "mul":
         lows = [_at_least(each) for each in node.inputs]
         return lows[0] * lows[1] if min(lows) >= 0 else (0.0 if node.inputs[0] is node.inputs[1] else -math.inf)
-    if node.op == "maximum":
-        return max(_at_least(each) for each in node.inputs)
-    return _at_least(node.inputs[0]) if node.op in ("mean", "sum", "reshape", "transpose") else -math.inf
+    if node.op in ("maximum", "minimum"):
+        return {"maximum": max, "minimum": min}[node.op](_at_least(each) for each in node.inputs)
+    if node.op == "tf:ClipByValue":
+        return _at_least(node.inputs[1])
+    kept = ("mean", "sum", "reshape", "transpose", "avg_pool", "max_pool")
+    return _at_least(node.inputs[0]) if node.op in kept else -math.inf
 
 
 @rewrite("sub")

@@ -325,6 +325,7 @@ FUNCTIONS = {
     "condition_of_reals": _flat(lambda x: tf.where(tf.cast(tf.nn.relu(x), tf.bool), x, 2.0)),
     "places_of_tokens": _places_of_tokens,
     "quotients_of_ids": _quotients_of_ids,
+    "gem_pooling": _image(lambda x: tf.reduce_mean(tf.maximum(x, 1e-3) ** 2.5, [1, 2]) ** 0.4),
     "band_part": _series(lambda x: tf.linalg.band_part(tf.matmul(x, x, transpose_b=True), 1, 0)),
     "cooled_scores": _series(_cooled_scores),
     "places_of_rank_2": _series(_places_of_rank_2),
