@@ -128,7 +128,7 @@ def test_a_launcher_that_hydra_does_not_know_is_an_extra_and_no_typo(name, extra
 
 def test_a_job_that_submitit_lost_is_a_failed_one():
     """Slurm said nothing, or the process died: the sweep goes on with the other jobs."""
-    pytest.importorskip("submitit")
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     from submitit.core.utils import FailedJobError
 
     from qat.cli.launchers import submitit_launcher
