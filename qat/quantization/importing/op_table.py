@@ -88,6 +88,7 @@ COMPUTED = {  # of constants, at once; else read by their importers, or written 
     "ExtractImagePatches",
     "LRN",
     "MatMul",
+    "MatrixBandPart",
     "Prod",
     "Roll",
 }
