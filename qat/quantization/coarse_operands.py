@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 from numpy.typing import NDArray
 
 from qat.codes import scale_of_range
@@ -49,6 +50,37 @@ def warn_of_coarse_operands(
             "from 0, as by + 0.1, and near each other; or compute it before the model",
             stacklevel=3,
         )
+
+
+def warn_of_lost_outputs(
+    model: tf_keras.Model, graph: Graph, batch: Sequence[NDArray], expected: Sequence[tf.Tensor]
+) -> None:
+    """Warn where the outputs of the quantized model are far from the float model's before any training: roundings that
+    are harmless one by one may not be in a row. Models without steep functions are not looked at.
+
+    Args:
+        model: the quantized model, its ranges set.
+        graph: its canonical graph.
+        batch: calibration data: one array [n, ...] per input; as many rows as `expected` has are looked at.
+        expected: the float model's outputs for the first rows.
+    """
+    steep = dict.fromkeys(node.layer or node.name for node in graph.nodes if node.op in STEEP and not node.in_float)
+    if not steep:
+        return
+    rows = [tf.constant(values[: len(expected[0])]) for values in batch]
+    outputs = tf.nest.flatten(model(tf.nest.pack_sequence_as(model._nested_inputs, rows), training=False))
+    for name, real, actual in zip(model.output_names, expected, outputs, strict=True):
+        if not real.dtype.is_floating or not np.isfinite(real).all():
+            continue
+        kept = sqnr_db(tf.cast(real, tf.float32).numpy(), tf.cast(actual, tf.float32).numpy())
+        if kept < TOO_FAR_DB:
+            layers = ", ".join(map(repr, list(steep)[:5]))
+            warnings.warn(
+                f"output {name!r} of the quantized model is at {kept:.1f} dB SQNR of the float model's, before any "
+                "training: 8 bits do not hold what follows from small numbers. Divisions, logarithms, exponentials and "
+                f"roots stand in {layers}; compute such parts before or behind the model",
+                stacklevel=3,
+            )
 
 
 def _steep_range(node: Node) -> QuantSpec | None:

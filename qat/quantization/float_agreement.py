@@ -21,7 +21,7 @@ ROWS = 8
 SUSPECT_DB, REFUSED_DB = 60.0, 30.0  # float32 in another order is above 100 dB as a rule
 
 
-def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[NDArray]) -> None:
+def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[NDArray]) -> list[tf.Tensor]:
     """Raise where the outputs of the canonical form are not those of the float model.
 
     A model that computes in less than float32 may differ down to 30 dB; other models warn below 60 dB.
@@ -30,6 +30,9 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
         float_model: the Keras model; it stays as it is.
         graph: its canonical graph, without ranges.
         batch: one array [n, ...] per input, in `model.inputs` order; the first rows are used.
+
+    Returns:
+        The float model's outputs for these rows, in the order of `tf.nest.flatten`.
 
     Raises:
         ModelError: an output's SQNR is below 30 dB: a layer was read as something that it is not. Where masks hide all
@@ -63,6 +66,7 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
             )
         elif agreement < SUSPECT_DB and _computes_in_float32(float_model):
             warnings.warn(f"{message}; float32 alone keeps 100 dB and more", stacklevel=3)
+    return expected
 
 
 def _hides_whole_rows(graph: Graph, rows: list[tf.Tensor]) -> bool:

@@ -14,7 +14,7 @@ from qat.models.which_keras import is_keras3, unwrap
 from qat.quantization.bias_correction import correct_biases
 from qat.quantization.build_report import record_outcome
 from qat.quantization.calibrate import calibrate
-from qat.quantization.coarse_operands import warn_of_coarse_operands
+from qat.quantization.coarse_operands import warn_of_coarse_operands, warn_of_lost_outputs
 from qat.quantization.columns import warn_of_columns
 from qat.quantization.equalization import equalize, equalize_uneven
 from qat.quantization.float_agreement import refuse_disagreement
@@ -94,7 +94,7 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     scale_comparisons(graph, batches)
     skipped = skipped_layers(config, graph)
     fit_integers(graph, batches, skipped)
-    refuse_disagreement(float_model, graph, batches[0])
+    expected = refuse_disagreement(float_model, graph, batches[0])
     ranges = place(graph, skipped)
     refuse_low_bit(config, graph)
     refuse_unmatched(config, graph)
@@ -115,6 +115,7 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     for quant_spec, (low, high) in min_max.items():
         if quant_spec in layers:
             layers[quant_spec].set_range(low, high)
+    warn_of_lost_outputs(model, graph, batches[0], expected)
     object.__setattr__(model, "post_training", config.name == "ptq")
     keep_rows(model, batches[0])
     if graph.lost_in_training and config.name != "ptq":

@@ -42,3 +42,10 @@ def test_numbers_that_codes_tell_apart_are_not(function):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*8 bits do not tell")
         quantize_model(model_of(function), ROWS)
+
+
+def test_outputs_that_are_lost_before_training_are_said():
+    with pytest.warns(
+        UserWarning, match=r"output '.+' of the quantized model is at .* before any training: .*'tf.math.log"
+    ):
+        quantize_model(model_of(lambda x: tf.math.log(tf.square(x) + 1e-9)), ROWS)
