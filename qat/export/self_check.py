@@ -12,14 +12,17 @@ import tf_keras
 from numpy.typing import NDArray
 
 from qat.config import ParityConfig
-from qat.errors import QatError, WrongFileError
+from qat.errors import QatError, TfliteFileError, WrongFileError
 from qat.export.layer_parity import LayerParity, first_departure, layer_parity
 from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.check_rows import check_rows
 from qat.quantization.keras.model import QatModel
 from qat.quantization.kernels import arrays
 from qat.tflite.graph import Tensor, TfliteGraph
+from qat.tflite.reader import read
 from qat.tflite.runtime.interpreter import Interpreter
+
+LARGEST_FACTOR = 256.0  # of XNNPACK
 
 
 @dataclass(frozen=True)
@@ -45,17 +48,43 @@ def check_against_model(model: tf_keras.Model, content: bytes, file: TfliteGraph
 
     Raises:
         WrongFileError: an output is constant, all zero or not finite where the model's is not.
+        TfliteFileError: LiteRT refuses the file, as where numbers meet of which no scale holds both.
     """
     if not isinstance(model, QatModel) or not model.told["fake_quantization"]:
         return
     rows = check_rows(model)
-    runtime = Interpreter(content, trusted=True, check_range=False, graph=file)
+    runtime = _runtime_of(content, file)
     actual = _run(runtime, rows)
     names = sorted(runtime.output_names) if runtime.metadata.outputs_by_name else runtime.output_names
     scales = _output_scales(runtime)
     departures = list(_departures(names, _predict(model, rows), actual, scales))
     if departures:
         _report(departures, _first_layer(model, content, rows), len(rows[0]))
+
+
+def _runtime_of(content: bytes, file: TfliteGraph | None) -> Interpreter:
+    try:
+        return Interpreter(content, trusted=True, check_range=False, graph=file)
+    except TfliteFileError as error:
+        raise TfliteFileError(f"{str(error).rstrip('.')}{farthest_scales(file or read(content))}") from error
+
+
+def farthest_scales(file: TfliteGraph) -> str:
+    """Where numbers meet that are farthest apart: XNNPACK multiplies by no more than 256."""
+    found = [(0.0, "", "", 0.0, 0.0)]
+    for op in file.subgraphs[0].ops:
+        result, *operands = (file.subgraphs[0].tensors[index] for index in (op.outputs[0], *op.inputs) if index >= 0)
+        for operand in operands:
+            if len(operand.scales) == len(result.scales) == 1:
+                one, other = sorted((operand.scales[0], result.scales[0]))
+                found.append((other / one, op.name, result.name, one, other))
+    factor, name, tensor, one, other = max(found)
+    if factor <= LARGEST_FACTOR:
+        return ""
+    return (
+        f". Numbers meet in {name} {tensor!r} that are too far apart: a code is {one:.3g} of some and {other:.3g} of "
+        "the others. Scale or clip the larger ones in the model; -1e9 for what is hidden must not come out of a maximum"
+    )
 
 
 def _run(runtime: Interpreter, rows: list[NDArray]) -> list[NDArray]:

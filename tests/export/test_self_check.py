@@ -1,5 +1,6 @@
 """A wrong file never leaves `convert` in silence; an honest one leaves without a word."""
 
+import re
 import warnings
 
 import numpy as np
@@ -10,7 +11,7 @@ from tf_keras import layers
 
 from qat.errors import WrongFileError
 from qat.export import lowered_file, self_check
-from qat.export.self_check import compare_output
+from qat.export.self_check import compare_output, farthest_scales
 from qat.export.traced_function import trace_model
 from qat.quantization import quantize_model
 from qat.quantization.keras.check_rows import check_rows
@@ -248,3 +249,16 @@ def test_a_model_that_adds_losses_and_metrics_is_checked_and_adds_none():
     assert [float(loss) for loss in model.losses] == before
     assert [metric.result().numpy() for metric in model.metrics] == metrics
     assert len(before) == 2
+
+
+def test_numbers_too_far_apart_for_one_kernel_are_named():
+    entry = tf_keras.Input((6,))
+    x = layers.Dense(6)(entry)
+    model = tf_keras.Model(entry, tf.concat([x, x * 1e9], -1))
+    rows = np.random.default_rng(0).normal(size=(128, 6)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = read(convert(quantize_model(model, rows)))
+    assert re.match(
+        r"\. Numbers meet in \w+ '.+' that are too far apart: a code is .* Scale or clip", farthest_scales(file)
+    )
