@@ -67,7 +67,7 @@ def warn_of_lost_outputs(
     steep = dict.fromkeys(node.layer or node.name for node in graph.nodes if node.op in STEEP and not node.in_float)
     if not steep:
         return
-    rows = [tf.constant(values[: len(expected[0])]) for values in batch]
+    rows = [tf.constant(np.resize(values, (len(expected[0]), *values.shape[1:]))) for values in batch]
     outputs = tf.nest.flatten(model(tf.nest.pack_sequence_as(model._nested_inputs, rows), training=False))
     for name, real, actual in zip(model.output_names, expected, outputs, strict=True):
         if not real.dtype.is_floating or not np.isfinite(real).all():

@@ -141,13 +141,21 @@ class _Both:
     def add_masks(self, inferred: Trace) -> None:
         """Tell the ops that drop in recurrent cells how the float model draws its masks."""
         for op in [op for op in inferred.whole.values() if "owner" in op.attrs]:
-            owner, programs = op.attrs["owner"], {}
-            for name, drawn in self.trained.drawn.items():
-                if name.startswith(f"{owner}/"):
-                    program = self.call_cutter.cutter.cut([drawn.numbers], [drawn.rows])
-                    programs[name.removeprefix(f"{owner}/")] = program.to_json()
+            programs = self._draws(op.attrs["owner"])
             one = f"{op.attrs.get('kind')}/{op.attrs.get('index')}"
             op.attrs["programs"] = programs if op.op == "lstm" else {one: programs[one]} if one in programs else {}
+
+    def _draws(self, owner: str) -> dict[str, dict[str, Any]]:
+        """The programs that draw a cell's masks, by kind and number; none of numbers that cannot be followed: it drops
+        by others then."""
+        drawn = {name: each for name, each in self.trained.drawn.items() if name.startswith(f"{owner}/")}
+        try:
+            return {
+                name.removeprefix(f"{owner}/"): self.call_cutter.cutter.cut([each.numbers], [each.rows]).to_json()
+                for name, each in drawn.items()
+            }
+        except NotExtractableError:
+            return {}
 
     def _add_regions(self, found: dict[Key, Region], call: LayerCall, parts: list[int] | None) -> None:
         """`parts` are the places, among the layers that it calls, before which a call differs; None: all of it."""
