@@ -17,7 +17,7 @@ _CHATTY = {
     "matplotlib": logging.WARNING,  # a line for the first font
     "tensorflow": logging.ERROR,  # a page on retracing: each job of a sweep has models, and so graphs, of its own
 }
-# Parameters of glibc's mallopt, by their numbers in malloc.h: from which size memory is the kernel's own, and what is kept
+# Parameters of glibc's mallopt, by their numbers in malloc.h: from which size on the kernel gives memory, what is kept
 _MALLOC = {"M_MMAP_THRESHOLD": (-3, 32 << 20), "M_TOP_PAD": (-2, 64 << 20), "M_TRIM_THRESHOLD": (-1, 128 << 20)}
 
 
@@ -38,9 +38,9 @@ def import_tensorflow() -> None:
 def keep_freed_memory() -> None:
     """Let the allocator keep what a training step frees for the next step, up to 64 MiB for each of its arenas.
 
-    glibc gives the maps of each step back to the kernel, which clears them anew page by page: on two cores a step of the
-    default job takes 1.8 times as long then (experiments/2026-11-22-speed). Only for a process of our own; a user's
-    `MALLOC_` or `GLIBC_TUNABLES` setting stays, and another C library has no such knob.
+    glibc gives the maps of each step back to the kernel, which clears them anew page by page: on two cores a step of
+    the default job takes 1.8 times as long then (experiments/2026-11-22-main-job). Only for a process of our own; a
+    user's `MALLOC_` or `GLIBC_TUNABLES` setting stays, and another C library has no such knob.
     """
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return

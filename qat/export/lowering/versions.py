@@ -135,6 +135,10 @@ def _broadcast_to(inputs: Tensors, outputs: Tensors, options: Options) -> int:
     return 3 if inputs[0].type == _TYPE.INT8 else 2
 
 
+def _split(inputs: Tensors, outputs: Tensors, options: Options) -> int:
+    return {_TYPE.INT8: 2, _TYPE.INT32: 3, _TYPE.INT16: 4}.get(inputs[1].type, 1)
+
+
 def _l2_norm(inputs: Tensors, outputs: Tensors, options: Options) -> int:
     return 2 if outputs[0].type == _TYPE.INT8 else 1
 
@@ -165,6 +169,7 @@ _RULES: dict[int, Callable[[Tensors, Tensors, Any], int]] = {
     _OP.RESIZE_NEAREST_NEIGHBOR: _resize,
     _OP.REVERSE_V2: _int8(3),
     _OP.SPACE_TO_BATCH_ND: _space_to_batch,
+    _OP.SPLIT: _split,
     _OP.STRIDED_SLICE: _strided_slice,
     _OP.SUB: _arithmetic(broadcast=3),
     _OP.TILE: _int8(3),

@@ -170,6 +170,12 @@ CASES = [
     ],
     Case(outputs.parts_that_nobody_reads, image(lambda x: tf.split(x, 2, -1)[1]), gone=("split",)),
     Case(outputs.parts_that_nobody_reads, image(lambda x: tf.stack(tf.unstack(x, axis=1)[::2], 1)), gone=("unpack",)),
+    Case(
+        outputs.slices_of_a_whole,
+        flat(lambda x: tf.sigmoid(x[:, :4]) * tf.tanh(x[:, 4:]) + x[:, 4:]),
+        gone=("strided_slice",),
+        there=("split",),
+    ),
     Case(common_subexpressions.common_subexpressions, flat(twice), there=("tanh",)),
 ]
 

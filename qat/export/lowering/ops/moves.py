@@ -167,10 +167,13 @@ def gather_constant(context: Context) -> Value:
 def split(context: Context) -> list[Value]:
     sizes, axis = [int(size) for size in context.attrs["sizes"]], int(context.attrs["axis"]) % context.x.rank
     result = [context.result(like=context.x, index=index) for index in range(len(sizes))]
-    constant = context.constant("sizes", sizes), context.constant("axis", axis)
-    context.lowering.add_op(
-        OPERATOR.SPLIT_V, [context.x, *constant], result, schema.SplitVOptionsT(numSplits=len(sizes))
-    )
+    along = context.constant("axis", axis)
+    if len(set(sizes)) == 1:  # more chips take it
+        options = schema.SplitOptionsT(numSplits=len(sizes))
+        context.lowering.add_op(OPERATOR.SPLIT, [along, context.x], result, options)
+    else:
+        operands = context.x, context.constant("sizes", sizes), along
+        context.lowering.add_op(OPERATOR.SPLIT_V, operands, result, schema.SplitVOptionsT(numSplits=len(sizes)))
     return result
 
 
