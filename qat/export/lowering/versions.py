@@ -110,6 +110,10 @@ def _strided_slice(inputs: Tensors, outputs: Tensors, options: schema.StridedSli
     return _by_rank((5, 4))(inputs, outputs, options)
 
 
+def _gather(inputs: Tensors, outputs: Tensors, options: schema.GatherOptionsT) -> int:
+    return 5 if options.batchDims else _by_rank()(inputs, outputs, options)
+
+
 def _pad(inputs: Tensors, outputs: Tensors, options: Options) -> int:
     if inputs[0].type == _TYPE.BOOL:
         return 5
@@ -146,7 +150,7 @@ def _l2_norm(inputs: Tensors, outputs: Tensors, options: Options) -> int:
 _PLAIN = (
     "ABS ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_MATMUL CONCATENATION DEPTH_TO_SPACE DEQUANTIZE EQUAL EXP GELU "
     "GREATER GREATER_EQUAL LESS LESS_EQUAL LOG LOGISTIC LOG_SOFTMAX MAX_POOL_2D MEAN MIRROR_PAD NOT_EQUAL PACK "
-    "REDUCE_MAX REDUCE_MIN RELU RELU6 RSQRT SOFTMAX SPACE_TO_DEPTH SPLIT_V SQRT SQUARED_DIFFERENCE SUM TANH"
+    "REDUCE_MAX REDUCE_MIN RELU RELU6 RSQRT SOFTMAX SPACE_TO_DEPTH SPLIT_V SQRT SQUARED_DIFFERENCE SUM TANH TOPK_V2"
 )
 _RULES: dict[int, Callable[[Tensors, Tensors, Any], int]] = {
     **{getattr(_OP, name): _int8() for name in _PLAIN.split()},
@@ -158,7 +162,7 @@ _RULES: dict[int, Callable[[Tensors, Tensors, Any], int]] = {
     _OP.DEPTHWISE_CONV_2D: _convolution,
     _OP.DIV: _division,
     _OP.FULLY_CONNECTED: _fully_connected,
-    _OP.GATHER: _by_rank(),
+    _OP.GATHER: _gather,
     _OP.L2_NORMALIZATION: _l2_norm,
     _OP.MAXIMUM: _arithmetic(broadcast=3),
     _OP.MINIMUM: _arithmetic(broadcast=3),

@@ -52,7 +52,6 @@ WAYS_OUT = {
     "MatrixInverse": _BEHIND,
     "NonMaxSuppressionV3": _BEHIND,
     "CombinedNonMaxSuppression": _BEHIND,
-    "TopKV2": _BEHIND,
     "Unique": _BEHIND,
     "Where": _BEHIND,
     "Bucketize": "give the model the bucket's number as an integer input",

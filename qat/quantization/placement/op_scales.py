@@ -36,6 +36,7 @@ SAME_SCALE = {  # codes go through as they are: the result has the range of the 
     "stop_gradient",
     "strided_slice",
     "tile",
+    "top_k",
     "transpose",
     "unpack",
 }

@@ -69,7 +69,7 @@ def _place_ops_without_range(state: Placement) -> None:
 
     Where an operand is also read in float or requantized, or is an output of the model, it is requantized for them.
     """
-    for node in state.graph.nodes_of("argmax", "argmin", *COMPARISONS):
+    for node in state.graph.nodes_of("argmax", "argmin", "top_k_index", *COMPARISONS):
         for tensor in dict.fromkeys(node.inputs):
             in_float = any(consumer.op in ("dequantize", "requantize") for consumer in state.consumers.get(tensor, []))
             if tensor in state.range_of and (in_float or id(tensor) in state.outputs):

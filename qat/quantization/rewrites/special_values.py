@@ -10,6 +10,7 @@ from qat.quantization.rewrites.windows import part_of
 MOST_FACTORS = 16
 
 ALWAYS = {"tf:IsFinite": True, "tf:IsInf": False, "tf:IsNan": False}  # of the values that codes stand for
+OF_CONDITIONS = ("logical_and", "logical_or", "logical_not", "reduce_any", "reduce_all", "reshape", "identity", "tile")
 
 
 @rewrite("select")
@@ -22,10 +23,17 @@ def finite(match: Match) -> Tensor | None:
 
 def _answer(condition: Node) -> bool | None:
     """What a condition says of every code, where that is the same."""
-    if condition.op not in ("logical_and", "logical_or"):
+    if condition.op not in OF_CONDITIONS:
         return ALWAYS.get(condition.op)
+    answers = [
+        _answer(each.node) for each in condition.inputs[: 2 if condition.op in ("logical_and", "logical_or") else 1]
+    ]
     decisive = condition.op == "logical_or"
-    return decisive if decisive in [ALWAYS.get(each.node.op) for each in condition.inputs] else None
+    if decisive in answers and len(answers) == 2:
+        return decisive
+    if None in answers:
+        return None
+    return not answers[0] if condition.op == "logical_not" else answers[0]
 
 
 @rewrite("select")

@@ -103,7 +103,7 @@ def lookup(match: Match) -> Tensor | None:
     """Rows of a table that is constant or computed from variables, at computed places; of another axis, that axis is
     brought in front of the table, and back behind the lookup."""
     table, indices = match.inputs
-    if not is_fixed(table) or is_fixed(indices):
+    if not is_fixed(table) or is_fixed(indices) or match.attrs.get("batch_dims"):
         return None
     weight, rank, behind = table.node.weights["value"], len(indices.shape), match.shape
     axis = match.attrs["axis"] % weight.value.ndim

@@ -54,6 +54,8 @@ class Twice(layers.Layer):
         (linear, lambda x: tf.reduce_mean(x, axis=1), "mean"),
         (selection, lambda x: tf.argmax(x, axis=-1), "argmax"),
         (selection, lambda x: tf.argmin(x, axis=-1), "argmin"),
+        (selection, lambda x: tf.math.top_k(x, 2)[0], "top_k"),
+        (selection, lambda x: tf.math.top_k(x, 2)[1], "top_k_index"),
         (selection, lambda x: tf.one_hot(tf.argmax(x, axis=-1), 3), "select"),
         (slicing, lambda x: x[:, 1:3], "strided_slice"),
         (slicing, lambda x: tf.concat([x, x], axis=1), "concat"),

@@ -41,6 +41,11 @@ CASES = [
     Case(windows.roll, image(lambda x: tf.roll(x, [2, -1], [1, 2])), gone=("roll",), there=("concat",)),
     Case(special_values.finite, flat(lambda x: tf.where(tf.math.is_finite(x), x, tf.zeros_like(x))), gone=("select",)),
     Case(special_values.finite, flat(without_infinity), gone=("select",)),
+    Case(
+        special_values.finite,
+        flat(lambda x: tf.where(tf.reduce_any(tf.math.is_nan(x), -1, keepdims=True), np.nan, tf.sort(x))),
+        gone=("select", "tf:IsNan"),
+    ),
     Case(special_values.finite, flat(lambda x: tf.reduce_logsumexp(x, -1, keepdims=True)), gone=("tf:IsFinite",)),
     Case(special_values.without_negative_zero, flat(smallest_as_keras3_finds_it), gone=("tf:BitwiseAnd", "select")),
     Case(special_values.sign, flat(tf.sign), gone=("tf:Sign",), there=("greater", "less")),

@@ -336,6 +336,11 @@ FUNCTIONS = {
     "lrn_alexnet": _image(lambda x: tf.nn.local_response_normalization(x, 2, 1.0, 1e-1, 0.75)),
     "lrn_beta_1": _image(lambda x: tf.nn.local_response_normalization(x, 1, 1.0, 1e-1, 1.0)),
     "argmax_output": _flat(lambda x: tf.argmax(x, axis=-1)),
+    "largest_three": _flat(lambda x: list(tf.math.top_k(x, 3))),
+    "rows_at_computed_places": _series(
+        lambda x: tf.gather(x, tf.math.top_k(tf.reduce_mean(x, -1), 3)[1], batch_dims=1)
+    ),
+    "sorted_columns": _image(lambda x: tf.sort(x, axis=2)),
     "nearest_code": _flat(_nearest_code),
     "tile_over_time": _flat(lambda x: tf.tile(tf.expand_dims(x, 1), [1, 4, 1])),
     "broadcast_to": _flat(lambda x: tf.broadcast_to(x[:, None, :], (tf.shape(x)[0], 4, 8))),

@@ -95,6 +95,8 @@ RARE: tuple[Callable[[Any], tf.Tensor], ...] = (
     lambda w: tf.transpose(tf.gather(tf.constant(np.eye(4, dtype=np.float32)), _class_map(w), axis=1), [1, 2, 3, 0]),
     lambda w: w.x() * 0.2 * tf.cast(_class_map(w), tf.float32)[..., None],
     lambda w: tf.reverse(w.x(), [1]),
+    lambda w: tf.sort(w.x()),
+    lambda w: layers.Embedding(w.image.shape[-1], 1)(tf.argsort(w.x()))[..., 0],
     lambda w: tf.where(tf.abs(w.x()) <= w.number(0.1, 0.5), w.x(), w.x()),
     lambda w: tf.stack(tf.unstack(w.x(), axis=1)[::-1], axis=1),
     lambda w: tf.where(tf.equal(_class_map(w), 1)[..., None], w.x(), w.x()),

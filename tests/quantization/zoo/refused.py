@@ -90,8 +90,6 @@ REFUSED = {  # name -> (model, what the message says)
     "fractional_power": (_custom(lambda x: tf.abs(x) ** 0.3), "layer 'odd': op Pow: .*whole powers"),
     "fourier": (_custom(lambda x: tf.abs(tf.signal.rfft(x))), "layer 'odd': op RFFT: .*before the model"),
     "floor": (_custom(tf.floor), "layer 'odd': op Floor: .*in float only"),
-    "top_k": (_custom(lambda x: tf.math.top_k(x, 6)[0]), "layer 'odd': op TopKV2: .*after the model"),
-    "sorted": (_custom(lambda x: tf.sort(x)), "layer 'odd': op TopKV2: "),
     "inverse": (_custom(lambda x: x @ tf.linalg.inv(tf.matmul(x, x, transpose_a=True))), "op MatrixInverse: "),
     "erf": (_custom(tf.math.erf), "layer 'odd': op Erf: .*gelu"),
     "random": (_custom(lambda x: x + tf.random.normal(tf.shape(x))), "layer 'odd': op RandomStandardNormal: "),

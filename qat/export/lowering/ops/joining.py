@@ -85,6 +85,28 @@ def argmin(context: Context) -> Value:
     return _index(context, OPERATOR.ARG_MIN, schema.ArgMinOptionsT)
 
 
+def make_largest(output: int) -> Callable[[Context], Value]:
+    """The function of one of the two outputs of TOPK_V2; what the other holds is not read.
+
+    Args:
+        output: 0 for the largest numbers, 1 for their places.
+
+    Returns:
+        A function from an op's context to the value of that output, an entry of `OPERATORS`.
+    """
+
+    def largest(context: Context) -> Value:
+        result = context.result(like=None if output else context.x)
+        dtype, like = (context.x.dtype, context.x) if output else ("int32", None)
+        other = Value([context.lowering.unique(f"{context.name}/unread")], result.shape, result.sizes, dtype, like)
+        results = [other, result] if output else [result, other]
+        k = context.constant("k", int(context.attrs["k"]))
+        context.lowering.add_op(OPERATOR.TOPK_V2, [context.x, k], results, schema.TopKV2OptionsT())
+        return result
+
+    return largest
+
+
 def cumsum(context: Context) -> Value:
     """Of integers; sums of real numbers are a dense layer."""
     result, attrs = context.result(), context.attrs
@@ -124,6 +146,8 @@ JOINING: dict[str, Callable[[Context], Value]] = {
     "reduce_any": make_reduction(OPERATOR.REDUCE_ANY),
     "reduce_max": make_reduction(OPERATOR.REDUCE_MAX, same_grid=True),
     "reduce_min": make_reduction(OPERATOR.REDUCE_MIN, same_grid=True),
+    "top_k": make_largest(0),
+    "top_k_index": make_largest(1),
     "select": select,
     "sum": make_reduction(OPERATOR.SUM),
 }

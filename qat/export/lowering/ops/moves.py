@@ -153,7 +153,7 @@ def reverse(context: Context) -> Value:
 def gather(context: Context) -> Value:
     axis = int(context.attrs.get("axis", 0)) % context.x.rank
     result = context.result(like=context.x)
-    options = schema.GatherOptionsT(axis=axis, batchDims=0)
+    options = schema.GatherOptionsT(axis=axis, batchDims=int(context.attrs.get("batch_dims", 0)))
     context.lowering.add_op(OPERATOR.GATHER, [context.x, context.operands[1]], [result], options)
     return result
 

@@ -28,6 +28,39 @@ def read_index_of_extreme(state: Import, op: tf.Operation) -> list[Tensor]:
     return state.op(op, op.type.lower(), [op.inputs[0]], axis=axis, dtype=dtype)
 
 
+def read_largest(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A TopKV2 as a `top_k` node, the largest numbers of each row, and a `top_k_index` node, their places in it.
+
+    Both begin with the largest; of equal ones the first comes first (tf.raw_ops.TopKV2).
+
+    Args:
+        state: the import so far; the nodes are appended to its graph.
+        op: a TopKV2 with the inputs x, [..., n] of a number dtype, and k, a scalar integer that must be a constant.
+
+    Returns:
+        Two tensors [..., k]: of x's dtype, floats as float32, and int32. Where k is computed or another type of places
+        is asked for, those of a `tf:TopKV2` node.
+    """
+    k = state.value(op.inputs[1])
+    if k is None or op.outputs[1].dtype != tf.int32:
+        return state.op(op, "tf:TopKV2 with a computed k", list(op.inputs))
+    x, shape = [state.tensor(op.inputs[0])], sizes(op.outputs[0])
+    return [
+        state.add(
+            state.graph.make(
+                word,
+                state.name(op),
+                x,
+                shape=shape,
+                dtype=kind(output.dtype),
+                attrs={"k": int(k)},
+                layer=state.layer(op),
+            )
+        )[0]
+        for word, output in zip(("top_k", "top_k_index"), op.outputs, strict=True)
+    ]
+
+
 def read_one_hot(state: Import, op: tf.Operation) -> list[Tensor]:
     """A OneHot as `reshape`, `equal` and `select` nodes: ids compared with 0, 1, 2, ..., and one of two numbers chosen.
 

@@ -179,8 +179,9 @@ def read_gather(state: Import, op: tf.Operation) -> list[Tensor]:
     Returns:
         One tensor: params' shape with the indices' shape in place of the axis, of params' dtype, floats as float32.
         Where the indices alone are constants, it comes from `gather_constant`; else from `gather`. With batch
-        dimensions, it comes from a `gather_constant` of places counted over all axes but the samples, where the indices
-        are constants, equal for every sample, and the axis is the last one; else from a `tf:GatherV2` node.
+        dimensions and constant indices, it comes from a `gather_constant` of places counted over all axes but the
+        samples, where the indices are equal for every sample and the axis is the last one; else from a `tf:GatherV2`
+        node.
 
     Raises:
         TypeError: the axis is computed; the importer makes a `tf:` node of the op then.
@@ -189,14 +190,15 @@ def read_gather(state: Import, op: tf.Operation) -> list[Tensor]:
     axis = int(state.value(op.inputs[2])) if op.type == "GatherV2" else 0
     holder = state.tensor(params).node
     constant = state.value(indices)
-    if op.type == "GatherV2" and int(op.get_attr("batch_dims")):
+    batch_dims = int(op.get_attr("batch_dims")) if op.type == "GatherV2" else 0
+    if batch_dims and constant is not None:
         return _along_last_axis(state, op, constant)
     if constant is not None and holder.op not in ("const", "variable"):
         return state.op(op, "gather_constant", [params], indices=constant.tolist(), axis=axis)
-    return state.op(op, "gather", [params, indices], axis=axis)
+    return state.op(op, "gather", [params, indices], axis=axis, batch_dims=batch_dims)
 
 
-def _along_last_axis(state: Import, op: tf.Operation, indices: np.ndarray | None) -> list[Tensor]:
+def _along_last_axis(state: Import, op: tf.Operation, indices: np.ndarray) -> list[Tensor]:
     """Along the last axis, at indices of their own for each place on the axes before.
 
     Of the first axis, which counts samples, or rows of them, the indices hold the rows of one sample, or a part of them
@@ -205,10 +207,10 @@ def _along_last_axis(state: Import, op: tf.Operation, indices: np.ndarray | None
     x, last, rows = state.tensor(op.inputs[0]), int(op.get_attr("batch_dims")), state.times(op.inputs[0])
     sizes_behind = x.shape[1:] if x.shape is not None else (None,)
     by_place = last == int(state.value(op.inputs[2])) == x.rank - 1
-    if indices is None or not by_place or rows % indices.shape[0] or x.shape[0] is not None or None in sizes_behind:
+    if not by_place or rows % indices.shape[0] or x.shape[0] is not None or None in sizes_behind:
         return state.op(
             op,
-            "tf:GatherV2 with batch dimensions, whose indices are computed or not along the last axis",
+            "tf:GatherV2 with batch dimensions, whose constant indices are not along the last axis",
             list(op.inputs),
         )
     indices = np.tile(indices, [rows // indices.shape[0], *[1] * (indices.ndim - 1)])
