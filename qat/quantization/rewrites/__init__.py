@@ -16,8 +16,8 @@ from qat.quantization.ir.graph import Graph
 from qat.quantization.rewrites import (
     activations,
     arithmetic,
+    choices,
     common_subexpressions,
-    comparisons,
     contractions,
     dilation,
     linear,
@@ -69,7 +69,9 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     masks.through_selection,
     masks.move_of_selection,
     arithmetic.comparison_for_equality,
-    comparisons.chosen_extremes,
+    choices.chosen_extremes,
+    choices.unchosen_side,
+    choices.bounded_exponential,
     arithmetic.without_empty_parts,  # before the next, which counts the parts
     outputs.parts_that_nobody_reads,
     outputs.slices_of_a_whole,

@@ -1,4 +1,4 @@
-"""Comparisons of real numbers: made superfluous, or brought to a size at which the integer kernel tells them apart.
+"""Comparisons of real numbers, brought to a size at which the integer kernel tells them apart.
 
 LiteRT's kernel compares both operands in 256ths, as integers: numbers closer than that are equal, and a scale of 1
 or more ends the process. Source: ComparisonQuantized, tflite/kernels/comparisons.cc.
@@ -15,34 +15,11 @@ from numpy.typing import NDArray
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
 from qat.quantization.ir.interpret import run
-from qat.quantization.rewrites.builder import Builder, Match, constant_of, is_fixed, scalar_of
-from qat.quantization.rewrites.driver import rewrite
+from qat.quantization.rewrites.builder import Builder, constant_of, is_fixed
 
 COMPARISONS = ("greater", "greater_equal", "less", "less_equal")
 LEAST, MOST = 1.0, 64.0  # spans of 255 codes: a code is 1/256 and more, and far from 1
 WANTED = 32.0
-
-
-@rewrite("select")
-def chosen_extremes(match: Match) -> Tensor | None:
-    """where(x > y, x, y) is a maximum, where(x > c, c, x) a minimum: of these only the result has to be in range."""
-    question, *chosen = match.inputs
-    if question.node.op not in COMPARISONS or question.shape != match.shape:
-        return None
-    if match.shape_of(chosen) != match.shape_of([match.output]):
-        return None
-    larger_first = question.node.op in ("greater", "greater_equal")
-    for compared, op in (
-        (question.node.inputs, "maximum" if larger_first else "minimum"),
-        (question.node.inputs[::-1], "minimum" if larger_first else "maximum"),
-    ):
-        if all(_same(*pair) for pair in zip(compared, chosen, strict=True)):
-            return match.add(op, *chosen, shape=match.shape)
-    return None
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one is other or (scalar_of(one) is not None and scalar_of(one) == scalar_of(other))
 
 
 def scale_comparisons(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:

@@ -7,7 +7,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.quantization import quantize_model
-from qat.quantization.rewrites import canonicalize, common_subexpressions, comparisons, masks, outputs, token_concat
+from qat.quantization.rewrites import canonicalize, choices, common_subexpressions, masks, outputs, token_concat
 
 from .acting import Case, check, flat, image, raw
 
@@ -160,7 +160,7 @@ CASES = [
         for f in REPEATED.values()
     ],
     *[
-        Case(comparisons.chosen_extremes, image(choice), gone=("select",), there=(op,))
+        Case(choices.chosen_extremes, image(choice), gone=("select",), there=(op,))
         for choice, op in (
             (lambda x: larger(x, x * x), "maximum"),
             (lambda x: smaller(x, x * x), "minimum"),
@@ -170,6 +170,14 @@ CASES = [
     ],
     Case(outputs.parts_that_nobody_reads, image(lambda x: tf.split(x, 2, -1)[1]), gone=("split",)),
     Case(outputs.parts_that_nobody_reads, image(lambda x: tf.stack(tf.unstack(x, axis=1)[::2], 1)), gone=("unpack",)),
+    Case(choices.unchosen_side, flat(lambda x: tf.where(x > 0.0, x, tf.exp(x) - 1.0)), there=("minimum",)),
+    Case(choices.unchosen_side, flat(lambda x: tf.where(x <= 1.0, x, tf.math.log1p(x))), there=("maximum",)),
+    Case(
+        choices.bounded_exponential,
+        flat(lambda x: tf.nn.relu(x) + tf.minimum(0.0, 0.7 * (tf.exp(x / 0.7) - 1.0))),
+        there=("minimum",),
+    ),
+    Case(choices.bounded_exponential, flat(lambda x: tf.nn.relu(0.8 - tf.math.expm1(-x))), there=("minimum",)),
     Case(
         outputs.slices_of_a_whole,
         flat(lambda x: tf.sigmoid(x[:, :4]) * tf.tanh(x[:, 4:]) + x[:, 4:]),

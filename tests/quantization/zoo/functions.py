@@ -336,6 +336,9 @@ FUNCTIONS = {
     "lrn_alexnet": _image(lambda x: tf.nn.local_response_normalization(x, 2, 1.0, 1e-1, 0.75)),
     "lrn_beta_1": _image(lambda x: tf.nn.local_response_normalization(x, 1, 1.0, 1e-1, 1.0)),
     "argmax_output": _flat(lambda x: tf.argmax(x, axis=-1)),
+    "elu_by_choice": _flat(lambda x: tf.where(4.0 * x > 0.0, 4.0 * x, tf.exp(4.0 * x) - 1.0)),
+    "stable_sigmoid": _flat(lambda x: tf.where(x >= 0.0, 1.0 / (1.0 + tf.exp(-x)), tf.exp(x) / (1.0 + tf.exp(x)))),
+    "celu_by_extremes": _flat(lambda x: tf.nn.relu(x) + tf.minimum(0.0, 0.7 * (tf.exp(x / 0.7) - 1.0))),
     "largest_three": _flat(lambda x: list(tf.math.top_k(x, 3))),
     "rows_at_computed_places": _series(
         lambda x: tf.gather(x, tf.math.top_k(tf.reduce_mean(x, -1), 3)[1], batch_dims=1)
