@@ -25,6 +25,7 @@ from qat.quantization.importing.ops.linear import (
     read_matmul,
     reduce,
 )
+from qat.quantization.importing.ops.linear_resize import read_linear_resize
 from qat.quantization.importing.ops.selection import (
     read_band_part,
     read_bincount,
@@ -111,6 +112,7 @@ IMPORTERS: dict[str, Importer] = {
     "DenseBincount": read_bincount,
     "DepthToSpace": block("depth_to_space"),
     "DepthwiseConv2dNative": convolution("depthwise_conv2d"),
+    "Cumprod": read_running_sum,
     "Cumsum": read_running_sum,
     "ExpandDims": read_reshape,
     "ExtractImagePatches": read_patches,
@@ -134,6 +136,8 @@ IMPORTERS: dict[str, Importer] = {
     "Pad": read_pad,
     "PadV2": read_pad,
     "Reshape": read_reshape,
+    "ResizeArea": read_linear_resize,
+    "ResizeBicubic": read_linear_resize,
     "ResizeBilinear": resize("resize_bilinear"),
     "ResizeNearestNeighbor": resize("resize_nearest"),
     "ResourceGather": read_gather,
@@ -144,6 +148,7 @@ IMPORTERS: dict[str, Importer] = {
     "SpaceToBatchND": space_batch("space_to_batch", "paddings"),
     "SpaceToDepth": block("space_to_depth"),
     "SparseMatMul": read_matmul,
+    "ScaleAndTranslate": read_linear_resize,
     "Split": read_split,
     "SplitV": read_split,
     "Squeeze": read_reshape,

@@ -46,7 +46,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 @rewrite("select")
 def unchosen_side(match: Match) -> Tensor | None:
-    """where(x > c, x, f(x)) with an exponential in f: where(x > c, x, f(min(x, c))); what is not chosen sets no range."""
+    """where(x > c, x, f(x)) with an exponential in f: as f(min(x, c)); what is not chosen sets no range."""
     question, *chosen = match.inputs
     if question.node.op not in COMPARISONS:
         return None

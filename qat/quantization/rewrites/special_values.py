@@ -79,3 +79,48 @@ def product_along_axis(match: Match) -> Tensor | None:
     for part in parts:
         total = match.add("mul", total, part)
     return match.reshape(total, match.shape)
+
+
+@rewrite("running_product")
+def running_product(match: Match) -> Tensor | None:
+    """What is multiplied up along an axis of a few places, one factor after the other."""
+    x, axis, is_exclusive = match.inputs[0], match.attrs["axis"], match.attrs["exclusive"]
+    places = x.shape[axis]
+    if places is None or places > MOST_FACTORS or x.dtype != "float32":
+        match.node.op = f"tf:Cumprod over more than {MOST_FACTORS} places, or of integers"
+        return None
+    order = range(places)[:: -1 if match.attrs["reverse"] else 1]
+    factors = [part_of(match, x, axis, at, at + 1) for at in order]
+    products = [factors[0]]
+    for factor in factors[1 : -1 if is_exclusive else None]:
+        products.append(match.add("mul", products[-1], factor, shape=factor.shape))
+    if is_exclusive:
+        products = [match.add("add", match.add("mul", factors[0], 0.0, shape=factors[0].shape), 1.0), *products]
+    return match.add("concat", *(products[:: -1 if match.attrs["reverse"] else 1]), shape=match.shape, axis=axis)
+
+
+@rewrite("tf:Cosh", "tf:Sinh")
+def hyperbolic(match: Match) -> Tensor:
+    """Half of exp(x) + exp(-x), or of their difference."""
+    x, shape = match.inputs[0], match.shape
+    sides = match.add("exp", x), match.add("exp", match.add("mul", x, -1.0))
+    return match.add("mul", match.add("add" if match.node.op == "tf:Cosh" else "sub", *sides), 0.5, shape=shape)
+
+
+@rewrite("tf:Xlogy")
+def product_with_logarithm(match: Match) -> Tensor:
+    """x log(y), and 0 where x is 0."""
+    (x, y), shape = match.inputs, match.shape
+    zero = match.add("equal", x, 0.0, shape=x.shape, dtype="bool")
+    safe = match.add("select", zero, 1.0, y, shape=shape)
+    return match.add("mul", x, match.add("log", safe, shape=shape), shape=shape)
+
+
+@rewrite("tf:AdjustContrastv2")
+def contrast(match: Match) -> Tensor | None:
+    """Each channel's distances from its mean, times a constant."""
+    x, factor = match.inputs[0], scalar_of(match.inputs[1])
+    if factor is None:
+        return None
+    mean = match.add("mul", match.mean(x, [1, 2]), 1.0 - factor)
+    return match.add("add", match.add("mul", x, factor), mean, shape=match.shape)

@@ -19,7 +19,7 @@ from qat.quantization.importing.lookup_layers import LOOKUPS, cut_behind
 from qat.quantization.importing.modes import read
 from qat.quantization.importing.op_table import IMPORTERS, SAME_NAME
 from qat.quantization.importing.open_sizes import is_open, rebuilding
-from qat.quantization.importing.ops import custom_gradient, filling, linear, selection, slicing
+from qat.quantization.importing.ops import custom_gradient, filling, linear, linear_resize, selection, slicing
 from qat.quantization.importing.shape_values import Open, is_whole, reshaped
 from qat.quantization.importing.trace import trace
 from qat.quantization.ir.interpret import run
@@ -48,6 +48,8 @@ class Twice(layers.Layer):
         (filling, lambda x: tf.pad(x, [[0, 0], [1, 1], [0, 0], [0, 0]]), "pad"),
         (filling, lambda x: tf.tile(x, [1, 2, 1, 1]), "tile"),
         (filling, lambda x: tf.image.resize(x, (8, 8)), "resize_bilinear"),
+        (linear_resize, lambda x: tf.image.resize(x, (8, 8), "bicubic"), "dense"),
+        (linear_resize, lambda x: tf.image.resize(x, (2, 3), "area"), "dense"),
         (filling, lambda x: tf.nn.depth_to_space(tf.concat([x, x], -1), 2), "depth_to_space"),
         (linear, lambda x: tf.nn.conv2d(x, tf.ones((2, 2, 2, 3)), 1, "SAME"), "conv2d"),
         (linear, lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID"), "max_pool"),

@@ -49,6 +49,22 @@ CASES = [
     Case(special_values.finite, flat(lambda x: tf.reduce_logsumexp(x, -1, keepdims=True)), gone=("tf:IsFinite",)),
     Case(special_values.without_negative_zero, flat(smallest_as_keras3_finds_it), gone=("tf:BitwiseAnd", "select")),
     Case(special_values.sign, flat(tf.sign), gone=("tf:Sign",), there=("greater", "less")),
+    *[
+        Case(
+            special_values.running_product,
+            flat(lambda x, e=e, r=r: tf.math.cumprod(tf.sigmoid(x), -1, e, r)),
+            gone=("running_product",),
+        )
+        for e in (False, True)
+        for r in (False, True)
+    ],
+    Case(special_values.hyperbolic, flat(lambda x: tf.cosh(x) - 0.5 * tf.sinh(x)), gone=("tf:Cosh", "tf:Sinh")),
+    Case(
+        special_values.product_with_logarithm,
+        flat(lambda x: tf.math.xlogy(tf.nn.relu(x), tf.sigmoid(x))),
+        gone=("tf:Xlogy",),
+    ),
+    Case(special_values.contrast, image(lambda x: tf.image.adjust_contrast(x, 1.5)), gone=("tf:AdjustContrastv2",)),
     Case(special_values.product_along_axis, flat(lambda x: tf.reduce_prod(x[:, :3], -1)), gone=("product",)),
     Case(
         special_values.division_without_nan,

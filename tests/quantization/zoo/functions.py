@@ -339,6 +339,8 @@ FUNCTIONS = {
     "elu_by_choice": _flat(lambda x: tf.where(4.0 * x > 0.0, 4.0 * x, tf.exp(4.0 * x) - 1.0)),
     "stable_sigmoid": _flat(lambda x: tf.where(x >= 0.0, 1.0 / (1.0 + tf.exp(-x)), tf.exp(x) / (1.0 + tf.exp(x)))),
     "celu_by_extremes": _flat(lambda x: tf.nn.relu(x) + tf.minimum(0.0, 0.7 * (tf.exp(x / 0.7) - 1.0))),
+    "bicubic": _image(lambda x: tf.image.resize(x, (9, 12), "bicubic")),
+    "lanczos_without_aliases": _image(lambda x: tf.image.resize(x, (4, 4), "lanczos3", antialias=True)),
     "largest_three": _flat(lambda x: list(tf.math.top_k(x, 3))),
     "rows_at_computed_places": _series(
         lambda x: tf.gather(x, tf.math.top_k(tf.reduce_mean(x, -1), 3)[1], batch_dims=1)

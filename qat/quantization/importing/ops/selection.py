@@ -177,13 +177,14 @@ def read_local_response(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def read_running_sum(state: Import, op: tf.Operation) -> list[Tensor]:
-    """A Cumsum as one `running_sum` node (tf.raw_ops.Cumsum), which a rewrite writes out later.
+    """A Cumsum as one `running_sum` node, a Cumprod as one `running_product` node (tf.raw_ops.Cumsum), which a rewrite
+    writes out later.
 
     Args:
         state: the import so far; the node is appended to its graph.
-        op: a Cumsum with the inputs x, of any known rank, and the axis, a scalar integer that must be a constant. Its
-            attributes `exclusive`, whether a place leaves itself out, and `reverse`, whether the sum begins at the end,
-            are kept.
+        op: a Cumsum or Cumprod with the inputs x, of any known rank, and the axis, a scalar integer that must be a
+            constant. Its attributes `exclusive`, whether a place leaves itself out, and `reverse`, whether it begins at
+            the end, are kept.
 
     Returns:
         One tensor of x's shape and dtype, floats as float32.
@@ -193,7 +194,8 @@ def read_running_sum(state: Import, op: tf.Operation) -> list[Tensor]:
     """
     axis = int(state.value(op.inputs[1])) % op.inputs[0].shape.rank
     attrs = {name: bool(op.get_attr(name)) for name in ("exclusive", "reverse")}
-    return state.op(op, "running_sum", [op.inputs[0]], axis=axis, **attrs)
+    word = "running_sum" if op.type == "Cumsum" else "running_product"
+    return state.op(op, word, [op.inputs[0]], axis=axis, **attrs)
 
 
 def read_band_part(state: Import, op: tf.Operation) -> list[Tensor]:
