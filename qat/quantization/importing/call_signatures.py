@@ -101,7 +101,22 @@ def _is_captured(op: tf.Operation, known: dict[Any, Any]) -> bool:
 def _spelled(op: tf.Operation) -> tuple:
     if op.type == "Const" and op.node_def.attr["value"].tensor.ByteSize() > SMALL_CONSTANT:
         return (op.type,)
-    attrs = {
-        n: v.SerializeToString() for n, v in op.node_def.attr.items() if n[0] != "_" and n not in ("seed", "seed2")
-    }
-    return (op.type, tuple(sorted(attrs.items())))
+    return (op.type, _attributes(op.node_def, op.graph))
+
+
+def _attributes(node: Any, graph: tf.Graph) -> tuple:
+    """An op's attributes, of functions their bodies: the name of a branch is another one in each trace."""
+    kept = {name: value for name, value in node.attr.items() if name[0] != "_" and name not in ("seed", "seed2")}
+    return tuple(sorted((name, _attribute(value, graph)) for name, value in kept.items()))
+
+
+def _attribute(value: Any, graph: tf.Graph) -> Any:
+    functions = [value.func.name] if value.HasField("func") else [each.name for each in value.list.func]
+    if not all(map(graph._is_function, functions)) or not functions:
+        return value.SerializeToString()
+    return tuple(_body(graph._get_function(name).cached_definition, graph) for name in functions)
+
+
+def _body(function: Any, graph: tf.Graph) -> tuple:
+    nodes = ((node.name, node.op, tuple(node.input), _attributes(node, graph)) for node in function.node_def)
+    return (*nodes, tuple(sorted(function.ret.items())))

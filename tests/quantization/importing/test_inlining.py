@@ -73,6 +73,7 @@ class ByItsSize(layers.Layer):
         return tf.cond(half % 2 == 0, lambda: x * 2.0 + tf.cast(half, tf.float32), lambda: tf.tanh(x))
 
 
+@pytest.mark.filterwarnings("error::qat.TrainingSemanticsWarning")  # both modes take the branch
 @pytest.mark.parametrize("last", [layers.Layer, lambda: layers.Dropout(0.1)], ids=["plain", "trains in another way"])
 def test_of_a_condition_on_sizes_one_branch_is_read(last):
     entry = tf_keras.Input((8, 8, 3), name="image")
