@@ -131,7 +131,7 @@ class QatModel(EvaluatedInIntegers):
         object.__setattr__(self, "float_variables", variables)
         object.__setattr__(self, "told", dict(told))
         for penalty in told["penalties"]:
-            self.add_loss(_Penalty(Program.from_json(penalty["program"]), variables))
+            self.add_loss(_Penalty(Program.from_json(penalty["program"]), variables, penalty.get("of")))
         if not told["fake_quantization"]:
             self._switch(False)
 
@@ -304,13 +304,20 @@ def clone_qat_model(model: QatModel) -> QatModel:
 
 
 class _Penalty:
-    """A loss on weights alone, as Keras wants one: a function of nothing."""
+    """A loss on weights alone, as Keras wants one: a function of nothing, which gives None for no loss.
 
-    def __init__(self, program: Program, variables: FloatVariables) -> None:
-        self.program, self.variables = program, variables
+    Args:
+        program: what computes it from the variables.
+        variables: of the model.
+        of: place, from 0, of the variable that it counts with as long as that is trained; None where it always counts.
+    """
 
-    def __call__(self) -> tf.Tensor:
-        return self.program.run([], self.variables.readable)[0]
+    def __init__(self, program: Program, variables: FloatVariables, of: int | None) -> None:
+        self.program, self.variables, self.of = program, variables, of
+
+    def __call__(self) -> tf.Tensor | None:
+        frozen = self.of is not None and not self.variables.is_trained(self.of)
+        return None if frozen else self.program.run([], self.variables.readable)[0]
 
 
 def in_float32(model: tf_keras.Model) -> tf_keras.Model:
