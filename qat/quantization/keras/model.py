@@ -28,6 +28,7 @@ from qat.quantization.keras.evaluation import EvaluatedInIntegers
 from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
+from qat.quantization.keras.misuse import warn_of_frozen_parts, warn_of_zeros
 from qat.quantization.keras.output_masks import mask_outputs
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.to_float import (
@@ -137,7 +138,7 @@ class QatModel(EvaluatedInIntegers):
 
     def call(self, inputs: TensorNest, training: Training = None, mask: TensorNest | None = None) -> Any:
         if not self.bound:
-            tf.autograph.experimental.do_not_convert(bind_ranges)(self)
+            tf.autograph.experimental.do_not_convert(self._begin)()
         if tf.is_tensor(training) and tf.get_static_value(training) is None:
             modes = [partial(self, inputs, training=mode, mask=mask) for mode in (True, False)]
             return tf.cond(tf.cast(training, tf.bool), *modes)
@@ -150,6 +151,12 @@ class QatModel(EvaluatedInIntegers):
             update(behind=True)
             tf.autograph.experimental.do_not_convert(mask_outputs)(self, inputs, outputs)
             return outputs
+
+    def _begin(self) -> None:
+        """Once, before the first call of a model that Keras has read."""
+        bind_ranges(self)
+        if self.float_variables is not None:
+            warn_of_zeros(self.name, self.float_variables, self.told["order"])
 
     def _update(self, training: Training, behind: bool) -> None:
         if is_training(training):
@@ -175,6 +182,7 @@ class QatModel(EvaluatedInIntegers):
         """The float model's, in its order; ranges that are learned come behind them."""
         if self.float_variables is None or not self._trainable:
             return super().trainable_weights
+        warn_of_frozen_parts(self, self.float_variables)
         return [*self.float_variables.trainable(self.told["order"]), *self.range_variables]
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> tf_keras.layers.Layer:
