@@ -9,15 +9,14 @@ from typing import Any
 import tensorflow as tf
 
 from qat.errors import TrainingSemanticsWarning
-from qat.models.keras_types import KerasLayer, KerasModel
+from qat.models.keras_types import KerasModel
 from qat.quantization.keras.variables import FloatVariables
 
 
 def warn_of_frozen_parts(model: KerasModel, variables: FloatVariables) -> None:
     """Warn of layers of the quantized graph that were frozen, as by `model.layers[:-2]`, and hold no variables.
 
-    Nothing is said where all of them were frozen and some layer of the float model, too: then the rest trains by its
-    name.
+    Nothing is said where nothing is left that trains.
 
     Args:
         model: the quantized model, of either Keras, whose `layers` are looked at.
@@ -25,10 +24,9 @@ def warn_of_frozen_parts(model: KerasModel, variables: FloatVariables) -> None:
     """
     if all(layer.trainable for layer in model.layers) or "frozen_parts" in vars(model):
         return
-    empty: list[KerasLayer] = [layer for layer in model.layers if not layer.weights]
-    frozen = [repr(layer.name) for layer in empty if not layer.trainable]
+    frozen = [repr(layer.name) for layer in model.layers if not layer.trainable and not layer.weights]
     trained = [layer.name for layer in variables.layers if layer.trainable]
-    if not frozen or not trained or (len(frozen) == len(empty) and len(trained) < len(variables.layers)):
+    if not frozen or not trained:
         return
     object.__setattr__(model, "frozen_parts", frozen)
     _warn(
