@@ -208,11 +208,11 @@ def counters(model: KerasModel) -> list[Any]:
     return [variable for metric in [*metrics, *model.metrics] for variable in metric.variables]
 
 
-def penalties(model: KerasModel) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Of regularizers, and of callables given to `add_loss`."""
+def penalties(model: KerasModel) -> Iterator[tuple[str, Callable[[], Any], None]]:
+    """Of regularizers, and of callables given to `add_loss`, on frozen variables too."""
     for layer in model._flatten_layers():
         for function in layer._callable_losses:
-            yield layer.name, _without_casts(function)
+            yield layer.name, _without_casts(function), None
 
 
 def _without_casts(function: Callable[[], Any]) -> Callable[[], Any]:

@@ -253,11 +253,12 @@ def counters(model: Any) -> list[Any]:
     return [*model.metrics_variables, *states]
 
 
-def penalties(model: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Of regularizers on variables that are trained."""
-    for variable in model.trainable_variables:
-        if variable.regularizer is not None:
-            yield variable.path, _penalty(variable)
+def penalties(model: Any) -> Iterator[tuple[str, Callable[[], Any], Any]]:
+    """Of regularizers, which Keras 3 leaves out as long as their variables are frozen."""
+    trained = trained_places(model)
+    for place, variable in enumerate(model.variables):
+        if place in trained and variable.regularizer is not None:
+            yield variable.path, _penalty(variable), variable
 
 
 def _penalty(variable: Any) -> Callable[[], Any]:

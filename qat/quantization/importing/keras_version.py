@@ -108,8 +108,9 @@ class KerasVersion(Protocol):
     def counters(self, model: KerasModel) -> list[Any]:
         """Variables that Keras itself moves when a model is called at inference: of metrics, and of random numbers."""
 
-    def penalties(self, model: KerasModel) -> Iterator[tuple[str, Callable[[], Any]]]:
-        """Losses on weights alone, in the order of `model.losses`: the layer's name, and what computes each."""
+    def penalties(self, model: KerasModel) -> Iterator[tuple[str, Callable[[], Any], KerasVariable | None]]:
+        """Losses on weights alone, in the order of `model.losses`: the layer's name, what computes each, and the
+        variable that it counts with as long as that is trained; None where it always counts."""
 
     def is_plain(self, model: KerasModel, known: Container[Any]) -> bool:
         """Whether nothing but the layers in `known` can tell training from inference.

@@ -211,7 +211,8 @@ def _add_updates(graph: Graph, model: KerasModel, traced: Trace) -> None:
 
 def _penalties(model: KerasModel, graph: Graph) -> Iterator[dict[str, Any]]:
     """Losses on weights alone (regularizers, and callables given to `add_loss`), in the order of `model.losses`."""
-    for layer, function in version_of(model).penalties(model):
+    places = {id(variable): place for place, variable in enumerate(model.variables)}
+    for layer, function, variable in version_of(model).penalties(model):
         traced = func_graph_lib.FuncGraph("penalty")
         with traced.as_default():
             value = function()
@@ -224,6 +225,6 @@ def _penalties(model: KerasModel, graph: Graph) -> Iterator[dict[str, Any]]:
                 raise NotExtractableError("it was computed outside of the model")
             empty = Trace(traced, [], [], [])
             program = cutter_of(variables, empty).cut([value], [])
-            yield {"program": program.to_json()}
+            yield {"program": program.to_json(), "of": places.get(id(variable))}
         except NotExtractableError as reason:
             graph.lost_in_training.append(f"layer {layer!r}: a penalty on its weights ({reason})")

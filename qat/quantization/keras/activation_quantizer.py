@@ -142,12 +142,12 @@ class ActivationQuantizer(quantizers.Quantizer):
         Args:
             seen: (low, high) of the batch, float32 scalars, as `seen` gives them.
             weights: the range's ends, `min_var` and `max_var`, float32 scalars; both are assigned.
-            steps: training steps of this range so far, an int32 scalar that begins at -1; one is added.
+            steps: training steps of this range so far, a float32 scalar that begins at -1; one is added.
 
         Returns:
             (low, high) after the step, float32 scalars.
         """
-        count = tf.cast(steps.assign_add(1, read_value=True), tf.float32) + CALIBRATED_STEPS
+        count = steps.assign_add(1.0, read_value=True) + CALIBRATED_STEPS
         share = tf.maximum(1.0 - self.ema_decay, 9.0 / (9.0 + count))
         low, high = (tf.convert_to_tensor(weights[name]) for name in ("min_var", "max_var"))
         span, of_batch = high - low, seen[1] - seen[0]

@@ -1,7 +1,7 @@
 """Float models of a class with its own `train_step`, `test_step`, `compile` or metrics: they drive the quantized graph.
 
-The quantized model gets a class made from the methods of the float model's, in their order of inheritance, above
-`QatModel`: `self(x, training=True)` in them is the quantized graph. The float model's class stays as it is.
+The quantized model gets a class in which the methods of the float model's stand above `QatModel`, in their order of
+inheritance: `self(x, training=True)` in them is the quantized graph. The float model's class stays as it is.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import keras
 import tensorflow as tf
 import tf_keras
 from keras.src.models.functional import Functional as Functional3
+from keras.src.models.model import inject_functional_model_class
 from keras.src.saving import object_registration as object_registration3
-from tensorflow.python.types.core import PolymorphicFunction
 from tf_keras.src.engine.functional import Functional
 from tf_keras.src.saving import object_registration
 
@@ -29,7 +29,6 @@ from qat.quantization.keras.arithmetic import integer_arithmetic
 KERAS_OWN = (tf_keras.Model, tf_keras.Sequential, Functional, keras.Model, keras.Sequential, Functional3)
 OWN_MODULES = ("tf_keras.", "keras.", "qat.quantization.")
 GRAPH = {"__init__", "__new__", "call", "__call__", "build", "get_config", "from_config", "summary", "save"}
-NO_METHODS = {"__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "__classcell__", "__annotations__"}
 KERAS_PRIVATE = {"_self_tracked_trackables", "_layers", "_input_layers", "_output_layers"}  # they hold layers too
 DRIVERS = {
     "train_step",
@@ -68,7 +67,7 @@ def drives_itself(model: KerasModel) -> bool:
 
 
 def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
-    """`base` under the methods of `model_class` that do not make its graph.
+    """`base` behind the methods of `model_class` that do not make its graph.
 
     Args:
         base: class of the quantized model: `QatModel`, or its skin of Keras 3.
@@ -79,64 +78,33 @@ def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
     Returns:
         A class derived from `base`, under its name; `base` itself where there is nothing to add.
     """
-    made = base
-    for each in own_classes(model_class):
-        made = _copied(each, made)
-    for name, kind in parts.items():
-        if name not in vars(made):
-            setattr(made, name, _missing(model_class.__name__, name, kind))
-    if made.test_step is not base.test_step:
-        made = type(base.__name__, (_InIntegers, made), {"evaluates_itself": True})
-    if made is not base:
-        made.__name__, made.__qualname__, made.__module__ = base.__name__, base.__qualname__, base.__module__
-        made.driver = model_class.__name__
-        if issubclass(made, keras.Model):
-            object_registration3.GLOBAL_CUSTOM_NAMES[made] = keras.saving.get_registered_name(base)
-        else:
-            object_registration._GLOBAL_CUSTOM_NAMES[made] = object_registration.get_registered_name(base)
-    return made
+    own = own_classes(model_class)[::-1]
+    has = {name for each in own for name in vars(each)}
+    if not own:
+        return base
 
+    if issubclass(base, keras.Model) and not issubclass(base, Functional3):
+        inject_functional_model_class(base)  # as Keras does it for the first model that is made of it
 
-class _InIntegers:
-    """What stands above a class that evaluates by itself: it computes with the integer kernels' arithmetic, as Keras'
-    own evaluation of a quantized model does."""
+    def mro(cls: type) -> list[type]:
+        return [cls, *own, *base.__mro__]
 
-    def test_step(self, data: TensorNest) -> Any:
-        with integer_arithmetic():
-            return super().test_step(data)  # type: ignore[misc]  # of the user's class, which is mixed in behind
+    def test_step(self: Any, data: TensorNest) -> Any:
+        with integer_arithmetic():  # as Keras' own evaluation of a quantized model has it
+            return super(made, self).test_step(data)
 
-
-def _copied(source: type, above: type) -> type:
-    members = {n: v for n, v in vars(source).items() if n not in GRAPH | NO_METHODS}
-    made = type(source.__name__, (above,), {})
-    for name, value in members.items():
-        setattr(made, name, _rebound(value, made))
-    return made
-
-
-def _rebound(value: object, owner: type) -> Any:
-    """A member of a class for another one: `super()` in it is that of the other."""
-    if isinstance(value, types.FunctionType):
-        return _function(value, owner)
-    if isinstance(value, property):
-        return property(*(each and _function(each, owner) for each in (value.fget, value.fset, value.fdel)))
-    if isinstance(value, (staticmethod, classmethod)) and isinstance(value.__func__, types.FunctionType):
-        return type(value)(_function(value.__func__, owner))
-    if isinstance(value, PolymorphicFunction):  # of tf.function
-        return value._clone(_function(value.python_function, owner))
-    return value
-
-
-def _function(function: object, owner: type) -> Any:
-    inner = getattr(function, "__wrapped__", None)
-    if not isinstance(function, types.FunctionType) or inner is not None:
-        return function
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    closure = tuple(types.CellType(owner) if name == "__class__" else cell for name, cell in cells)
-    made = types.FunctionType(
-        function.__code__, function.__globals__, function.__name__, function.__defaults__, closure or None
-    )
-    made.__kwdefaults__, made.__doc__ = function.__kwdefaults__, function.__doc__
+    members: dict[str, Any] = {name: inspect.getattr_static(base, name) for name in GRAPH & has}
+    members |= {name: _missing(model_class.__name__, name, kind) for name, kind in parts.items() if name not in has}
+    members |= {"driver": model_class.__name__, "__module__": base.__module__, "__qualname__": base.__qualname__}
+    if "test_step" in has:
+        members |= {"test_step": test_step, "evaluates_itself": True}
+    # The user's classes are looked up first and are no bases: Keras would give its functional model to them as one.
+    # So `super()`, `super(Theirs, self)` and `isinstance` in their methods mean the quantized model.
+    made: type = type("Driven", (type(base),), {"mro": mro})(base.__name__, (base,), members)
+    if issubclass(made, keras.Model):
+        object_registration3.GLOBAL_CUSTOM_NAMES[made] = keras.saving.get_registered_name(base)
+    else:
+        object_registration._GLOBAL_CUSTOM_NAMES[made] = object_registration.get_registered_name(base)
     return made
 
 

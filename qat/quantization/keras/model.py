@@ -28,6 +28,7 @@ from qat.quantization.keras.evaluation import EvaluatedInIntegers
 from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
+from qat.quantization.keras.misuse import warn_of_frozen_parts, warn_of_zeros
 from qat.quantization.keras.output_masks import mask_outputs
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.to_float import (
@@ -131,13 +132,13 @@ class QatModel(EvaluatedInIntegers):
         object.__setattr__(self, "float_variables", variables)
         object.__setattr__(self, "told", dict(told))
         for penalty in told["penalties"]:
-            self.add_loss(_Penalty(Program.from_json(penalty["program"]), variables))
+            self.add_loss(_Penalty(Program.from_json(penalty["program"]), variables, penalty.get("of")))
         if not told["fake_quantization"]:
             self._switch(False)
 
     def call(self, inputs: TensorNest, training: Training = None, mask: TensorNest | None = None) -> Any:
         if not self.bound:
-            tf.autograph.experimental.do_not_convert(bind_ranges)(self)
+            tf.autograph.experimental.do_not_convert(self._begin)()
         if tf.is_tensor(training) and tf.get_static_value(training) is None:
             modes = [partial(self, inputs, training=mode, mask=mask) for mode in (True, False)]
             return tf.cond(tf.cast(training, tf.bool), *modes)
@@ -150,6 +151,12 @@ class QatModel(EvaluatedInIntegers):
             update(behind=True)
             tf.autograph.experimental.do_not_convert(mask_outputs)(self, inputs, outputs)
             return outputs
+
+    def _begin(self) -> None:
+        """Once, before the first call of a model that Keras has read."""
+        bind_ranges(self)
+        if self.float_variables is not None:
+            warn_of_zeros(self.name, self.float_variables, self.told["order"])
 
     def _update(self, training: Training, behind: bool) -> None:
         if is_training(training):
@@ -175,6 +182,7 @@ class QatModel(EvaluatedInIntegers):
         """The float model's, in its order; ranges that are learned come behind them."""
         if self.float_variables is None or not self._trainable:
             return super().trainable_weights
+        warn_of_frozen_parts(self, self.float_variables)
         return [*self.float_variables.trainable(self.told["order"]), *self.range_variables]
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> tf_keras.layers.Layer:
@@ -304,13 +312,20 @@ def clone_qat_model(model: QatModel) -> QatModel:
 
 
 class _Penalty:
-    """A loss on weights alone, as Keras wants one: a function of nothing."""
+    """A loss on weights alone, as Keras wants one: a function of nothing, which gives None for no loss.
 
-    def __init__(self, program: Program, variables: FloatVariables) -> None:
-        self.program, self.variables = program, variables
+    Args:
+        program: what computes it from the variables.
+        variables: of the model.
+        of: place, from 0, of the variable that it counts with as long as that is trained; None where it always counts.
+    """
 
-    def __call__(self) -> tf.Tensor:
-        return self.program.run([], self.variables.readable)[0]
+    def __init__(self, program: Program, variables: FloatVariables, of: int | None) -> None:
+        self.program, self.variables, self.of = program, variables, of
+
+    def __call__(self) -> tf.Tensor | None:
+        frozen = self.of is not None and not self.variables.is_trained(self.of)
+        return None if frozen else self.program.run([], self.variables.readable)[0]
 
 
 def in_float32(model: tf_keras.Model) -> tf_keras.Model:

@@ -41,7 +41,10 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     def build(self, input_shape: Shape) -> None:
         if not self.built:  # loading builds once by itself and once more in the first call
-            super().build(input_shape)
+            self.quantizer_vars = self.quantizer.build(input_shape, self.name, self)
+            self.optimizer_step = self.add_weight(  # a real number: people average the weights of two models
+                "optimizer_step", initializer=tf_keras.initializers.Constant(-1), dtype="float32", trainable=False
+            )
             self.built = True
 
     def call(

@@ -12,6 +12,7 @@ from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, found_driver, own_classes, parts_of
 from qat.quantization.keras.distillation import mixed_with_teacher
+from qat.quantization.keras.misuse import warn_of_frozen_parts
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras.variables import LayerVariables
@@ -148,6 +149,7 @@ class Keras3QatModel(keras.Model):
     @property
     def trainable_variables(self) -> list[keras.Variable]:
         """The float model's, in its order; ranges that are learned come behind them."""
+        warn_of_frozen_parts(self, self.qat_model.float_variables)
         known = self.graph.variables_by_identity()
         return [known[id(variable)] for variable in self.qat_model.trainable_weights]
 

@@ -14,7 +14,7 @@ def range_of(low, high):
 
 
 def follow(quantizer, weights, seen, steps=10_000):
-    quantizer.follow(tuple(map(tf.constant, seen)), weights, tf.Variable(steps))
+    quantizer.follow(tuple(map(tf.constant, seen)), weights, tf.Variable(float(steps)))
     return float(weights["min_var"]), float(weights["max_var"])
 
 

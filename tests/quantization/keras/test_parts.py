@@ -1,5 +1,7 @@
 """The parts that a quantization-aware model is built of: quantizers, ties between variables, updates, its driver."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +9,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.config import QuantConfig
-from qat.quantization import quantize_model
+from qat.quantization import QatModel, quantize_model
 from qat.quantization.keras.build_model import layer_name
 from qat.quantization.keras.custom_training import drives_itself, own_classes
 from qat.quantization.keras.exporters import is_traced_for_a_file
@@ -123,6 +125,29 @@ def test_a_class_with_its_own_step_drives_itself():
     assert drives_itself(model)
     assert own_classes(type(model)) == [Own]
     assert not drives_itself(tf_keras.Model(entry, layers.Dense(2)(entry)))
+
+
+class Explicit(tf_keras.Model):
+    """`super` with its arguments, as code for Keras 2 has it, a decorated method, and one that asks for its class."""
+
+    def compile(self, *arguments, factor=2.0, **options):
+        super(Explicit, self).compile(*arguments, **options)  # noqa: UP008
+        self.factor = factor
+
+    @functools.wraps(tf_keras.Model.train_step)
+    def train_step(self, data):
+        assert isinstance(self, Explicit)
+        return super().train_step(data) | {"factor": self.factor}
+
+
+def test_methods_of_the_users_class_reach_the_quantized_model_by_super():
+    entry = tf_keras.Input((3,))
+    float_model, rows = Explicit(entry, layers.Dense(2)(entry)), RNG.normal(size=(128, 3)).astype(np.float32)
+    model = quantize_model(float_model, rows)
+    model.compile("sgd", "mse", factor=3.0)
+    assert model.fit(rows, rows[:, :2], verbose=0).history["factor"] == [3.0]
+    assert isinstance(model, QatModel)
+    assert type(float_model).__mro__[1].__module__.startswith("tf_keras."), "the class stays as it is"
 
 
 def test_a_graph_for_a_file_is_told_from_one_for_training():

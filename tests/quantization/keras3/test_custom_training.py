@@ -31,7 +31,8 @@ class Scaled(keras.Model):
         return self.dense(inputs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        loss = self.factor * super().compute_loss(x, y, y_pred, sample_weight, training)
+        above = super(Scaled, self)  # noqa: UP008  # as code for Python 2 has it
+        loss = self.factor * above.compute_loss(x, y, y_pred, sample_weight, training)
         self.total.update_state(loss)
         return loss
 

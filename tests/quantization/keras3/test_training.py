@@ -57,6 +57,18 @@ class Fee(layers.Layer):
         return x * self.scale
 
 
+def test_a_regularizer_counts_as_long_as_its_layer_is_trained():
+    """Keras 3 leaves those of frozen variables out, and takes them in again."""
+    model = chain((3,), layers.Dense(4, kernel_regularizer="l2", name="base"), layers.Dense(2, bias_regularizer="l1"))
+    model.get_layer("base").trainable = False
+    quantized = quantize_model(model, RNG.normal(size=(128, 3)).astype(np.float32))
+    for trained in (False, True, False):
+        for each in (model, quantized):
+            each.get_layer("base").trainable = trained
+        assert len(quantized.losses) == len(model.losses) == 1 + trained
+        assert float(sum(quantized.losses)) == pytest.approx(float(sum(model.losses)), rel=1e-5)
+
+
 def frozen(layer):
     layer.trainable = False
     return layer

@@ -1,0 +1,64 @@
+"""What users do to a quantized model that would do something else to the float model: said once for each model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import tensorflow as tf
+
+from qat.errors import TrainingSemanticsWarning
+from qat.models.keras_types import KerasModel
+from qat.quantization.keras.variables import FloatVariables
+
+
+def warn_of_frozen_parts(model: KerasModel, variables: FloatVariables) -> None:
+    """Warn of layers of the quantized graph that were frozen, as by `model.layers[:-2]`, and hold no variables.
+
+    Nothing is said where nothing is left that trains.
+
+    Args:
+        model: the quantized model, of either Keras, whose `layers` are looked at.
+        variables: of the model.
+    """
+    if all(layer.trainable for layer in model.layers) or "frozen_parts" in vars(model):
+        return
+    frozen = [repr(layer.name) for layer in model.layers if not layer.trainable and not layer.weights]
+    trained = [layer.name for layer in variables.layers if layer.trainable]
+    if not frozen or not trained:
+        return
+    object.__setattr__(model, "frozen_parts", frozen)
+    _warn(
+        f"model {model.name!r}: trainable=False of {_few(frozen)} freezes nothing, for these layers of the quantized "
+        f"graph hold no variables: {_few(map(repr, trained))} train. Freeze layers of the float model by their names, "
+        f"model.get_layer({trained[0]!r}).trainable = False, or before quantize_model; then compile again"
+    )
+
+
+def warn_of_zeros(name: str, variables: FloatVariables, trained: Iterable[int]) -> None:
+    """Warn of a model that `clone_model` has made, whose variables are zeros, where a float model's would be new ones.
+
+    Args:
+        name: the model's.
+        variables: of the model; all kernels are read, up to the first that is not zeros.
+        trained: places, from 0, of the variables that can be trained.
+    """
+    with tf.init_scope():
+        kernels = [variables.variables[place] for place in trained]
+        kernels = [kernel for kernel in kernels if kernel.shape.rank > 1]
+        if not kernels or any(bool(tf.reduce_any(tf.convert_to_tensor(kernel) != 0)) for kernel in kernels):
+            return
+    _warn(
+        f"model {name!r} computes with zeros: clone_model copies the graph of a quantized model, and not its weights "
+        "(the clone of a float model begins with new ones). Give it weights: clone.set_weights(model.get_weights())"
+    )
+
+
+def _few(names: Iterable[Any]) -> str:
+    every = list(names)
+    return ", ".join([*every[:4], "…"][: len(every) if len(every) < 5 else 5])
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, TrainingSemanticsWarning, stacklevel=2)
