@@ -52,7 +52,7 @@ class Limits:
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 30:
-                raise ConfigError(f"limits.{each.name}={value}: expected an integer from 1")
+                raise ConfigError(f"limits.{each.name}={value}: expected an integer from 1 to {1 << 30}")
 
 
 _in_force = Limits()  # of the whole process: images are decoded in threads, too

@@ -232,6 +232,14 @@ KEYS = [
     ("representative_dataset=x", "no such key; calibration samples are drawn from the training data; quant.calib"),
     ("data.std=0.5", "data.std=[0.5] without data.mean: each needs the other, one number per channel in both"),
     ("float_run=", "float_run= expected a value behind =; a key that is left out keeps its default."),
+    ("train.callbacks={_target_:a.b}", "train.callbacks={_target_:a.b}: expected a list of values, as [a, b] (extra"),
+    ("quant.skip=['']", "quant.skip=['']: expected a text that is not blank."),
+    ("seed=${nope}", "seed: its ${…} stands for nothing (Interpolation key 'nope' not found). Expected another key"),
+    ("seed=${seed}", "seed: its ${…} stands for nothing (Recursive interpolation detected)."),
+    ("data.path=${oc.env:NO_SUCH}", "data.path: its ${…} stands for nothing (KeyError raised while resolving"),
+    ("~logger=csv", "~logger=csv: not what is chosen. Choose another option by logger=NAME."),
+    ("limits.seconds=9999999999", "limits.seconds=9999999999: expected an integer from 1 to 1073741824"),
+    ("quant.delay=1.0", "quant.delay=1.0: the training ends before, after 5 epochs; choose an earlier point, or null"),
 ]
 
 
