@@ -18,6 +18,7 @@ from tf_keras.src.saving import object_registration
 from qat.config import ModelConfig
 from qat.errors import ModelError
 from qat.models.keras_types import KerasModel
+from qat.models.large_tensors import refuse_large_tensors
 from qat.models.saved_file import inspect
 from qat.models.untrusted.assemble import READABLE, assemble
 from qat.models.untrusted.assemble_keras3 import refuse_other_backends, register_own
@@ -120,9 +121,11 @@ def _load_untrusted(path: str) -> Any:
     except OSError as error:
         raise ModelError(f"model.path={path}: cannot be read ({error.strerror})") from error
     try:
-        return assemble(decoded)
+        model = assemble(decoded)
     except _KERAS_RAISES as error:
         raise _refusal(path, kind, str(error), ()) from error
+    refuse_large_tensors(path, model)
+    return model
 
 
 def _own_names() -> dict[str, frozenset[str]]:

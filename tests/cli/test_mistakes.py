@@ -232,6 +232,9 @@ KEYS = [
     ("representative_dataset=x", "no such key; calibration samples are drawn from the training data; quant.calib"),
     ("data.std=0.5", "data.std=[0.5] without data.mean: each needs the other, one number per channel in both"),
     ("float_run=", "float_run= expected a value behind =; a key that is left out keeps its default."),
+    ("hydra.job.name=a/b", "hydra.job.name=a/b: expected a name without /; the folder of a run is hydra.run.dir=FOLD"),
+    ("model=saved model.path=pyproject.toml", "model.path=pyproject.toml: neither a .keras nor an .h5 file by its"),
+    ("model=saved model.path=tests", "model.path=tests: this folder holds no saved_model.pb, so it is no SavedModel."),
     ("train.callbacks={_target_:a.b}", "train.callbacks={_target_:a.b}: expected a list of values, as [a, b] (extra"),
     ("quant.skip=['']", "quant.skip=['']: expected a text that is not blank."),
     ("seed=${nope}", "seed: its ${…} stands for nothing (Interpolation key 'nope' not found). Expected another key"),
@@ -438,7 +441,7 @@ def test_a_place_without_one_is_taken(uri):
 
 def test_a_model_that_was_trained_before_needs_no_epoch(tmp_path):
     (tmp_path / "float").mkdir()
-    (tmp_path / "float" / "model.keras").write_bytes(b"")
+    (tmp_path / "float" / "model.keras").write_bytes(b"PK\3\4")
     assert configs(["train.epochs=0", "model=saved", f"model.path={tmp_path}/float/model.keras"])
     assert configs(["train.epochs=0", f"float_run={tmp_path}"])
 
