@@ -403,6 +403,7 @@ ADAM = {"_target_": "tf_keras.optimizers.Adam", "weight_decay": None}
         (["quant.skip=^block_[12]$"], lambda c: c.quant.skip, ["^block_[12]$"]),
         (["quant.beside=qat_tfmot"], lambda c: c.quant.beside, ["qat_tfmot"]),
         (["data.label_names=null"], lambda c: c.data.label_names, None),
+        (["quant.per_layer={'conv.*':{weight_bits:4}}"], lambda c: c.quant.per_layer, {"conv.*": {"weight_bits": 4}}),
         (["float_cache=a folder (1)"], lambda c: c.float_cache, "a folder (1)"),
     ],
     ids=lambda part: part[0] if isinstance(part, list) else "",
