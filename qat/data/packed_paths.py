@@ -83,4 +83,4 @@ def _entries(root: bytes, below: bytes, is_wanted: Callable[[str], bool]) -> Ite
 
 def _is_broken(entry: os.DirEntry[bytes]) -> bool:
     """Whether it is a link that leads nowhere, which whoever reads the image names; pipes and devices are left out."""
-    return entry.is_symlink() and not os.path.exists(entry.path)
+    return entry.is_symlink() and not Path(os.fsdecode(entry.path)).exists()

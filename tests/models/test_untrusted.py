@@ -448,7 +448,7 @@ def test_a_name_that_tensorflow_takes_for_no_scope_is_refused(tmp_path, keras_ve
     def edit(config):
         config["config"]["name"] = name
 
-    with pytest.raises(ModelError, match="TensorFlow takes letters, digits|name. must be a string"):
+    with pytest.raises(ModelError, match=r"TensorFlow takes letters, digits|name. must be a string"):
         load(keras_file(tmp_path / "m.keras", model, edit))
 
 
@@ -456,5 +456,5 @@ def test_an_input_that_holds_no_numbers_is_refused(tmp_path):
     def edit(config):
         layer_of(config, 0)["config"]["dtype"] = "resource"
 
-    with pytest.raises(ModelError, match="input 'there' is of dtype .*resource.*expected numbers"):
+    with pytest.raises(ModelError, match=r"input 'there' is of dtype .*resource.*expected numbers"):
         load(keras_file(tmp_path / "m.keras", plain(), edit))
