@@ -56,6 +56,8 @@ def explain(error: Exception, schema: type) -> str:
         return f"--config-path {module[1]}: no such folder.{_FILES_OF_OPTIONS['experiment']}"
     if folder := re.match(r"Additional config directory '(.+)' not found", str(error)):
         return f"--config-dir {folder[1]}: no such folder. It holds files of options, as experiment/mine.yaml."
+    if isinstance(error, OverflowError) and (key := re.search(r"full_key: ([\w.]+)", str(error))):
+        return f"{key[1]}: expected a number of fewer digits; this one is larger than any that is calculated with."
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and cause.full_key:
         return explain_unknown_key(str(cause.full_key), schema)

@@ -270,7 +270,7 @@ def _data_config(plain: Any, record: Path, trust: Any) -> DataConfig:
         node = OmegaConf.structured(DataConfig)
         OmegaConf.set_struct(node.target, False)
         return cast(DataConfig, OmegaConf.to_object(OmegaConf.merge(node, plain)))
-    except (OmegaConfBaseException, ValueError, TypeError) as error:
+    except (OmegaConfBaseException, ValueError, TypeError, OverflowError) as error:
         raise RunDirError(
             f"{record}: config.data is not what a run of qat writes: {str(error).splitlines()[0]}"
         ) from error

@@ -241,6 +241,9 @@ KEYS = [
     ("seed=${seed}", "seed: its ${…} stands for nothing (Recursive interpolation detected)."),
     ("data.path=${oc.env:NO_SUCH}", "data.path: its ${…} stands for nothing (KeyError raised while resolving"),
     ("~logger=csv", "~logger=csv: not what is chosen. Choose another option by logger=NAME."),
+    (f"data.range=[{'9' * 400},1]", "data.range: expected a number of fewer digits; this one is larger than any that"),
+    (f"train.learning_rate={'9' * 400}", "train.learning_rate: expected a number of fewer digits"),
+    (f"quant.delay={'9' * 400}", "expected a share of the training from 0 to 1, or as 200steps, or as 3epochs."),
     ("limits.seconds=9999999999", "limits.seconds=9999999999: expected an integer from 1 to 1073741824"),
     ("quant.delay=1.0", "quant.delay=1.0: the training ends before, after 5 epochs; choose an earlier point, or null"),
 ]
