@@ -29,15 +29,16 @@ def diagnose(config: DiagnoseConfig, run_dir: Path) -> None:
     Raises:
         DiagnosedError: there is a fault, or the diagnosis is undetermined; its exit code is the command's.
     """
+    from qat.diagnosis.command import read_jobs, run_diagnoses
+
+    jobs = read_jobs(config)  # what is wrong with it is said before TensorFlow is imported
     if config.keras or config.run:
         if config.trust is not True:
             from qat.models.untrusted.trial import start_early
 
             start_early()  # it imports TensorFlow as well, at the same time
         import_tensorflow()
-    from qat.diagnosis.command import run_diagnoses
-
-    verdict = run_diagnoses(config, run_dir, _page)
+    verdict = run_diagnoses(jobs, run_dir, _page, by_name=config.run is not None)
     if verdict.exit_code:
         raise DiagnosedError(verdict.summary, verdict.exit_code)
 

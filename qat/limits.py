@@ -33,7 +33,7 @@ class Limits:
     Attributes:
         file_mb: content of one model or data file, uncompressed.
         text_mb: one JSON or YAML file, or the config in a model.
-        memory_mb: a child process that reads a model or a `.tflite`; raised where the file itself is large.
+        memory_mb: a child process that reads a file, raised where that is large; also a model's tensor for 32 samples.
         seconds: of such a child, for one file or one call.
         image_megapixels: one image, decoded.
         input_mb: one model input, as float32.
@@ -52,7 +52,7 @@ class Limits:
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 30:
-                raise ConfigError(f"limits.{each.name}={value}: expected an integer from 1")
+                raise ConfigError(f"limits.{each.name}={value}: expected an integer from 1 to {1 << 30}")
 
 
 _in_force = Limits()  # of the whole process: images are decoded in threads, too

@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -188,7 +189,7 @@ def is_inside(run_dir: Path, name: str) -> bool:
     if not name or name in (".", "./") or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
         return False
     try:
-        (run_dir / name).is_file()  # a name that no file system takes
+        (run_dir / os.fsdecode(os.fsencode(name))).is_file()  # a name that no file system takes
         return (run_dir / name).parent.resolve().is_relative_to(run_dir.resolve())
-    except OSError:
+    except (OSError, ValueError):  # the latter where it is no text
         return False

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
+MOST_VARIANTS = 100  # of one record; ours have a dozen at most
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -105,6 +107,10 @@ class RunResult:
             raise ValueError(f"not a result of a qat run: it has no {', '.join(missing)}")
         try:
             _check_types("", plain, _RUN_KINDS)
+            if len(plain["variants"]) > MOST_VARIANTS:
+                raise ValueError(
+                    f"it has {len(plain['variants'])} variants, and a run of qat has {MOST_VARIANTS} at most"
+                )
             variants = {name: _variant(name, values) for name, values in plain["variants"].items()}
             return replace(_build(cls, {**plain, "variants": variants}), config=plain["config"])
         except (TypeError, AttributeError, KeyError) as error:

@@ -34,7 +34,7 @@ def training_step(value: float | str, steps: int, steps_per_epoch: int, key: str
         return int(number * (steps_per_epoch if unit.startswith("epoch") else 1))
     try:
         share = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         share = -1.0
     if not 0 <= share <= 1 or isinstance(value, bool):
         raise ConfigError(

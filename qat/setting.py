@@ -148,6 +148,8 @@ def describe_refused_values(config: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _describe_refusal(setting: Setting, value: Any) -> str:
+    if isinstance(value, list | tuple):
+        value = next(each for each in value if not setting.takes(each))
     if isinstance(value, float) and not math.isfinite(value):
         return "a finite number"
     if isinstance(value, int) and value > setting.high:

@@ -143,7 +143,7 @@ def where_raised(error: BaseException) -> str:
 def _import_module(key: str, name: str, module: str, kind: type[QatError]) -> Any:
     try:
         return importlib.import_module(module)
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         if isinstance(error, ModuleNotFoundError) and error.name == module:
             raise kind(f"{key}={name}: {_describe_missing_module(module)}") from error
         raise kind(
@@ -152,7 +152,7 @@ def _import_module(key: str, name: str, module: str, kind: type[QatError]) -> An
         ) from error
 
 
-def _failing_line(error: Exception) -> str:
+def _failing_line(error: BaseException) -> str:
     """The last line of the traceback that is not in Python's own import machinery."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
     if isinstance(error, SyntaxError):

@@ -51,7 +51,7 @@ def test_a_folder_named_resume_that_the_user_has_made_stays(tmp_path):
     assert (tmp_path / ".resume" / "cv.txt").exists()
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc/outside", "link/outside", "", ".", "a\0b", "a" * 5000])
+@pytest.mark.parametrize("name", ["../outside", "/etc/outside", "link/outside", "", ".", "a\0b", "a" * 5000, "\ud800"])
 def test_a_manifest_of_a_stranger_reaches_nothing_outside(name, tmp_path):
     outside, folder = tmp_path / "outside", tmp_path / "run"
     outside.write_text("somebody's")

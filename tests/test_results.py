@@ -77,6 +77,8 @@ def test_a_stranger_file_is_told_what_it_lacks():
         RunResult.from_dict({"accuracy": 1})
     with pytest.raises(ValueError, match="variant float has no metric, file"):
         RunResult.from_dict({**RESULT.to_dict(), "variants": {"float": {"size_bytes": 1, "integer_only": True}}})
+    with pytest.raises(ValueError, match="it has 101 variants, and a run of qat has 100 at most"):
+        RunResult.from_dict({**RESULT.to_dict(), "variants": dict.fromkeys(map(str, range(101)))})
 
 
 @pytest.mark.parametrize("value", [None, [], [1], {}, {"a": 1}, "text", 3, 0.5, True])

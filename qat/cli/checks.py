@@ -65,7 +65,7 @@ def _schedule_complaints(quant: QuantConfig) -> Iterator[str]:
         try:
             if value is not None:
                 training_step(value, steps=1, steps_per_epoch=1, key=f"quant.{name}")
-                if "epoch" in str(value) and QUANTIZERS[quant.name].trained:
+                if "step" not in str(value) and QUANTIZERS[quant.name].trained:
                     refuse_late_point(f"quant.{name}", value, steps=quant.epochs, steps_per_epoch=1)
         except ConfigError as error:
             yield str(error)

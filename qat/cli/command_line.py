@@ -98,6 +98,7 @@ def _take_override(argv: Sequence[str], index: int, primary: str, schema: type, 
             or explain_missing_section(part, schema)
             or _explain_unknown_section(part, schema)
             or _explain_empty(part, schema)
+            or _explain_job_name(part)
             or (_explain_single_folder(part) if sweep else None)
         )
     if refusal is not None:
@@ -126,6 +127,14 @@ def _explain_empty(part: str, schema: type) -> str | None:
     if key in ("hydra.run.dir", "hydra.sweep.dir"):
         return f"{part} expected a folder, as {part}runs/first; without it one is made by day and time."
     return f"{part} expected a value behind =; a key that is left out keeps its default."
+
+
+def _explain_job_name(part: str) -> str | None:
+    """The refusal of `hydra.job.name=a/b`: Hydra writes its log under that name, into the folder of the run."""
+    key, _, value = part.partition("=")
+    if key != "hydra.job.name" or "/" not in value:
+        return None
+    return f"{part}: expected a name without /; the folder of a run is hydra.run.dir=FOLDER"
 
 
 def _explain_single_folder(part: str) -> str | None:

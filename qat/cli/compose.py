@@ -77,7 +77,7 @@ def compose_node(overrides: Sequence[str], primary: str, schema: type, *, with_h
             return hydra.compose(
                 primary, [normalize_override(each, schema) for each in overrides], return_hydra_config=with_hydra
             )
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, OverflowError) as error:
         raise ConfigError(explain(error, schema)) from error
 
 

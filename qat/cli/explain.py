@@ -11,13 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from hydra.errors import MissingConfigException
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+    ValidationError,
+)
 
 from qat.cli.conf_folder import choices_of
 from qat.cli.extras import check_engine
 from qat.cli.options import COMMAND_LINE_NAMES, describe_type, find_meaning
 from qat.cli.other_names import find_derived, suggest_foreign, suggest_keys
 from qat.cli.schema_keys import all_keys, hints_of, key_type, section_type
+from qat.plain_text import first_line
 from qat.setting import settings_of
 from qat.variants import quantizers_called
 
@@ -49,6 +56,8 @@ def explain(error: Exception, schema: type) -> str:
         return f"--config-path {module[1]}: no such folder.{_FILES_OF_OPTIONS['experiment']}"
     if folder := re.match(r"Additional config directory '(.+)' not found", str(error)):
         return f"--config-dir {folder[1]}: no such folder. It holds files of options, as experiment/mine.yaml."
+    if isinstance(error, OverflowError) and (key := re.search(r"full_key: ([\w.]+)", str(error))):
+        return f"{key[1]}: expected a number of fewer digits; this one is larger than any that is calculated with."
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and cause.full_key:
         return explain_unknown_key(str(cause.full_key), schema)
@@ -56,8 +65,18 @@ def explain(error: Exception, schema: type) -> str:
         return f"{cause.full_key}={_as_typed(cause.value)}: expected {_hydra_type(str(cause))}."
     if isinstance(cause, ValidationError) and cause.full_key:
         return explain_wrong_type(str(cause.full_key), cause.value, schema)
-    foreign = re.match(r"Could not override '([\w.]+)'\. No match in the defaults list", str(error))
-    return explain_unknown_key(foreign[1], schema) if foreign else _without_links(error)
+    if isinstance(cause, InterpolationResolutionError) and cause.full_key:
+        return (
+            f"{cause.full_key}: its ${{…}} stands for nothing ({first_line(cause)}). Expected another key, as "
+            "${train.epochs}, or a variable of the environment that is set, as ${oc.env:HOME}."
+        )
+    if foreign := re.match(r"Could not override '([\w.]+)'\. No match in the defaults list", str(error)):
+        return explain_unknown_key(foreign[1], schema)
+    if left_out := re.match(r"Could not delete '([\w./]+)=(.+)'\. No match in the defaults list", str(error)):
+        return f"~{left_out[1]}={left_out[2]}: not what is chosen. Choose another option by {left_out[1]}=NAME."
+    if merged := re.match(r"Error merging override \+*([\w.]+)=(.*)", str(error), re.DOTALL):
+        return explain_wrong_type(merged[1], merged[2], schema)
+    return _without_links(error)
 
 
 def explain_unknown_option(group: str, option: str, choices: list[str]) -> str:

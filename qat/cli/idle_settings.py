@@ -139,6 +139,7 @@ READERS_BY_SCHEMA: dict[type, tuple[Reader, ...]] = {
             lambda c: c.run is None,
             "tflite=FILE",
         ),
+        Reader(("preprocess", "samples"), lambda c: c.run is not None or c.samples_from is not None, "data=FILE"),
     ),
 }
 _FLOAT_IO = tuple(

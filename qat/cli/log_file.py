@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 import qat
-from qat.errors import QatError
+from qat.errors import QatError, RunDirError
 
 _ESCAPE_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours, and what moves a terminal's cursor
 _CLEARED_LINE = re.compile(r".*\x1b\[2K", re.DOTALL)  # a progress bar that was erased to print text in its line
@@ -30,6 +30,9 @@ def log_to_file(path: Path, title: str) -> Iterator[None]:
 
     Returns:
         A context manager, within which stdout and stderr are copied.
+
+    Raises:
+        RunDirError: an error ended the block, and the log had been removed: whatever is missing lay in its folder.
     """
     from qat.reporting.progress import LOG_ONLY  # brings NumPy
 
@@ -42,12 +45,22 @@ def log_to_file(path: Path, title: str) -> Iterator[None]:
                 yield
         except (QatError, KeyboardInterrupt, SystemExit) as error:
             _write_line(file, f"ended by {type(error).__name__}: {error}")
+            _refuse_removed(path, error)
             raise
-        except Exception:
+        except Exception as error:
             _write_line(file, traceback.format_exc())
+            _refuse_removed(path, error)
             raise
         finally:
             LOG_ONLY.removeHandler(handler)
+
+
+def _refuse_removed(path: Path, error: BaseException) -> None:
+    if isinstance(error, Exception) and not path.exists():
+        raise RunDirError(
+            f"{path.parent}: this folder, or what lay in it, was removed while the run wrote into it ({error}). Start "
+            "the run again, and leave its folder as it is until it ends."
+        ) from error
 
 
 class _CopyToLog:

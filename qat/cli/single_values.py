@@ -19,6 +19,7 @@ _OPTIMIZERS = {
 }
 _NEEDS_DECAY = "adamw"  # the one optimizer that refuses to have none
 _SEVERAL = re.compile(r"[\w./~-]+(,[\w./~-]+)+")
+_QUOTED_KEY = re.compile(r"""(?<=[{,])(["'])([\w/\-+.$%*@?|]+)\1(?=:)""")  # Hydra takes keys in braces without quotes
 _PLAIN = re.compile(r"[\w.,-]+")
 _FUNCTION = re.compile(r"\w+\(")  # of Hydra's: choice(…), range(…)
 _NUMBERS = re.compile(r"[+-]?\d*\.?\d+(?:[eE]\+?\d+)?(?:,[+-]?\d*\.?\d+(?:[eE]\+?\d+)?)*")  # or several, in a sweep
@@ -34,6 +35,8 @@ def normalize_override(override: str, schema: type, sweep: bool = False) -> str:
     ('export.io=[int8]', 'data.image_size=[96,96]')
     >>> normalize_override("train.optimizer=sgd", Config)
     'train.optimizer={_target_:tf_keras.optimizers.SGD,weight_decay:null}'
+    >>> normalize_override("quant.per_layer={'conv.*':{weight_bits:4}}", Config)
+    'quant.per_layer={conv.*:{weight_bits:4}}'
 
     Args:
         override: `key=value`, as typed.
@@ -48,6 +51,8 @@ def normalize_override(override: str, schema: type, sweep: bool = False) -> str:
     """
     key, _, value = override.partition("=")
     kind = key_type(schema, key)
+    if value.startswith("{"):
+        return f"{key}=" + _QUOTED_KEY.sub(r"\2", value)
     sized = key == "data.image_size" and _SIDES.fullmatch(value)
     if not value or (value.startswith(_NOT_SCALAR) and not sized) or kind is None or (sweep and _FUNCTION.match(value)):
         return override

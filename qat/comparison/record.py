@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qat.json_values import Json
+from qat.results import MOST_VARIANTS
 from qat.variants import FLOAT
 
 LARGEST_NUMBER = 1e15  # beyond it no metric, size or time of ours lies, and squares overflow
@@ -104,6 +105,10 @@ def _record(folder: Path, content: bytes) -> RunRecord:
     wrong = [key for key in ("variants", "seeds", "versions", "config", "sha256") if not isinstance(plain[key], dict)]
     if wrong or not plain["variants"]:
         raise NotARunError(f"results.json: {', '.join(wrong) or 'variants'} is no object with content")
+    if len(plain["variants"]) > MOST_VARIANTS:
+        raise NotARunError(
+            f"results.json has {len(plain['variants'])} variants, and a run of qat has {MOST_VARIANTS} at most"
+        )
     seed = plain["seeds"].get("seed")
     return RunRecord(
         folder=folder,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from qat.config import DataConfig
@@ -168,5 +168,19 @@ def load(config: DataConfig, calibration_samples: int | None, seed: int, *, divi
     splits = source if isinstance(source, Splits) else split(source)
     while isinstance(source, Source) and source.look is not None and (known := source.look(splits)) is not None:
         source, splits = known, split(known)
+    _check_class_names(config, splits.class_names)
     _check_augmentation(config, splits.contract)
     return splits
+
+
+def _check_class_names(config: DataConfig, names: Iterable[str]) -> None:
+    """Refuse names that no file can be written with: folders may have names of any bytes."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            where = "data.label_names" if config.label_names else f"data.path={config.path}"
+            raise DataError(
+                f"{where}: the class {ascii(name)[:80]} has a name that is no UTF-8 text. Rename it, or name the "
+                "classes with data.label_names"
+            ) from None

@@ -69,13 +69,18 @@ def _walk(root: bytes, is_wanted: Callable[[str], bool]) -> Iterator[bytes]:
 
 
 def _entries(root: bytes, below: bytes, is_wanted: Callable[[str], bool]) -> Iterator[bytes]:
-    """The wanted files of one folder, and its folders with a slash at their end."""
+    """The wanted files of one folder, links that lead nowhere among them, and its folders with a slash at their end."""
     found = []
     with os.scandir(root + b"/" + below) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 found.append(entry.name + b"/")
-            elif is_wanted(os.fsdecode(entry.name)) and entry.is_file():
+            elif is_wanted(os.fsdecode(entry.name)) and (_is_broken(entry) or entry.is_file()):
                 found.append(entry.name)
     found.sort(key=lambda name: name.rstrip(b"/"))
     return (below + name for name in found)
+
+
+def _is_broken(entry: os.DirEntry[bytes]) -> bool:
+    """Whether it is a link that leads nowhere, which whoever reads the image names; pipes and devices are left out."""
+    return entry.is_symlink() and not Path(os.fsdecode(entry.path)).exists()

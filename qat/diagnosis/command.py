@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,9 +21,11 @@ from qat.contract import Contract, apply
 from qat.data.stored_arrays import read_array
 from qat.diagnosis import Diagnosis, diagnose
 from qat.diagnosis.report import text
-from qat.errors import ConfigError, DataError, QatError, RunDirError
+from qat.errors import ConfigError, DataError, ModelError, QatError, RunDirError
 from qat.limits import check_size
 from qat.results import RunResult
+from qat.targets import import_object
+from qat.tflite.reader import read, read_bytes
 from qat.trust import refuse_targets
 from qat.variants import BY_VARIANT
 
@@ -53,30 +53,51 @@ class CommandVerdict:
 Page = Callable[[Mapping[str, Diagnosis]], str]
 
 
-def run_diagnoses(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVerdict:
-    """Diagnose what the config names; print, and write `diagnosis.json` and `diagnosis.html` into `folder`.
+def read_jobs(config: DiagnoseConfig) -> dict[str, dict[str, Any]]:
+    """Read all that the config names but the Keras model, which takes TensorFlow.
 
     Args:
         config: checked by Hydra against its fields; names the file or the run, and what else is known.
+
+    Returns:
+        Keyword arguments of `diagnose`, for each file by its name.
+
+    Raises:
+        ConfigError: neither or both of `tflite` and `run`, a function that cannot be found.
+        DataError, TfliteFileError, ModelError, RunDirError: what is named cannot be used.
+    """
+    if (config.tflite is None) == (config.run is None):
+        raise ConfigError("tflite and run: give one of them, a .tflite or the directory of a run of qat.train")
+    if config.run is not None:
+        return dict(read_run_jobs(Path(config.run), config.samples, config.trust))
+    read(read_bytes(str(config.tflite)))
+    if config.keras is not None and not Path(config.keras).exists():
+        raise ModelError(f"keras={config.keras}: no such file or folder")
+    return {str(config.tflite): _arguments(config)}
+
+
+def run_diagnoses(jobs: Mapping[str, dict[str, Any]], folder: Path, page: Page, *, by_name: bool) -> CommandVerdict:
+    """Diagnose each file; print, and write `diagnosis.json` and `diagnosis.html` into `folder`.
+
+    Args:
+        jobs: keyword arguments of `diagnose` by the file's name, as `read_jobs` returns them.
         folder: folder that both files are written into; it exists.
         page: function of the diagnoses by the files' names: the text of the HTML page.
+        by_name: write each diagnosis under its file's name, as of a run; else there is one, and it is written alone.
 
     Returns:
         The exit code and a line for each file that is not sound.
 
     Raises:
-        ConfigError: neither or both of `tflite` and `run`, a function that cannot be found.
         DataError, TfliteFileError, ModelError: what is named cannot be used.
     """
-    if (config.tflite is None) == (config.run is None):
-        raise ConfigError("tflite and run: give one of them, a .tflite or the directory of a run of qat.train")
     diagnoses: dict[str, Diagnosis] = {}
-    for name, arguments in _jobs(config):
+    for name, arguments in jobs.items():
         with _naming_keys():
             diagnoses[name] = diagnose(**arguments)
         print(f"{name}\n{text(diagnoses[name])}", flush=True)
     plain: Any = {name: each.to_dict() for name, each in diagnoses.items()}
-    rundir.write_json(folder / "diagnosis.json", plain[config.tflite] if config.tflite else plain)
+    rundir.write_json(folder / "diagnosis.json", plain if by_name else next(iter(plain.values())))
     rundir.write_text(folder / "diagnosis.html", page(diagnoses))
     print(f"written:\n  {folder / 'diagnosis.json'}\n  {folder / 'diagnosis.html'}", flush=True)
     return _verdict(diagnoses)
@@ -110,28 +131,22 @@ def _verdict(diagnoses: dict[str, Diagnosis]) -> CommandVerdict:
     return CommandVerdict(worst, "\n  ".join(lines))
 
 
-def _jobs(config: DiagnoseConfig) -> Iterator[tuple[str, dict[str, Any]]]:
-    if config.run is not None:
-        yield from read_run_jobs(Path(config.run), config.samples, config.trust)
-        return
+def _arguments(config: DiagnoseConfig) -> dict[str, Any]:
     inputs, labels, contract = _data(config.samples_from, config.samples)
-    yield (
-        config.tflite,
-        {
-            "tflite_model": config.tflite,
-            "keras_model": config.keras,
-            "inputs": inputs,
-            "labels": labels,
-            "preprocess": _function("preprocess", config.preprocess) or contract,
-            "user_preprocess": _function("user.preprocess", config.user.preprocess),
-            "user_run": _function("user.run", config.user.run),
-            "fed": _array("user.fed", config.user.fed, config.samples),
-            "outputs": _array("user.outputs", config.user.outputs, config.samples),
-            "calibration": _function("calibration", config.calibration),
-            "expect": config.expect,
-            "trust": config.trust is True,
-        },
-    )
+    return {
+        "tflite_model": config.tflite,
+        "keras_model": config.keras,
+        "inputs": inputs,
+        "labels": labels,
+        "preprocess": _function("preprocess", config.preprocess) or contract,
+        "user_preprocess": _function("user.preprocess", config.user.preprocess),
+        "user_run": _function("user.run", config.user.run),
+        "fed": _array("user.fed", config.user.fed, config.samples),
+        "outputs": _array("user.outputs", config.user.outputs, config.samples),
+        "calibration": _function("calibration", config.calibration),
+        "expect": config.expect,
+        "trust": config.trust is True,
+    }
 
 
 def _data(path: str | None, samples: int) -> tuple[NDArray | None, NDArray | None, Callable | None]:
@@ -172,21 +187,15 @@ def _array(key: str, path: str | None, samples: int) -> NDArray | None:
 
 
 def _function(key: str, name: str | None) -> Callable | None:
-    """`module:function`, looked for in the current folder as well."""
     if name is None:
         return None
-    module_name, _, attribute = name.partition(":")
-    if not attribute:
+    module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in f"{module}.{attribute}".split(".")):
         raise ConfigError(f"{key}={name}: expected module:function, as in my_app:prepare")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        diagnoses = getattr(importlib.import_module(module_name), attribute, None)
-    except ImportError as error:
-        raise ConfigError(f"{key}={name}: {module_name} cannot be imported ({error})") from error
-    if not callable(diagnoses):
-        raise ConfigError(f"{key}={name}: {module_name} has no function {attribute}")
-    return diagnoses
+    function = import_object(key, f"{module}.{attribute}")
+    if not callable(function):
+        raise ConfigError(f"{key}={name}: this is a {type(function).__name__}; expected a function")
+    return function
 
 
 # ---- a run directory: float model, files, data and input contract are all there
@@ -261,7 +270,7 @@ def _data_config(plain: Any, record: Path, trust: Any) -> DataConfig:
         node = OmegaConf.structured(DataConfig)
         OmegaConf.set_struct(node.target, False)
         return cast(DataConfig, OmegaConf.to_object(OmegaConf.merge(node, plain)))
-    except (OmegaConfBaseException, ValueError, TypeError) as error:
+    except (OmegaConfBaseException, ValueError, TypeError, OverflowError) as error:
         raise RunDirError(
             f"{record}: config.data is not what a run of qat writes: {str(error).splitlines()[0]}"
         ) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qat.config import MISSING, ModelConfig
 from qat.errors import ConfigError
+from qat.models.saved_file import inspect
 from qat.setting import describe_refused_values
 
 STRIDES = {"mobilenet": 14, "mobilenet_v2": 18}
@@ -80,6 +81,7 @@ def check_config(config: ModelConfig, names: Sequence[str]) -> None:
     Raises:
         ConfigError: names the key, its value and what was expected: an unknown family, a number outside its limits, a
             file that does not exist, a function that is not named.
+        ModelError: the file of `model=saved` is no saved model by its first bytes.
     """
     check_choice("model", config.name, names)
     for complaint in describe_refused_values(config, "model."):
@@ -96,6 +98,7 @@ def check_config(config: ModelConfig, names: Sequence[str]) -> None:
         _check_is_set("model.path", config.path, "my_model.keras")
         if not Path(str(config.path)).exists():
             raise ConfigError(f"model.path={config.path}: no such file or folder (from {Path.cwd()})")
+        inspect(Path(str(config.path)), only_kind=True)
     if config.name == "user" and "_target_" not in (config.target or {}):
         raise ConfigError(
             "model=user needs a function: model.target._target_=my_package.my_model, "

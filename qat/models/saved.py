@@ -18,6 +18,7 @@ from tf_keras.src.saving import object_registration
 from qat.config import ModelConfig
 from qat.errors import ModelError
 from qat.models.keras_types import KerasModel
+from qat.models.large_tensors import refuse_large_tensors
 from qat.models.saved_file import inspect
 from qat.models.untrusted.assemble import READABLE, assemble
 from qat.models.untrusted.assemble_keras3 import refuse_other_backends, register_own
@@ -28,6 +29,8 @@ from qat.models.weights_file import is_weights_file, joined_with_config
 from qat.models.which_keras import is_keras_model
 
 TRUST_ADVICE = "If you trust where it comes from, set trust=true (in Python load(path, trust=True))"
+_LAYER_NAME = re.compile(r"[A-Za-z0-9_.\\/>-]*")  # as TensorFlow's name scopes
+_MODEL_NAME = re.compile(rf"([A-Za-z0-9.]{_LAYER_NAME.pattern})?")
 _KERAS_RAISES = (ValueError, TypeError, KeyError, AttributeError, IndexError, OSError, RuntimeError, AssertionError)
 _KERAS_RAISES += (NotImplementedError, RecursionError, OverflowError, UnicodeError, tf.errors.OpError)
 
@@ -120,9 +123,11 @@ def _load_untrusted(path: str) -> Any:
     except OSError as error:
         raise ModelError(f"model.path={path}: cannot be read ({error.strerror})") from error
     try:
-        return assemble(decoded)
+        model = assemble(decoded)
     except _KERAS_RAISES as error:
         raise _refusal(path, kind, str(error), ()) from error
+    refuse_large_tensors(path, model)
+    return model
 
 
 def _own_names() -> dict[str, frozenset[str]]:
@@ -196,7 +201,23 @@ def _refuse_unusable(path: str, model: KerasModel) -> None:
             f"model.path={path}: a subclassed model, or one that was never built; expected a functional or sequential "
             "model with known inputs, such as keras.Model(inputs, outputs)"
         )
+    for tensor in model.inputs:
+        if not tf.as_dtype(tensor.dtype).is_numpy_compatible:
+            raise ModelError(f"model.path={path}: input {tensor.name!r} is of dtype {tensor.dtype}; expected numbers")
+    _refuse_names(path, model)
     _refuse_revived(path, model)
+
+
+def _refuse_names(path: str, model: KerasModel) -> None:
+    """Refuse names that TensorFlow takes for no scope: the model could be run by nobody, and the scope would stay."""
+    layers = model._flatten_layers(include_self=False)
+    for pattern, part in ((_MODEL_NAME, model), *((_LAYER_NAME, each) for each in layers)):
+        if not isinstance(part.name, str) or not pattern.fullmatch(part.name):
+            raise ModelError(
+                f"model.path={path}: {type(part).__name__} has the name {_shorten(repr(part.name))}, and TensorFlow "
+                "takes letters, digits and _.-/>\\ alone, for a model a letter or digit first. Build it with another "
+                "name, and save it again"
+            )
 
 
 def _refuse_revived(path: str, model: KerasModel) -> None:

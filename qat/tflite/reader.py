@@ -74,8 +74,12 @@ def read_bytes(model: bytes | bytearray | memoryview | str | Path) -> bytes:
         origin = str(model)
         try:
             content = read_file(model, "file_mb", TfliteFileError)
+        except TfliteFileError:
+            raise
         except OSError as error:
             raise TfliteFileError(f"{origin}: cannot be read ({error.strerror}). Give the path of a .tflite.") from None
+        except ValueError as error:  # a name that no file can have
+            raise TfliteFileError(f"{origin[:200]!r}: no path ({error}). Give the path of a .tflite.") from None
     if len(content) < 16 or content[4:8] != IDENTIFIER:
         raise TfliteFileError(f"{origin}: no TFLite file; {_describe_content(content)}.")
     return content

@@ -53,7 +53,8 @@ def test_what_a_job_does_not_read_is_named(overrides, keys):
         ),
         ("benchmark", BenchmarkConfig, ["tflite=a", "make_missing=false"], ["make_missing"]),
         ("diagnose", DiagnoseConfig, ["run=a", "samples_from=digits", "keras=b", "samples=9"], ["data", "keras"]),
-        ("diagnose", DiagnoseConfig, ["tflite=a", "samples_from=digits", "keras=b"], []),
+        ("diagnose", DiagnoseConfig, ["tflite=a", "samples_from=digits", "keras=b", "samples=9"], []),
+        ("diagnose", DiagnoseConfig, ["tflite=a", "samples=9", "preprocess=a:b"], ["preprocess", "samples"]),
         ("verify", VerifyConfig, ["tflite=a", "readiness=true"], []),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from qat.cli.log_file import log_to_file
-from qat.errors import ModelError
+from qat.errors import ModelError, RunDirError
 from qat.reporting import Progress
 
 
@@ -49,6 +49,19 @@ def test_a_warning_above_a_bar_is_logged_whole_and_the_bar_is_not(tmp_path, monk
     results = lines(tmp_path / "train.log")[1:]
     assert results[:3] == ["a warning of two", "lines", "between two bars"]
     assert [re.sub(r"[\d.]+ s", "", line) for line in results[3:]] == ["sensitivity: ", "calibrate: "]
+
+
+def remove_and_raise(path, error):
+    path.unlink()
+    raise error
+
+
+@pytest.mark.parametrize("error", [ModelError("no model"), FileNotFoundError("a")])
+def test_a_folder_that_is_removed_under_the_run_is_named(tmp_path, error):
+    path = tmp_path / "train.log"
+    message = f"{tmp_path}: this folder, or what lay in it, was removed while"
+    with pytest.raises(RunDirError, match=message), log_to_file(path, ""):
+        remove_and_raise(path, error)
 
 
 def test_a_refusal_is_logged_by_its_message_and_an_error_by_its_stack(tmp_path):

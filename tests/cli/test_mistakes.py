@@ -232,6 +232,20 @@ KEYS = [
     ("representative_dataset=x", "no such key; calibration samples are drawn from the training data; quant.calib"),
     ("data.std=0.5", "data.std=[0.5] without data.mean: each needs the other, one number per channel in both"),
     ("float_run=", "float_run= expected a value behind =; a key that is left out keeps its default."),
+    ("hydra.job.name=a/b", "hydra.job.name=a/b: expected a name without /; the folder of a run is hydra.run.dir=FOLD"),
+    ("model=saved model.path=pyproject.toml", "model.path=pyproject.toml: neither a .keras nor an .h5 file by its"),
+    ("model=saved model.path=tests", "model.path=tests: this folder holds no saved_model.pb, so it is no SavedModel."),
+    ("train.callbacks={_target_:a.b}", "train.callbacks={_target_:a.b}: expected a list of values, as [a, b] (extra"),
+    ("quant.skip=['']", "quant.skip=['']: expected a text that is not blank."),
+    ("seed=${nope}", "seed: its ${…} stands for nothing (Interpolation key 'nope' not found). Expected another key"),
+    ("seed=${seed}", "seed: its ${…} stands for nothing (Recursive interpolation detected)."),
+    ("data.path=${oc.env:NO_SUCH}", "data.path: its ${…} stands for nothing (KeyError raised while resolving"),
+    ("~logger=csv", "~logger=csv: not what is chosen. Choose another option by logger=NAME."),
+    (f"data.range=[{'9' * 400},1]", "data.range: expected a number of fewer digits; this one is larger than any that"),
+    (f"train.learning_rate={'9' * 400}", "train.learning_rate: expected a number of fewer digits"),
+    (f"quant.delay={'9' * 400}", "expected a share of the training from 0 to 1, or as 200steps, or as 3epochs."),
+    ("limits.seconds=9999999999", "limits.seconds=9999999999: expected an integer from 1 to 1073741824"),
+    ("quant.delay=1.0", "quant.delay=1.0: the training ends before, after 5 epochs; choose an earlier point, or null"),
 ]
 
 
@@ -392,6 +406,7 @@ ADAM = {"_target_": "tf_keras.optimizers.Adam", "weight_decay": None}
         (["quant.skip=^block_[12]$"], lambda c: c.quant.skip, ["^block_[12]$"]),
         (["quant.beside=qat_tfmot"], lambda c: c.quant.beside, ["qat_tfmot"]),
         (["data.label_names=null"], lambda c: c.data.label_names, None),
+        (["quant.per_layer={'conv.*':{weight_bits:4}}"], lambda c: c.quant.per_layer, {"conv.*": {"weight_bits": 4}}),
         (["float_cache=a folder (1)"], lambda c: c.float_cache, "a folder (1)"),
     ],
     ids=lambda part: part[0] if isinstance(part, list) else "",
@@ -430,7 +445,7 @@ def test_a_place_without_one_is_taken(uri):
 
 def test_a_model_that_was_trained_before_needs_no_epoch(tmp_path):
     (tmp_path / "float").mkdir()
-    (tmp_path / "float" / "model.keras").write_bytes(b"")
+    (tmp_path / "float" / "model.keras").write_bytes(b"PK\3\4")
     assert configs(["train.epochs=0", "model=saved", f"model.path={tmp_path}/float/model.keras"])
     assert configs(["train.epochs=0", f"float_run={tmp_path}"])
 

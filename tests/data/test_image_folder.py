@@ -246,6 +246,14 @@ def test_names_that_do_not_fit_the_folders_are_refused(save_folder):
         load_folder(save_folder(cat=6, dog=6), label_names=["a", "b", "c"])
 
 
+def test_a_class_whose_name_is_no_text_is_refused_unless_it_is_named(save_folder):
+    folder = save_folder(cat=6, dog=6)
+    (folder / "cat").rename(folder / "c\udcff")
+    with pytest.raises(DataError, match=r"the class 'c\\udcff' has a name that is no UTF-8 text\. Rename it, or name"):
+        load_folder(folder)
+    assert load_folder(folder, label_names=["cat", "dog"]).class_names == ("cat", "dog")
+
+
 def test_more_calibration_samples_than_pictures_are_refused(save_folder):
     with pytest.raises(CalibrationError, match=r"quant.calibration.samples=100: train has 5 samples"):
         load_folder(save_folder(cat=6, dog=6), 100)

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
+from qat.config import DiagnoseConfig
 from qat.diagnose import _as_typed, _data_as_file
-from qat.diagnosis.command import _naming_keys
-from qat.errors import DataError
+from qat.diagnosis.command import _naming_keys, read_jobs
+from qat.errors import DataError, QatError
 
 
 def run(folder, *arguments):
@@ -49,6 +50,28 @@ def test_refusals_exit_with_2(tmp_path, arguments, words):
     ended = run(tmp_path / "out", *arguments)
     assert ended.returncode == 2
     assert words in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tflite": "a", "run": "b"}, "tflite and run: give one of them"),
+        ({"tflite": "nowhere.tflite", "keras": "a.keras"}, "nowhere.tflite: cannot be read"),
+        ({"keras": "nowhere.keras"}, "keras=nowhere.keras: no such file or folder"),
+        ({"preprocess": ":f"}, "preprocess=:f: expected module:function"),
+        ({"preprocess": "..app:f"}, "preprocess=..app:f: expected module:function"),
+        ({"preprocess": "os:environ"}, "preprocess=os:environ: this is a _Environ; expected a function"),
+        ({"calibration": "broken_app:f"}, r"broken_app is there, but its import fails: SyntaxError.* line 1"),
+        ({"calibration": "ending_app:f"}, r"ending_app is there, but its import fails: SystemExit: 3 .* line 1"),
+    ],
+)
+def test_what_needs_no_tensorflow_is_refused_before_it_is_imported(files, tmp_path, monkeypatch, settings, message):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "broken_app.py").write_text("x = (")
+    (tmp_path / "ending_app.py").write_text("raise SystemExit(3)")
+    (tmp_path / "a.tflite").write_bytes(files.int8)
+    with pytest.raises(QatError, match=message):
+        read_jobs(DiagnoseConfig(**{"tflite": str(tmp_path / "a.tflite"), **settings}))
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,13 @@ def test_a_file_outside_of_the_run_is_refused(finished, tmp_path, file):
 
 
 @pytest.mark.parametrize(
-    "data", [{"name": 3.5, "nope": 1}, {"name": "digits", "channels": "x"}, {"name": "${oc.env:HOME}"}]
+    "data",
+    [
+        {"name": 3.5, "nope": 1},
+        {"name": "digits", "channels": "x"},
+        {"name": "${oc.env:HOME}"},
+        {"name": "digits", "range": [10**400, 1]},
+    ],
 )
 def test_data_options_of_wrong_types_are_refused(finished, tmp_path, data):
     with pytest.raises(RunDirError, match="not what a run of qat writes"):

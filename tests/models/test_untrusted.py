@@ -432,3 +432,29 @@ def test_the_child_returns_numbers_and_a_config(tmp_path):
     assert decoded.kind == ".h5"
     assert decoded.config["config"]["name"] == "theirs"
     assert sum(array.size for array in decoded.arrays.values()) == model.count_params()
+
+
+@pytest.mark.parametrize("name", ["a b", "a\0b", "\ud800x", "a\u202eb", 5, "/tmp/x"])
+@pytest.mark.parametrize("keras_version", [2, 3])
+def test_a_name_that_tensorflow_takes_for_no_scope_is_refused(tmp_path, keras_version, name):
+    import keras
+
+    if keras_version == 3:
+        inputs = keras.Input((6,))
+        model = keras.Model(inputs, keras.layers.Dense(3)(inputs))
+    else:
+        model = plain()
+
+    def edit(config):
+        config["config"]["name"] = name
+
+    with pytest.raises(ModelError, match=r"TensorFlow takes letters, digits|name. must be a string"):
+        load(keras_file(tmp_path / "m.keras", model, edit))
+
+
+def test_an_input_that_holds_no_numbers_is_refused(tmp_path):
+    def edit(config):
+        layer_of(config, 0)["config"]["dtype"] = "resource"
+
+    with pytest.raises(ModelError, match=r"input 'there' is of dtype .*resource.*expected numbers"):
+        load(keras_file(tmp_path / "m.keras", plain(), edit))

@@ -126,6 +126,9 @@ def test_a_damaged_file_is_named(tmp_path):
 def test_a_missing_path_is_named(tmp_path):
     with pytest.raises(TfliteFileError, match=r"nothing\.tflite: cannot be read"):
         read(tmp_path / "nothing.tflite")
+    for name in ("a\0b", "\ud800"):  # as a stranger's results.json may name a file
+        with pytest.raises(TfliteFileError, match=r"no path \("):
+            read(name)
 
 
 def test_a_file_cut_anywhere_is_read_or_refused_but_never_more(files):
