@@ -83,6 +83,16 @@ SERIES = {
     "cumulated product": lambda x: ops.cumprod(ops.sigmoid(x), axis=1),
     "mean over samples": lambda x: x - ops.mean(x, axis=0),
     "two largest": lambda x: ops.top_k(x, 2)[0],
+    "sorted": lambda x: ops.sort(x, axis=1),
+    "median": lambda x: ops.median(x, axis=1),
+    "rows at computed places": lambda x: ops.take_along_axis(x, ops.top_k(ops.mean(x, -1), 3)[1][:, :, None], 1),
+    "ELU by a choice": lambda x: ops.where(4.0 * x > 0, 4.0 * x, ops.exp(4.0 * x) - 1),
+    "CELU by extremes": lambda x: ops.maximum(x, 0.0) + ops.minimum(0.7 * (ops.exp(x / 0.7) - 1), 0.0),
+    "sigmoid by two sides": lambda x: ops.where(
+        x >= 0, 1 / (1 + ops.exp(-4.0 * x)), ops.exp(4.0 * x) / (1 + ops.exp(4.0 * x))
+    ),
+    "logarithm of a cosh": lambda x: ops.log(ops.cosh(x)),
+    "sparse maximum": ops.sparsemax,
 }
 IMAGES = {
     "GeM pooling": lambda x: ops.power(ops.mean(ops.power(ops.maximum(x, 1e-3), 3.0), (1, 2)), 1 / 3),
@@ -94,6 +104,8 @@ IMAGES = {
         ops.transpose(ops.reshape(x, (-1, 8, 8, 2, 2)), (0, 1, 2, 4, 3)), (-1, 8, 8, 4)
     ),
     "Gram matrix": lambda x: ops.einsum("bhwc,bhwd->bcd", x, x) / 64,
+    "bicubic": lambda x: ops.image.resize(x, (12, 10), "bicubic"),
+    "Lanczos without aliases": lambda x: ops.image.resize(x, (5, 5), "lanczos3", antialias=True),
     "peaks": lambda x: x * ops.cast(ops.equal(x, ops.max_pool(x, 3, 1, padding="same")), "float32"),
 }
 

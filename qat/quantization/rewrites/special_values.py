@@ -11,6 +11,7 @@ MOST_FACTORS = 16
 
 ALWAYS = {"tf:IsFinite": True, "tf:IsInf": False, "tf:IsNan": False}  # of the values that codes stand for
 OF_CONDITIONS = ("logical_and", "logical_or", "logical_not", "reduce_any", "reduce_all", "reshape", "identity", "tile")
+UNKNOWN_SHAPE = "tf:Reshape to an unknown shape"  # as of Keras 3's median over an axis in the middle
 
 
 @rewrite("select")
@@ -23,7 +24,7 @@ def finite(match: Match) -> Tensor | None:
 
 def _answer(condition: Node) -> bool | None:
     """What a condition says of every code, where that is the same."""
-    if condition.op not in OF_CONDITIONS:
+    if condition.op not in (*OF_CONDITIONS, UNKNOWN_SHAPE):
         return ALWAYS.get(condition.op)
     answers = [
         _answer(each.node) for each in condition.inputs[: 2 if condition.op in ("logical_and", "logical_or") else 1]

@@ -163,6 +163,12 @@ def test_models_of_any_structure_are_read(make):
     assert names_of(variables) == [variable.path for variable in model.variables]
 
 
+def test_a_median_asks_after_nan_which_no_code_is():
+    entry = keras.Input((8, 8, 3))
+    model = keras.Model(entry, layers.Dense(2)(ops.median(layers.Conv2D(4, 1)(entry), axis=1)))
+    file_agrees(model, quantize_model(model, IMAGES), IMAGES)
+
+
 def test_what_has_no_integer_form_is_named_as_the_model_names_it():
     entry = keras.Input((5,))
     inner = keras.Sequential([keras.Input((5,)), layers.Dense(3, activation=ops.sin, name="waves")], name="inner")
