@@ -200,7 +200,8 @@ def found_driver(name: str, custom_objects: dict | None, base: type) -> type | N
     if known is None:
         warnings.warn(
             f"the model was trained by a class of its own, {name}, which is not known here: it is loaded without its "
-            f"train_step, losses and metrics. Give load_model(..., custom_objects={{{name!r}: {name}}}) to have them",
+            "train_step, losses, metrics and variables. Give load_model(..., "
+            f"custom_objects={{{name!r}: {name.rpartition('>')[2]}}}) to have them",
             TrainingSemanticsWarning,
             stacklevel=4,
         )

@@ -55,9 +55,24 @@ def warn_of_zeros(name: str, variables: FloatVariables, trained: Iterable[int]) 
     )
 
 
+def warn_of_left_variables(model: KerasModel, count: int) -> None:
+    """Warn of variables in a file that the loaded model does not have; where its class is not there, that was said.
+
+    Args:
+        model: the quantized model that was loaded, of either Keras.
+        count: number of variables that the file holds apart from the float model's and the ranges.
+    """
+    driver = getattr(model, "driver", None)
+    if count and driver is not None:
+        _warn(
+            f"model {model.name!r}: {count} variable{'s' * (count > 1)} that class {driver.rpartition('>')[2]} has "
+            "made after the model was built, as in compile, stay in the file. Compile the loaded model: they begin anew"
+        )
+
+
 def _few(names: Iterable[Any]) -> str:
     every = list(names)
-    return ", ".join([*every[:4], "…"][: len(every) if len(every) < 5 else 5])
+    return ", ".join([*every[:4], "…"] if len(every) > 4 else every)
 
 
 def _warn(text: str) -> None:

@@ -28,7 +28,7 @@ from qat.quantization.keras.evaluation import EvaluatedInIntegers
 from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
-from qat.quantization.keras.misuse import warn_of_frozen_parts, warn_of_zeros
+from qat.quantization.keras.misuse import warn_of_frozen_parts, warn_of_left_variables, warn_of_zeros
 from qat.quantization.keras.output_masks import mask_outputs
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.to_float import (
@@ -255,6 +255,14 @@ class QatModel(EvaluatedInIntegers):
         give_attributes(made, told.get("attributes", {}), variables.variables)
         made.hold(variables, told)
         return made
+
+    def load_own_variables(self, store: Any) -> None:
+        """Leave in the file, and say so, what a class of the user's has made and nothing here has made again."""
+        self._update_trackables()
+        if self._trainable_weights or self._non_trainable_weights:
+            super().load_own_variables(store)
+        else:
+            warn_of_left_variables(self, len(store.keys()))
 
     def learn_from(self, teacher: tf_keras.Model, weight: float, temperature: float) -> None:
         """Mix the float model's answers into the loss of `fit` (Hinton et al. 2015).

@@ -12,7 +12,7 @@ from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, found_driver, own_classes, parts_of
 from qat.quantization.keras.distillation import mixed_with_teacher
-from qat.quantization.keras.misuse import warn_of_frozen_parts
+from qat.quantization.keras.misuse import warn_of_frozen_parts, warn_of_left_variables
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras.variables import LayerVariables
@@ -127,6 +127,13 @@ class Keras3QatModel(keras.Model):
         if told is not None:
             made.take(told)
         return made
+
+    def load_own_variables(self, store: Any) -> None:
+        """Leave in the file, and say so, what a class of the user's has made and nothing here has made again."""
+        if self._trainable_variables or self._non_trainable_variables:
+            super().load_own_variables(store)
+        else:
+            warn_of_left_variables(self, len(store.keys()))
 
     def take(self, told: dict[str, Any], origin: keras.Model | None = None) -> None:
         """Take what the float model's class has put into its instance.

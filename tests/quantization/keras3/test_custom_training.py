@@ -3,6 +3,8 @@
 What its instance holds is written down by `qat.quantization.keras.carried_attributes`.
 """
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -44,14 +46,26 @@ class Scaled(keras.Model):
         return {"factor": self.factor, "name": self.name}
 
 
-@pytest.fixture
-def quantized():
+@keras.saving.register_keras_serializable("theirs")
+class Accumulating(Scaled):
+    """It has a variable more as soon as it is compiled, as one that sums up gradients."""
+
+    def compile(self, *arguments, **options):
+        super().compile(*arguments, **options)
+        self.sum = self.add_weight(name="sum", shape=(3,), initializer="zeros", trainable=False)
+
+
+def quantized_of(model):
     keras.utils.set_random_seed(1)
-    model = Scaled()
     model(X)
     made = quantize_model(model, X)
     made.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
     return made
+
+
+@pytest.fixture
+def quantized():
+    return quantized_of(Scaled())
 
 
 def test_its_loss_and_metric_are_those_of_the_class(quantized):
@@ -79,10 +93,31 @@ def test_it_is_loaded_with_its_class_and_said_where_there_is_none(quantized, tmp
     back = loaded.to_float()
     assert type(back) is Scaled
     np.testing.assert_array_equal(back.dense.kernel, loaded.get_layer("dense").weights[0])
+    said = pytest.warns(TrainingSemanticsWarning, match="a class of its own, theirs>Scaled, which is not known here")
+    with without_their_classes(), said:
+        assert keras.models.load_model(tmp_path / "model.keras", compile=False).driver is None
+
+
+def test_variables_that_nothing_here_makes_stay_in_the_file_and_are_said(tmp_path):
+    quantized = quantized_of(Accumulating())
+    quantized.save(tmp_path / "model.keras")
+    expected = quantized.predict(X, verbose=0)
+    with pytest.warns(TrainingSemanticsWarning, match="1 variable that class Accumulating has made"):
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), expected)
+    with (
+        without_their_classes(),
+        pytest.warns(TrainingSemanticsWarning, match="without its train_step, losses, metrics"),
+    ):
+        plain = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_array_equal(plain.predict(X, verbose=0), expected)
+
+
+@contextlib.contextmanager
+def without_their_classes():
     known = keras.saving.get_custom_objects()
     held = {name: known.pop(name) for name in [each for each in known if each.startswith("theirs>")]}
     try:
-        with pytest.warns(TrainingSemanticsWarning, match="a class of its own, theirs>Scaled, which is not known here"):
-            assert keras.models.load_model(tmp_path / "model.keras", compile=False).driver is None
+        yield
     finally:
         known.update(held)
