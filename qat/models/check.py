@@ -8,7 +8,6 @@ from pathlib import Path
 
 from qat.config import MISSING, ModelConfig
 from qat.errors import ConfigError
-from qat.models.saved_file import inspect
 from qat.setting import describe_refused_values
 
 STRIDES = {"mobilenet": 14, "mobilenet_v2": 18}
@@ -98,6 +97,8 @@ def check_config(config: ModelConfig, names: Sequence[str]) -> None:
         _check_is_set("model.path", config.path, "my_model.keras")
         if not Path(str(config.path)).exists():
             raise ConfigError(f"model.path={config.path}: no such file or folder (from {Path.cwd()})")
+        from qat.models.saved_file import inspect  # it imports h5py, which other models can do without
+
         inspect(Path(str(config.path)), only_kind=True)
     if config.name == "user" and "_target_" not in (config.target or {}):
         raise ConfigError(

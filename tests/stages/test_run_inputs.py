@@ -33,10 +33,10 @@ def digests(*overrides):
 
 
 def test_each_split_and_each_file_has_a_digest_of_its_own(npz, tmp_path):
-    (tmp_path / "model.keras").write_bytes(b"1")
+    (tmp_path / "model.keras").write_bytes(b"PK\3\4 1")
     model = ("model=saved", f"model.path={tmp_path / 'model.keras'}")
     before = digests(*npz(), *model)
-    (tmp_path / "model.keras").write_bytes(b"2")
+    (tmp_path / "model.keras").write_bytes(b"PK\3\4 2")
     after = digests(*npz(7), *model)
     changed = [name for name in before if before[name] != after[name]]
     path = tmp_path / "mine.npz"
@@ -48,6 +48,7 @@ def test_a_folder_counts_by_all_of_its_files(npz, tmp_path):
     folder = tmp_path / "saved"
     (folder / "variables").mkdir(parents=True)
     (folder / "variables" / "a").write_text("1")
+    (folder / "saved_model.pb").touch()
     model = ("model=saved", f"model.path={folder}")
     before = digests(*npz(), *model)
     (folder / "variables" / "a").write_text("2")
