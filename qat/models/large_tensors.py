@@ -12,11 +12,11 @@ from qat.errors import ModelError
 from qat.limits import MB, current
 from qat.models.keras_types import KerasModel
 
-BATCH = 32  # samples of a usual step
+BATCH = 4  # samples of a small step
 
 
 def refuse_large_tensors(path: str, model: KerasModel) -> None:
-    """Refuse a model one of whose tensors, for a usual batch, takes more than `limits.memory_mb`.
+    """Refuse a model one of whose tensors, for a small batch, takes more than `limits.memory_mb`.
 
     Args:
         path: of the model's file, for the message.

@@ -13,9 +13,9 @@ from qat.models.large_tensors import refuse_large_tensors
 def test_a_tensor_that_no_machine_holds_is_refused_by_its_layer(name):
     keras = importlib.import_module(name)
     inputs, inner = keras.Input((6,)), keras.Input((6,))
-    repeated = keras.Model(inner, keras.layers.RepeatVector(10**4, name="repeat")(inner))
+    repeated = keras.Model(inner, keras.layers.RepeatVector(10**6, name="repeat")(inner))
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling1D()(repeated(inputs)))
     refuse_large_tensors("m.keras", model)
-    message = r"'repeat' makes \[10000, 6\] of each sample, 7 MB for 32 .*limits\.memory_mb=7 allows"
-    with use(Limits(memory_mb=7)), pytest.raises(ModelError, match=message):
+    message = r"'repeat' makes \[1000000, 6\] of each sample, 92 MB for 4 .*limits\.memory_mb=9 allows"
+    with use(Limits(memory_mb=9)), pytest.raises(ModelError, match=message):
         refuse_large_tensors("m.keras", model)

@@ -110,7 +110,7 @@ OPERATIONS: dict[str, Callable] = {
     "reduce_any": tf.reduce_any,
     "reduce_max": tf.reduce_max,
     "reduce_min": tf.reduce_min,
-    "relu": tf.nn.relu,
+    "relu": lambda x, *, with_zero=False: tf.maximum(x, 0.0) if with_zero else tf.nn.relu(x),  # in float the same
     "relu6": tf.nn.relu6,
     "requantize": tf.identity,
     "reshape": tf.reshape,

@@ -17,9 +17,10 @@ import keras
 import tensorflow as tf
 import tf_keras
 from keras.src.models.functional import Functional as Functional3
-from keras.src.models.model import inject_functional_model_class
+from keras.src.models.model import inject_functional_model_class as inject_functional_model_class3
 from keras.src.saving import object_registration as object_registration3
 from tf_keras.src.engine.functional import Functional
+from tf_keras.src.engine.training import inject_functional_model_class
 from tf_keras.src.saving import object_registration
 
 from qat.errors import ModelError, TrainingSemanticsWarning
@@ -83,8 +84,8 @@ def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
     if not own:
         return base
 
-    if issubclass(base, keras.Model) and not issubclass(base, Functional3):
-        inject_functional_model_class(base)  # as Keras does it for the first model that is made of it
+    if not issubclass(base, (Functional, Functional3)):  # as Keras does it for the first model that is made of it
+        (inject_functional_model_class3 if issubclass(base, keras.Model) else inject_functional_model_class)(base)
 
     def mro(cls: type) -> list[type]:
         return [cls, *own, *base.__mro__]

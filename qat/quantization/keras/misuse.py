@@ -25,14 +25,15 @@ def warn_of_frozen_parts(model: KerasModel, variables: FloatVariables) -> None:
     if all(layer.trainable for layer in model.layers) or "frozen_parts" in vars(model):
         return
     frozen = [repr(layer.name) for layer in model.layers if not layer.trainable and not layer.weights]
-    trained = [layer.name for layer in variables.layers if layer.trainable]
+    trained = [layer.name.removesuffix("_variables") for layer in variables.layers if layer.trainable]
     if not frozen or not trained:
         return
     object.__setattr__(model, "frozen_parts", frozen)
     _warn(
         f"model {model.name!r}: trainable=False of {_few(frozen)} freezes nothing, for these layers of the quantized "
-        f"graph hold no variables: {_few(map(repr, trained))} train. Freeze layers of the float model by their names, "
-        f"model.get_layer({trained[0]!r}).trainable = False, or before quantize_model; then compile again"
+        f"graph hold no variables; {_few(map(repr, trained))} train now. If others were meant, freeze layers of the "
+        f"float model by their names, model.get_layer({trained[0]!r}).trainable = False, or before quantize_model; "
+        "then compile again"
     )
 
 

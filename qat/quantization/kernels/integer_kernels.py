@@ -101,8 +101,13 @@ def _prelu(operands: Operands, scales: Operands, scale: Array) -> Array:
     return scale * arrays.where(codes >= 0, above, below)
 
 
-def _relu(operands: Operands, scales: Operands, scale: Array, *, most: float = math.inf) -> Array:
-    """LiteRT's own kernel of an activation that is not fused: rounded twice, the second time halves away from zero."""
+def _relu(
+    operands: Operands, scales: Operands, scale: Array, *, most: float = math.inf, with_zero: bool = False
+) -> Array:
+    """LiteRT's own kernel of an activation that is not fused: rounded twice, the second time halves away from zero.
+
+    `with_zero` is about the gradient alone.
+    """
     (codes,) = _codes(operands, scales)
     rescaled = multiply_by_quantized_multiplier(arrays.relu(codes), scales[0] / scale, away=True)
     return scale * arrays.minimum(rescaled, arrays.rint(most / scale))

@@ -249,10 +249,15 @@ def clip(match: Match) -> Tensor | None:
     if low == 0 and high == 6:
         return match.add("relu6", x)
     if low == 0 and math.isinf(high):
-        return match.add("relu", x)
+        return match.add("relu", x, **_gradient_at_zero(match))
     if low <= 0 <= high and math.isfinite(low) and math.isfinite(high):
         return match.add("clamp", x, low=low, high=high)
     return None
+
+
+def _gradient_at_zero(match: Match) -> dict[str, bool]:
+    """Of max(x, 0) the gradient at 0 is 1, of max(0, x) and of ReLU it is 0."""
+    return {"with_zero": True} if match.node.op == "maximum" and scalar_of(match.inputs[1]) == 0.0 else {}
 
 
 def _clipped(node: Node, build: Builder) -> tuple[Tensor | None, float | None, float | None]:

@@ -24,13 +24,14 @@ def chosen_extremes(match: Match) -> Tensor | None:
         return None
     if match.shape_of(chosen) != match.shape_of([match.output]):
         return None
-    larger_first = question.node.op in ("greater", "greater_equal")
+    larger_first, is_strict = question.node.op in ("greater", "greater_equal"), question.node.op in ("greater", "less")
     for compared, op in (
         (question.node.inputs, "maximum" if larger_first else "minimum"),
         (question.node.inputs[::-1], "minimum" if larger_first else "maximum"),
     ):
         if all(_same(*pair) for pair in zip(compared, chosen, strict=True)):
-            return match.add(op, *chosen, shape=match.shape)
+            # where both are equal the first operand has the gradient, and a strict comparison chooses the second
+            return match.add(op, *(chosen[::-1] if is_strict else chosen), shape=match.shape)
     return None
 
 
@@ -57,7 +58,7 @@ def unchosen_side(match: Match) -> Tensor | None:
     sides = []
     for branch, above in zip(chosen, (is_above, not is_above), strict=True):
         path = _path(match.graph, branch, x)
-        if STEEP.isdisjoint(node.op for node in path):
+        if STEEP.isdisjoint(node.op for node in path) or _divides_by(path):
             sides.append(branch)
             continue
         side = match.add("maximum" if above else "minimum", x, bound, shape=x.shape, dtype=x.dtype)
@@ -122,6 +123,11 @@ def _path(graph: Graph, end: Tensor, start: Tensor) -> list[Node]:
         path.append(tensor.node)
         waiting.extend(tensor.node.inputs)
     return sorted(path, key=graph.nodes.index)
+
+
+def _divides_by(path: list[Node]) -> bool:
+    """Whether a number of the path is divided by, which may be 0 at the bound and never where the side is chosen."""
+    return any(node.op == "div" and not is_fixed(node.inputs[1]) for node in path)
 
 
 def _on_path(match: Match, path: list[Node], instead: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:

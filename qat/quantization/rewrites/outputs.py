@@ -13,10 +13,11 @@ from qat.quantization.rewrites.windows import part_of
 @rewrite("split", "unpack")
 def parts_that_nobody_reads(match: Match) -> list[Tensor] | None:
     """A split or an unpacking of which only some parts are read becomes slices: a part that leads nowhere gets no
-    scale from the converter, and the op would stay in float."""
+    scale from the converter, and the op would stay in float. So do all parts of a condition, which no kernel splits."""
     readers, outputs = match.graph.consumers(), match.graph.outputs
     read = [tensor for tensor in match.node.outputs if tensor in readers or tensor in outputs]
-    if not read or len(read) == len(match.node.outputs):
+    of_condition = match.node.op == "split" and match.inputs[0].dtype == "bool"
+    if not read or (len(read) == len(match.node.outputs) and not of_condition):
         return None
     for tensor in read:
         slice_part(match.graph, match.node, tensor)
@@ -52,8 +53,9 @@ def slices_of_a_whole(graph: Graph) -> bool:
     families: dict[tuple[Tensor, int, int], dict[int, list[Node]]] = defaultdict(lambda: defaultdict(list))
     for node in graph.nodes_of("strided_slice"):
         axis, begin, size = _cut(node)
-        if size and node.inputs[0].shape[axis] % size == 0:
-            families[node.inputs[0], axis, size][begin].append(node)
+        x = node.inputs[0]
+        if size and x.dtype in ("float32", "int32") and x.shape[axis] % size == 0:  # of which SPLIT has a kernel
+            families[x, axis, size][begin].append(node)
     whole = [
         (axis, size, parts)
         for (x, axis, size), parts in families.items()

@@ -96,7 +96,9 @@ def running_product(match: Match) -> Tensor | None:
     for factor in factors[1 : -1 if is_exclusive else None]:
         products.append(match.add("mul", products[-1], factor, shape=factor.shape))
     if is_exclusive:
-        products = [match.add("add", match.add("mul", factors[0], 0.0, shape=factors[0].shape), 1.0), *products]
+        products = [match.add("add", match.add("mul", factors[0], 0.0, shape=factors[0].shape), 1.0), *products][
+            :places
+        ]
     return match.add("concat", *(products[:: -1 if match.attrs["reverse"] else 1]), shape=match.shape, axis=axis)
 
 
@@ -121,7 +123,7 @@ def product_with_logarithm(match: Match) -> Tensor:
 def contrast(match: Match) -> Tensor | None:
     """Each channel's distances from its mean, times a constant."""
     x, factor = match.inputs[0], scalar_of(match.inputs[1])
-    if factor is None:
+    if factor is None or x.rank < 4:
         return None
-    mean = match.add("mul", match.mean(x, [1, 2]), 1.0 - factor)
+    mean = match.add("mul", match.mean(x, [x.rank - 3, x.rank - 2]), 1.0 - factor)
     return match.add("add", match.add("mul", x, factor), mean, shape=match.shape)

@@ -1,6 +1,9 @@
 """The parts that a quantization-aware model is built of: quantizers, ties between variables, updates, its driver."""
 
 import functools
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,3 +173,30 @@ def test_layers_of_the_model_have_names_that_keras_takes():
     made = quantize_model(tf_keras.Model(entry, layers.Dense(2, name="end")(entry)), RNG.normal(size=(128, 3)))
     assert made.input_names == ["row"]
     assert any("end" in layer.name for layer in made.layers)
+
+
+FIRST_OF_ITS_PROCESS = """
+import sys
+import numpy as np
+import tf_keras
+from qat.quantization import quantize_model
+
+class Theirs(tf_keras.Model):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+
+    def train_step(self, data):
+        return super().train_step(data)
+
+entry, rows = tf_keras.Input((4,)), np.random.default_rng(0).normal(size=(128, 4)).astype("float32")
+quantized = quantize_model(Theirs(entry, tf_keras.layers.Dense(2)(entry)), rows)
+quantized.save(sys.argv[1])
+loaded = tf_keras.models.load_model(sys.argv[1], custom_objects={"Theirs": Theirs})
+assert np.array_equal(loaded.predict(rows, verbose=0), quantized.predict(rows, verbose=0))
+"""
+
+
+def test_the_first_model_of_a_process_may_have_a_constructor_of_its_own(tmp_path):
+    command = [sys.executable, "-c", FIRST_OF_ITS_PROCESS, str(tmp_path / "model.keras")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -170,6 +170,11 @@ CASES = [
     ],
     Case(outputs.parts_that_nobody_reads, image(lambda x: tf.split(x, 2, -1)[1]), gone=("split",)),
     Case(outputs.parts_that_nobody_reads, image(lambda x: tf.stack(tf.unstack(x, axis=1)[::2], 1)), gone=("unpack",)),
+    Case(
+        outputs.parts_that_nobody_reads,
+        flat(lambda x: tf.where(tf.logical_and(*tf.split(x > 0.1, 2, -1)), x[:, :4], 0.5)),
+        gone=("split",),
+    ),
     Case(choices.unchosen_side, flat(lambda x: tf.where(x > 0.0, x, tf.exp(x) - 1.0)), there=("minimum",)),
     Case(choices.unchosen_side, flat(lambda x: tf.where(x <= 1.0, x, tf.math.log1p(x))), there=("maximum",)),
     Case(

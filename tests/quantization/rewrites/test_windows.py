@@ -58,6 +58,7 @@ CASES = [
         for e in (False, True)
         for r in (False, True)
     ],
+    Case(special_values.running_product, flat(lambda x: x + tf.math.cumprod(x[:, :1], -1, True))),
     Case(special_values.hyperbolic, flat(lambda x: tf.cosh(x) - 0.5 * tf.sinh(x)), gone=("tf:Cosh", "tf:Sinh")),
     Case(
         special_values.product_with_logarithm,
