@@ -185,6 +185,9 @@ def is_inside(run_dir: Path, name: str) -> bool:
     Args:
         run_dir: the run's directory.
         name: path relative to it, as anybody may have written it.
+
+    Returns:
+        True for such a path, whether or not anything is there; False for any other text.
     """
     if not name or name in (".", "./") or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
         return False
