@@ -67,11 +67,12 @@ def _is_constant(state: Import, tensor: tf.Tensor) -> bool:
 
 def _read(state: Import, cutter: Cutter, added: Added, computed: set[str]) -> None:
     if added.cut is None:
-        inputs = cutter.inputs_of([added.value], lambda op: op.name not in computed)
-        program = cutter.cut([added.value], inputs).to_json()
+        inputs = cutter.inputs_of(added.values, lambda op: op.name not in computed)
+        program = cutter.cut(added.values, inputs).to_json()
     else:
         program, inputs = added.cut
-    attrs = {"kind": added.kind, "name": added.name, "program": program, "in_training": added.cut is not None}
+    metric = None if added.metric is None else added.metric.to_json()
+    attrs = {"kind": added.kind, "metric": metric, "program": program, "in_training": added.cut is not None}
     tap(state, attrs, [state.tensor(tensor) for tensor in inputs], added.key[0])
 
 
@@ -80,8 +81,8 @@ def tap(state: Import, attrs: dict, inputs: list[Tensor], layer: str) -> Node:
 
     Args:
         state: the import so far; the node is appended to the nodes and the taps of its graph.
-        attrs: `kind`, "loss", "metric" or "update" (of variables), the metric's `name`, the `program` that computes it,
-            as JSON, and `in_training`, whether it acts in training alone.
+        attrs: `kind`, "loss", "metric" or "update" (of variables), the `metric`, as `MetricCall.to_json` gives it, the
+            `program` that computes it, as JSON, and `in_training`, whether it acts in training alone.
         inputs: the tensors of the graph that the program is computed from, of any shape and dtype.
         layer: path of the Keras layer that adds it.
 

@@ -13,17 +13,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import func_graph as func_graph_lib
 from tensorflow.python.framework.func_graph import FuncGraph
-from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.import_state import sizes
 from qat.quantization.importing.layer_calls import Added, Trace, WholeLayer
 from qat.quantization.importing.shape_values import Known, is_whole, known_of
+from qat.quantization.ir.control_flow import CALLS, CONDITIONS, graph_of
 from qat.quantization.ir.raw_ops import can_run, describe_op, run
-
-CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-CONDITIONS = ("If", "StatelessIf")
 
 Tensors = dict[Any, tf.Tensor]
 
@@ -58,9 +55,9 @@ def _variable_behind(handle: tf.Tensor) -> Any:
 
 
 def _moved(added: Added, made: Tensors) -> Added:
-    value = None if added.value is None else made[added.value.ref()]
+    values = [made[tensor.ref()] for tensor in added.values]
     cut = None if added.cut is None else (added.cut[0], [made[tensor.ref()] for tensor in added.cut[1]])
-    return replace(added, value=value, cut=cut)
+    return replace(added, values=values, cut=cut)
 
 
 class _Writer:
@@ -142,7 +139,7 @@ class _Writer:
     def _called(
         self, name: str, source: FuncGraph, arguments: list[tf.Tensor], origin: tf.Operation
     ) -> list[tf.Tensor]:
-        body = _body(source, name)
+        body = graph_of(source, name)
         made = {inner.ref(): outer for inner, outer in zip(body.inputs, arguments, strict=True)}
         for op in body.get_operations():
             self._write(op, body, made, origin)
@@ -167,13 +164,3 @@ class _Writer:
         for name in names:
             if source._is_function(name) and not self.graph._is_function(name):
                 self.graph._add_function_recursive(source._get_function(name))
-
-
-def _body(source: FuncGraph, name: str) -> Any:
-    """A function's graph, found from the graph that calls it."""
-    function = source._get_function(name)
-    found = getattr(function, "graph", None)
-    if found is not None:
-        return found
-    with source.as_default():
-        return function_def_to_graph(function.cached_definition)

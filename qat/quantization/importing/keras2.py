@@ -16,6 +16,7 @@ from tf_keras.src.layers.rnn.dropout_rnn_cell_mixin import DropoutRNNCellMixin
 from tf_keras.src.mixed_precision import autocast_variable
 
 from qat.models.keras_types import KerasLayer, KerasModel, KerasTensor, KerasVariable, TensorNest, Training
+from qat.quantization.importing.layer_calls import MetricCall
 
 if TYPE_CHECKING:
     from qat.quantization.importing.tracer import Tracer
@@ -65,11 +66,11 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
         for loss in tf.nest.flatten(losses):
             value = loss() if callable(loss) else loss
             if value is not None:
-                tracer.add("loss", layer, tf.convert_to_tensor(value))
+                tracer.add("loss", layer, [tf.convert_to_tensor(value)])
 
     def add_metric(layer: KerasLayer, value: tf.Tensor, name: str | None = None, **kwargs: Any) -> None:
-        made = getattr(value, "_metric_obj", None)
-        tracer.add("metric", layer, value, name or getattr(made, "name", "metric"))
+        if not hasattr(value, "_metric_obj"):  # the result of an object is told of where the object is updated
+            tracer.add("metric", layer, [value], MetricCall(name or "metric"))
 
     layer_class.__call__, layer_class.add_loss, layer_class.add_metric = call, add_loss, add_metric
     try:

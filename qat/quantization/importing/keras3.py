@@ -65,7 +65,7 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
 
     def add_loss(layer: Any, loss: Any) -> None:
         for value in tf.nest.flatten(loss):
-            tracer.add("loss", layer, tf.convert_to_tensor(value))
+            tracer.add("loss", layer, [tf.convert_to_tensor(value)])
 
     layer_class.__call__, operation_class.__call__, layer_class.add_loss = prepared, operated, add_loss
     try:

@@ -51,6 +51,18 @@ class Region:
     outputs: Exchange | None = None
 
 
+@dataclass(frozen=True)
+class MetricCall:
+    """What becomes of the values of an added metric: their mean, or the state of a metric object that they update."""
+
+    name: str
+    keywords: list[str] = field(default_factory=list)  # of an object: under which the last values are given
+    described: dict[str, Any] | None = None  # the object, as `object_configs` describes it
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "keywords": self.keywords, "described": self.described}
+
+
 @dataclass(eq=False)
 class Added:
     """A loss or metric that a layer added in its call, or variables that it assigns."""
@@ -58,8 +70,8 @@ class Added:
     kind: str  # "loss", "metric" or "update"
     layer: Any
     key: Key
-    value: tf.Tensor | None
-    name: str = ""  # of a metric
+    values: list[tf.Tensor] = field(default_factory=list)  # the loss, the metric, or what a metric is updated with
+    metric: MetricCall | None = None
     cut: tuple[dict[str, Any], list[tf.Tensor]] | None = None  # of what training alone does: program, and its inputs
 
 

@@ -18,6 +18,7 @@ from qat.errors import ModelError, QatError
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.layer_calls import Key, Trace
+from qat.quantization.importing.metric_calls import updates_read
 from qat.quantization.importing.model_inputs import nest_inputs, specs_of
 from qat.quantization.importing.tracer import Reader, Tracer
 
@@ -95,7 +96,7 @@ def trace(
         inputs = [tf.compat.v1.placeholder(s.dtype, s.shape, name=f"input_{i}") for i, s in enumerate(specs)]
         tracer = Tracer(graph, training, acting, regions, written_out)
         tracer._seen = len(graph.get_operations())
-        with version_of(model).reading(tracer, readers), _symbolically(model):
+        with version_of(model).reading(tracer, readers), updates_read(tracer, model), _symbolically(model):
             outputs = model(nest_inputs(model, inputs), training=training)
         given = tf.nest.flatten(outputs)
         flat, masks = [tf.identity(each) for each in given], [_mask_of(each) for each in given]

@@ -12,7 +12,7 @@ from tensorflow.python.framework import func_graph as func_graph_lib
 
 from qat.models.keras_types import KerasLayer, TensorNest, Training
 from qat.quantization.importing.assignments import forced_to_train
-from qat.quantization.importing.layer_calls import Added, Drawn, Key, LayerCall, Region, WholeLayer
+from qat.quantization.importing.layer_calls import Added, Drawn, Key, LayerCall, MetricCall, Region, WholeLayer
 from qat.quantization.importing.unrolling import Budget
 
 
@@ -143,16 +143,17 @@ class Tracer:
             return not self._stack or self._stack[-1].acts
         return bool(tf.get_static_value(given)) if tf.is_tensor(given) else bool(given)
 
-    def add(self, kind: str, layer: KerasLayer, value: tf.Tensor, name: str = "") -> None:
+    def add(self, kind: str, layer: KerasLayer, values: list[tf.Tensor], metric: MetricCall | None = None) -> None:
         """Take in a loss or metric that the innermost layer adds in its call.
 
         Args:
             kind: what is added, "loss" or "metric".
             layer: the Keras layer that adds it.
-            value: the loss or metric, a tensor of any shape, mostly a scalar, of the graph that is traced into.
-            name: name of the metric; "" for a loss.
+            values: the loss or the metric, a tensor of any shape, mostly a scalar, or all that a metric object is
+                updated with; of the graph that is traced into.
+            metric: which metric; None for a loss.
         """
-        self.added.append(Added(kind, layer, self.current.key, value, name))
+        self.added.append(Added(kind, layer, self.current.key, values, metric))
 
     def look_at_mode(self, layer: KerasLayer, args: tuple, kwargs: dict) -> None:
         """Note a layer whose call says that it is to train, though this is inference; each layer once.

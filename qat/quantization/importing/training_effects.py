@@ -11,11 +11,9 @@ from qat.quantization.importing.added_losses import behind
 from qat.quantization.importing.assignments import WRITES, writes_of
 from qat.quantization.importing.call_programs import CallCutter, calls, tensors_at
 from qat.quantization.importing.import_state import Variables
-from qat.quantization.importing.layer_calls import Added, Key, LayerCall, Trace
+from qat.quantization.importing.layer_calls import Added, Key, LayerCall, MetricCall, Trace
+from qat.quantization.ir import control_flow
 from qat.quantization.ir.program import ASSIGNMENTS, READS, SCATTERS, NotExtractableError
-
-CALLING = ("If", "StatelessIf", "Case", "StatelessCase", "While", "StatelessWhile")
-CALLING += ("PartitionedCall", "StatefulPartitionedCall")  # ops that run functions
 
 
 class Effects:
@@ -38,7 +36,7 @@ class Effects:
         self.trace, self.operations = cutter.trace, cutter.operations
         self.needed = behind(self.trace, self.trace.outputs)
         self.needed_by_draws = behind(self.trace, [each.numbers for each in self.trace.drawn.values()])
-        self.needed_by_losses = behind(self.trace, [added.value for added in self.trace.added])
+        self.needed_by_losses = behind(self.trace, [each for added in self.trace.added for each in added.values])
         self.updates: list[dict[str, Any]] = []
         self.read_behind: dict[Key, LayerCall] = {}
         self.lost_in_training = self._hidden()
@@ -74,7 +72,7 @@ class Effects:
         shared = self._shared(self.trace.call)
         for added in self.trace.added:
             if not _taken(known, (added.kind, added.key)):
-                self._carry(shared[added.key], added.kind, added.name, [added.value], [])
+                self._carry(shared[added.key], added.kind, added.metric, added.values, [])
         front: list[Added] = []
         for added, places in zip(self._added, self._places, strict=True):
             try:
@@ -90,7 +88,7 @@ class Effects:
 
         Assignments that depend on variables alone are put down in `_by_variables` with their program.
         """
-        places = self._carry(call, "update", "", [], ops)
+        places = self._carry(call, "update", None, [], ops)
         if places is None:
             return {}
         if not places:
@@ -179,7 +177,7 @@ class Effects:
         return [at for at in found if at is not None]
 
     def _carry(
-        self, call: LayerCall, kind: str, name: str, results: list[Any], effects: list[tf.Operation]
+        self, call: LayerCall, kind: str, metric: MetricCall | None, results: list[Any], effects: list[tf.Operation]
     ) -> list[Any] | None:
         """Cut it out, and take it down; the places of what it reads, None where it cannot be cut out."""
         before = [child for child in call.children if child.key in self.inferred]
@@ -188,7 +186,7 @@ class Effects:
         except NotExtractableError as reason:
             self._lose(call.key, kind, reason)
             return None
-        self._added.append(Added(kind, call.layer, call.key, None, name, (program, [])))
+        self._added.append(Added(kind, call.layer, call.key, [], metric, (program, [])))
         self._places.append(places)
         return places
 
@@ -201,7 +199,7 @@ class Effects:
         graph, lines = self.trace.graph, []
         held = {id(inner): id(outer) for outer, inner in graph.captures}
         own = self.variables.places_by_handle
-        for op in (op for op in self.operations if op.type in CALLING or op.type.startswith(WRITES)):
+        for op in (op for op in self.operations if op.type in control_flow.KINDS or op.type.startswith(WRITES)):
             for write, handle in writes_of(op, graph, held):
                 plain = write is op and (op.type in ASSIGNMENTS or op.type in SCATTERS)
                 if handle in own and write.type.startswith(WRITES) and not plain:

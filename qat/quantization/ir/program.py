@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qat.quantization.ir import raw_ops
+from qat.quantization.ir import control_flow, raw_ops
 from qat.quantization.ir.weight_source import pack_array, unpack_array
 
 ASSIGNMENTS = {"AssignVariableOp": "assign", "AssignAddVariableOp": "assign_add", "AssignSubVariableOp": "assign_sub"}
@@ -45,7 +45,7 @@ class Program:
     A step is `[kind, references, attrs]` with a kind of `read` (attrs: index of the variable, under "place"), `const`,
     `random_state` (for stateless random ops), `assign*` (the index, and a value), `scatter_*` (the index, and rows with
     their values), `custom_gradient` (as `with_gradient` takes it), `assigned` (what a variable holds once a value is
-    assigned), or a TensorFlow op (`raw:...`).
+    assigned), a loop, condition or call (`functions:...`, each function a program), or a TensorFlow op (`raw:...`).
     """
 
     steps: list[list[Any]] = field(default_factory=list)
@@ -96,13 +96,23 @@ class Program:
                 results.append(list(made) if isinstance(made, (list, tuple)) else [made])
             elif kind == "assigned":
                 results.append([_assigned(variables[attrs["place"]], attrs["kind"], *map(value, references))])
+            elif kind.startswith(control_flow.PREFIX):
+                functions = [partial(_call, Program.from_json(each), variables) for each in attrs["functions"]]
+                called = kind.removeprefix(control_flow.PREFIX)
+                results.append(control_flow.run(called, functions, [*map(value, references)], attrs))
             else:
                 results.append(raw_ops.run(kind, [value(each) for each in references], attrs))
         return [value(reference) for reference in self.results]
 
     def variable_indices(self) -> set[int]:
         """Indices of the variables that it reads or assigns."""
-        return {attrs["place"] for _, _, attrs in self.steps if "place" in attrs}
+        own = {attrs["place"] for _, _, attrs in self.steps if "place" in attrs}
+        inside = [each for _, _, attrs in self.steps for each in attrs.get("functions", ())]
+        return own.union(*(Program.from_json(each).variable_indices() for each in inside))
+
+
+def _call(program: Program, variables: Sequence[Any], *inputs: tf.Tensor) -> list[tf.Tensor]:
+    return program.run(inputs, variables)
 
 
 def _assigned(variable: Any, kind: str, value: tf.Tensor, assigned: tf.Tensor | None = None) -> tf.Tensor:
@@ -217,7 +227,7 @@ class Cutter:
             if tensor.op.type in READS and not reads:
                 stack.extend(tensor.op.inputs[1:])  # which rows of the variable
                 continue
-            if not within(tensor.op):
+            if tensor.dtype != tf.variant and not within(tensor.op):  # no layer gives a list of tensors
                 entering[tensor.ref()] = tensor
             elif tensor.op.name not in seen:
                 seen.add(tensor.op.name)
@@ -286,7 +296,12 @@ class Cutter:
             if captured is None:
                 raise NotExtractableError(f"it reads {op.name}, a tensor from elsewhere in the model")
             self._append_step(program, op, known, ["const", [], {"value": pack_array(_check_constant(captured))}])
-        elif raw_ops.can_run(op):
+        elif (kind := control_flow.kind_of(op)) is not None:
+            operands = [known[tensor.ref()] for tensor in op.inputs if tensor.dtype != tf.resource]
+            functions = [self._function(*each).to_json() for each in control_flow.functions_of(op)]
+            attrs = control_flow.describe(op) | {"functions": functions}
+            self._append_step(program, op, known, [f"{control_flow.PREFIX}{kind}", operands, attrs])
+        elif raw_ops.can_run(op, lists=True):
             references = [known[tensor.ref()] for tensor in op.inputs]
             self._append_step(program, op, known, [f"{raw_ops.PREFIX}{op.type}", references, raw_ops.describe_op(op)])
         else:
@@ -294,8 +309,21 @@ class Cutter:
 
     def _append_step(self, program: Program, op: tf.Operation, known: dict[Any, list[Any]], step: list[Any]) -> None:
         program.steps.append(step)
-        for index, tensor in enumerate(op.outputs):
+        for index, tensor in enumerate(tensor for tensor in op.outputs if tensor.dtype != tf.resource):
             known.setdefault(tensor.ref(), ["step", len(program.steps) - 1, index])
+
+    def _function(self, graph: Any, operands: Sequence[tf.Tensor]) -> Program:
+        """A function that an op runs, as a program of those operands that are no variables."""
+        if any(op.type in ASSIGNMENTS or op.type in SCATTERS for op in graph.get_operations()):
+            raise NotExtractableError("it assigns a variable inside of a loop or condition")
+        outer = {inner.ref(): given for inner, given in zip(graph.inputs, operands, strict=True)}
+        inputs = [tensor for tensor in graph.inputs if tensor.dtype != tf.resource]
+        inside = Cutter(
+            lambda handle: self.index_of(outer.get(handle.ref(), handle)),
+            lambda tensor: None,
+            gradient_of=self.gradient_of,
+        )
+        return inside.cut([tensor for tensor in graph.outputs if tensor.dtype != tf.resource], inputs)
 
     def _variable_index(self, handle: tf.Tensor) -> int:
         index = self.index_of(handle)

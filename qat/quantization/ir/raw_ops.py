@@ -19,10 +19,18 @@ PREFIX = "raw:"  # of the name of an op that has no name in `OPERATIONS`
 RENAMED = {("Squeeze", "axis"): "squeeze_dims"}  # arguments that are not called as the attributes that they are
 
 
-def can_run(op: tf.Operation) -> bool:
-    """Whether the op is a function of tensors alone: no resource, no variant, no function as an attribute."""
-    tensors = [*op.inputs, *op.outputs]
-    if any(tensor.dtype in (tf.resource, tf.variant) for tensor in tensors) or not hasattr(tf.raw_ops, op.type):
+def can_run(op: tf.Operation, lists: bool = False) -> bool:
+    """Whether the op is a function of tensors alone: no resource, no function as an attribute.
+
+    Args:
+        op: of a traced graph.
+        lists: whether lists of tensors, as loops have them, count as tensors.
+
+    Returns:
+        Whether `run` can run it on what `describe_op` says.
+    """
+    tensors, other = [*op.inputs, *op.outputs], (tf.resource,) if lists else (tf.resource, tf.variant)
+    if any(tensor.dtype in other for tensor in tensors) or not hasattr(tf.raw_ops, op.type):
         return False
     if any(attribute not in op.node_def.attr for attribute in _attributes(op).values()):
         return False

@@ -188,7 +188,7 @@ class Emitter:
 
         Args:
             output: a Keras tensor of any shape and dtype.
-            taps: nodes of op "tap", each with the `kind`, `name` and `program` of a loss or metric; their inputs are
+            taps: nodes of op "tap", each with the `kind`, `metric` and `program` of a loss or metric; their inputs are
                 emitted already. One with a constant among its inputs is left out.
 
         Returns:
@@ -196,11 +196,10 @@ class Emitter:
             where nothing is added.
         """
         for tap in taps:
-            told = {name: tap.attrs[name] for name in ("kind", "name", "program", "in_training")}
+            told = {name: tap.attrs[name] for name in ("kind", "metric", "program", "in_training")}
             name = f"training_{part_name(tap.name, tap.layer)}--"
             inputs = [self.tensors[tensor] for tensor in tap.inputs if not is_fixed(tensor)]
             if len(inputs) == len(tap.inputs):
-                told["metric"] = told.pop("name")
                 output = Added(**told, name=name, dtype=self.real)([output, *inputs])
         return output
 

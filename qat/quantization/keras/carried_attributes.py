@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import json
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 import keras
 import numpy as np
-from tf_keras.src.saving import object_registration
 
 from qat.models.keras_types import KerasModel
+from qat.models.object_configs import describe_object, make_object
 from qat.models.which_keras import keras_of
 from qat.quantization.keras.custom_training import (
     MissingAttributeError,
@@ -122,8 +119,6 @@ class _Unsaved:
 
 _UNKNOWN = object()
 _PLAIN = (bool, int, float, str, type(None))
-_MADE_ANEW = {"losses": "Loss", "metrics": "Metric", "optimizers": "Optimizer"}
-_SAVING = {"tf_keras": object_registration, "keras": keras.saving}  # where each Keras keeps the names of classes
 
 
 def _told(value: object, places: dict[int, int]) -> Any:
@@ -139,15 +134,9 @@ def _told(value: object, places: dict[int, int]) -> Any:
         return {"variable": places[id(value)]}
     if isinstance(value, keras.random.SeedGenerator) and id(value.state) in places:
         return {"seeds": places[id(value.state)]}
-    for package, saving in _SAVING.items():
-        for kind, base in _MADE_ANEW.items():
-            if isinstance(value, getattr(getattr(import_module(package), kind), base)):
-                # one that does not tell its config is unknown, and said by name where a loaded model lacks it
-                with contextlib.suppress(TypeError, ValueError, NotImplementedError):
-                    config = json.loads(json.dumps(value.get_config()))
-                    said = {"kind": kind, "class": type(value).__name__, "config": config}
-                    said["known"] = saving.get_registered_name(type(value))
-                    return {"object": said if package == "tf_keras" else said | {"package": package}}
+    said = describe_object(value)
+    if said is not None:
+        return {"object": said}
     return {"unknown": type(value).__name__}
 
 
@@ -162,7 +151,8 @@ def _read(said: dict[str, Any], variables: Sequence[Any]) -> Any:
         seeds.state = variables[value]
         return seeds
     if form == "object":
-        return _made_anew(value)
+        made = make_object(value)
+        return _UNKNOWN if made is None else made
     if form == "dictionary":
         found = {key: _read(each, variables) for key, each in value.items()}
         return _UNKNOWN if any(each is _UNKNOWN for each in found.values()) else found
@@ -170,14 +160,3 @@ def _read(said: dict[str, Any], variables: Sequence[Any]) -> Any:
         parts = [_read(each, variables) for each in value]
         return _UNKNOWN if any(each is _UNKNOWN for each in parts) else {"list": list, "tuple": tuple}[form](parts)
     return _UNKNOWN
-
-
-def _made_anew(said: dict[str, Any]) -> Any:
-    """By hand: what Keras has for it knows no new names while it loads an .h5 file or a SavedModel."""
-    package = "keras" if said.get("package") == "keras" else "tf_keras"
-    made_by = _SAVING[package].get_registered_object(said["known"])
-    made_by = made_by or getattr(getattr(import_module(package), said["kind"]), said["class"], None)
-    try:
-        return _UNKNOWN if made_by is None else made_by.from_config(said["config"])
-    except (TypeError, ValueError, NotImplementedError):  # of another version: `_Unsaved` says so when it is asked for
-        return _UNKNOWN

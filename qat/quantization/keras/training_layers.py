@@ -11,6 +11,7 @@ from tf_keras.src import backend
 from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.models.keras_types import Training
+from qat.quantization.importing.metric_calls import make_metric
 from qat.quantization.ir.program import Program
 from qat.quantization.keras.holder import PlainCalls
 from qat.quantization.keras.variables import being_built
@@ -120,13 +121,15 @@ class Added(PlainCalls, tf_keras.layers.Layer):
 
     Args:
         kind: "loss", "metric" or "update".
-        metric: the metric's name.
+        metric: which one, as `MetricCall.to_json` gives it; None of a loss or an update.
         program: what computes it.
         in_training: whether it acts in training alone.
     """
 
-    def __init__(self, kind: str, metric: str, program: dict, in_training: bool = False, **kwargs: Any) -> None:
+    def __init__(self, kind: str, metric: dict | None, program: dict, in_training: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if metric is not None and metric["described"] is not None:
+            self.counts = make_metric(metric["described"])
         told = {"kind": kind, "metric": metric, "program": program, "in_training": in_training}
         object.__setattr__(self, "told", told)
         object.__setattr__(self, "program", Program.from_json(program))
@@ -142,11 +145,17 @@ class Added(PlainCalls, tf_keras.layers.Layer):
         return tf.identity(output)
 
     def _add(self, values: list[tf.Tensor]) -> None:
+        metric = self.told["metric"]
+        if hasattr(self, "counts"):
+            names = metric["keywords"]
+            given = len(values) - len(names)
+            self.counts.update_state(*values[:given], **dict(zip(names, values[given:], strict=True)))
+            return
         for value in values:  # one, or none of an update
-            if self.told["kind"] == "loss":
+            if metric is None:
                 self.add_loss(value)
             else:
-                self.add_metric(value, name=self.told["metric"])
+                self.add_metric(value, name=metric["name"])
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | self.told

@@ -46,6 +46,8 @@ class QuantizedGraph(keras.layers.Layer):
         self.parts = shared_layers(self.model)
         for part in self.parts:
             self._track_trackable(part, part.name)
+        counted = [layer.counts for layer in self.model.layers if hasattr(layer, "counts")]
+        self.counted = [each for each in counted if isinstance(each, keras.metrics.Metric)]  # Keras 3 shows them
         self.built = True
 
     def call(self, inputs: Any, training: Any = None) -> list[tf.Tensor]:

@@ -191,6 +191,27 @@ def add_loss_of_variational_encoder():
 
 
 @semantics()
+def add_loss_of_a_loop():
+    """CTC from a layer that takes no labels of its own, and a scan over time: loops in losses."""
+
+    class Aligned(layers.Layer):
+        def build(self, shape):
+            self.decay = self.add_weight("decay", (shape[-1],), initializer="ones")
+
+        def call(self, inputs):
+            rows = tf.shape(inputs)[0]
+            labels, lengths = tf.ones((rows, 2)), tf.ones((rows, 1), tf.int32)
+            steps, answers = inputs.shape[1] * lengths, tf.nn.softmax(inputs)
+            self.add_loss(tf.reduce_mean(tf_keras.backend.ctc_batch_cost(labels, answers, steps, 2 * lengths)))
+            states = tf.scan(lambda held, row: 0.5 * held * self.decay + row, tf.transpose(inputs, (1, 0, 2)))
+            self.add_loss(0.1 * tf.reduce_mean(tf.square(states)))
+            return inputs
+
+    entry = series()
+    return tf_keras.Model(entry, Aligned()(layers.Dense(4)(entry)))
+
+
+@semantics()
 def penalty_of_series():
     """Penalties of Conv1D and of a Dense on three axes."""
     entry = series()

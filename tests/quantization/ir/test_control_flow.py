@@ -1,0 +1,85 @@
+"""Loops, conditions and calls in programs: the same values and gradients as in the graph that they were cut from."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qat.quantization.importing.ops.custom_gradient import stated_gradient
+from qat.quantization.ir.program import Cutter, NotExtractableError, Program
+
+ROWS = np.random.default_rng(0).normal(size=(5, 4, 3)).astype(np.float32)
+
+
+def loop(x, weight):
+    return tf.while_loop(lambda at, h: at < 4, lambda at, h: (at + 1, tf.tanh(h * weight + x)), [0, x])[1]
+
+
+def scan(x, weight):
+    return tf.scan(lambda state, row: tf.tanh(state * weight + row), tf.transpose(x, (1, 0, 2)))
+
+
+def condition(x, weight):
+    return tf.cond(tf.reduce_mean(x) > 0, lambda: x * weight, lambda: tf.square(x * weight))
+
+
+def cases(x, weight):
+    return tf.switch_case(tf.shape(x)[0] % 3, [lambda: x * weight, lambda: x + weight, lambda: tf.exp(x) - weight])
+
+
+def called(x, weight):
+    return tf.function(lambda h: tf.square(h * weight))(x)
+
+
+def connectionist(x, weight):
+    """CTC: loops over labels, a stated gradient, ops that are called as the functions that they run."""
+    logits = tf.transpose(x * weight, (1, 0, 2))
+    rows = tf.shape(x)[0]
+    return tf.nn.ctc_loss(tf.ones((rows, 2), tf.int32), logits, tf.fill([rows], 2), tf.fill([rows], 4))
+
+
+def other_gradient(x, weight):
+    @tf.custom_gradient
+    def turned(h):
+        return tf.identity(h), lambda upstream: -2 * upstream
+
+    return tf.while_loop(lambda at, h: at < 2, lambda at, h: (at + 1, turned(h) * weight), [0, x])[1]
+
+
+def cut(function, variable):
+    concrete = tf.function(lambda x: function(x, variable)).get_concrete_function(tf.TensorSpec([None, 4, 3]))
+    handles = [inner for outer, inner in concrete.graph.captures if outer is variable.handle]
+    place = {handle.ref(): 0 for handle in handles}
+    cutter = Cutter(lambda handle: place.get(handle.ref()), lambda tensor: None, gradient_of=stated_gradient)
+    return cutter.cut(concrete.graph.outputs, concrete.graph.inputs[:1])
+
+
+@pytest.mark.parametrize(
+    "function", [loop, scan, condition, cases, called, connectionist, other_gradient], ids=lambda each: each.__name__
+)
+def test_values_and_gradients_are_those_of_the_graph(function):
+    variable = tf.Variable([0.5, -0.4, 0.8])
+    said = json.loads(json.dumps(cut(function, variable).to_json()))
+    program = Program.from_json(said)
+    assert program.variable_indices() == {0}
+    x = tf.constant(ROWS)
+    for run in (program.run, tf.function(program.run)):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            expected, (found,) = function(x, variable), run([x], [variable])
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        for target in (x, variable):
+            np.testing.assert_allclose(
+                tape.gradient(found, target), tape.gradient(expected, target), rtol=1e-4, atol=1e-5
+            )
+
+
+def test_a_loop_that_assigns_a_variable_is_no_program():
+    variable = tf.Variable([0.5, -0.4, 0.8])
+
+    def assigning(x, weight):
+        return tf.while_loop(lambda at, h: at < 2, lambda at, h: (at + 1, h + weight.assign_add(weight)), [0, x])[1]
+
+    with pytest.raises(NotExtractableError, match="assigns a variable inside of a loop"):
+        cut(assigning, variable)
