@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,15 @@ def child_environment(**more: str) -> dict[str, str]:
 def part(module: str, *arguments: object, python: str | Path = PYTHON) -> list[str]:
     """The command line of a module below `scripts/parts`, as `bench.training`."""
     return [str(python), "-m", f"scripts.parts.{module}", *map(str, arguments)]
+
+
+def enter_environment() -> None:
+    """Go on in the Python of the project's environment, which is made where it is missing: what a command imports apart
+    from the standard library is there."""
+    if Path(sys.prefix) != PYTHON.parents[1]:
+        if not PYTHON.exists():
+            subprocess.run([ROOT / "scripts" / "environment", "test"], check=True)
+        os.execv(PYTHON, [str(PYTHON), *sys.argv])
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -42,11 +42,23 @@ def test_scripts_are_commands_and_their_parts():
     assert in_folder(SCRIPTS / "parts") - {"common.py"} <= COMMANDS
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS - {"chaos", "run"}))
+@pytest.mark.parametrize("name", sorted(COMMANDS - {"run"}))
 def test_a_command_says_how_it_is_used(name):
     done = subprocess.run([SCRIPTS / name, "--help"], capture_output=True, text=True, timeout=60, check=True)
     assert f"scripts/{name} " in done.stdout
     assert "Making" not in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_command_that_needs_more_than_the_standard_library_enters_the_environment(name):
+    """It is begun by whatever python3 there is."""
+    source = (SCRIPTS / name).read_text()
+    if not source.startswith("#!/usr/bin/env python3"):
+        return
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    named = {getattr(node, "module", None) or alias.name for node in nodes for alias in node.names}
+    other = {each.partition(".")[0] for each in named} - {*sys.stdlib_module_names, "scripts"}
+    assert not other or "enter_environment()" in source, other
 
 
 def test_every_name_of_bars_is_a_part_with_a_page_of_its_own():
