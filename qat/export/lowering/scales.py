@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.codes import scale_of_range
+from qat.quantization.kernels.requantize import codes_of_constants
 
 LOWEST, HIGHEST = -128, 127
 LARGEST_BIAS = 2**31 - 1
@@ -28,10 +28,8 @@ class Grid:
         return cls(scale, 0, scale * LOWEST, scale * HIGHEST)
 
     def codes(self, values: NDArray) -> NDArray[np.int8]:
-        """Constants as codes, in double precision, halves away from code 0: as TensorFlow's converter rounds them."""
-        scale = scale_of_range(self.low, self.high, 255.0)
-        codes = values.astype(np.float64) / scale + self.zero_point
-        return np.clip(np.sign(codes) * np.floor(np.abs(codes) + 0.5), LOWEST, HIGHEST).astype(np.int8)
+        """Constants as codes, as the model rounds them: an array of the shape of `values`."""
+        return codes_of_constants(values, self.low, self.high, np.float64(self.zero_point)).astype(np.int8)
 
 
 @dataclass(frozen=True)

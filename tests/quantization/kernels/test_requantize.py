@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qat.quantization.kernels.requantize import multiply_by_quantized_multiplier, quantize_multiplier
+from qat.export.lowering.scales import Grid
+from qat.quantization.kernels.requantize import (
+    codes_of_constants,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+)
 
 
 def multiplied(total: int, factor: float) -> int:
@@ -41,3 +46,12 @@ def test_mantissa_and_exponent_give_the_factor_back(factor):
     whole, shift = quantize_multiplier(tf.constant(factor, tf.float64))
     assert 2**30 <= float(whole) < 2**31
     assert float(whole) * 2.0 ** (float(shift) - 31) == pytest.approx(factor, rel=1e-9)
+
+
+def test_a_constant_on_half_a_code_has_one_code_in_every_way_of_computing_it():
+    """log(1/2) on a range from log(1/4) to 0: a graph that divides by a constant multiplies by its inverse."""
+    low, half = np.float32(np.log(0.25)), np.float32([np.log(0.5)])
+    in_graph = tf.function(lambda x: codes_of_constants(x, low, np.float32(0), np.float32(127)))
+    arrays = codes_of_constants(half, low, np.float32(0), np.float32(127))
+    assert arrays.tolist() == in_graph(tf.constant(half)).numpy().tolist() == [-1.0]
+    assert Grid(1.3862943649 / 255, 127, float(low), 0.0).codes(half).tolist() == [-1]
