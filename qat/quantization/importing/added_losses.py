@@ -44,7 +44,8 @@ def cutter_of(variables: Variables, trace: Trace) -> Cutter:
     def value_of(tensor: tf.Tensor) -> Any:
         return values[tensor.ref()].numpy() if tensor.ref() in values else None
 
-    return Cutter(variables.place, value_of, gradient_of=stated_gradient)
+    gradient_of = partial(stated_gradient, variables=variables)
+    return Cutter(variables.place, value_of, gradient_of=gradient_of, outside_of=variables.outside)
 
 
 def _computed_by_the_model(state: Import) -> set[str]:

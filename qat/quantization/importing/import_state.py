@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -48,20 +48,31 @@ class Variables:
         self.places_by_handle = places  # by the identity of the handle
         self._places: dict[Any, int] = {}
         self._apart: dict[Any, tf.Variable] = {}  # that are none of the model's
-        apart = {id(handle): variable for variable in graph.variables for handle in handles(variable)}
-        for external, internal in graph.captures:
-            if id(external) in places:
-                self._places[internal.ref()] = places[id(external)]
-            elif id(external) in apart:
-                self._apart[internal.ref()] = apart[id(external)]
+        self._take_in(graph, graph.variables)
         self._of_variable = {id(inner): at for at, each in enumerate(self.variables) for inner in parts(each)}
         plain = [variable for variable in self.variables if handles(variable)]  # a vocabulary is none
         held = {dtype_of(variable).name for variable in plain if dtype_of(variable).is_floating}
         self.real = "float64" if held == {"float64"} else "float32"
 
+    def take_in(self, graph: FuncGraph) -> None:
+        """Know what the graph has come to read since it was traced."""
+        self._take_in(graph, graph._watched_variables)
+
+    def _take_in(self, graph: FuncGraph, variables: Iterable[tf.Variable]) -> None:
+        apart = {id(handle): variable for variable in variables for handle in handles(variable)}
+        for external, internal in graph.captures:
+            if id(external) in self.places_by_handle:
+                self._places[internal.ref()] = self.places_by_handle[id(external)]
+            elif id(external) in apart:
+                self._apart[internal.ref()] = apart[id(external)]
+
     def place(self, handle: tf.Tensor) -> int | None:
         """The place of the variable behind a handle of the traced graph; None where it is none of the model's."""
         return self._places.get(handle.ref())
+
+    def outside(self, handle: tf.Tensor) -> tf.Variable | None:
+        """The variable behind a handle that is none of the model's; None where there is none."""
+        return self._apart.get(handle.ref())
 
     def place_of(self, variable: KerasVariable) -> int | None:
         """The place of a variable; None where it is none of the model's."""

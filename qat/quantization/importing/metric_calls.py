@@ -31,7 +31,7 @@ def make_metric(described: dict[str, Any]) -> Any:
     if made is None:
         raise ModelError(
             f"the model counts with a metric of class {described['known']!r}, which is not known here: import its "
-            "module, and register the class by @keras.saving.register_keras_serializable()"
+            "module, in which register_keras_serializable makes the class known to Keras"
         )
     return made
 

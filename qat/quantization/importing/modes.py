@@ -219,6 +219,7 @@ def _penalties(model: KerasModel, graph: Graph) -> Iterator[dict[str, Any]]:
             value = None if value is None else tf.convert_to_tensor(value)
         if value is None:
             continue
+        traced.variables = traced._watched_variables  # also those that the model does not list
         variables = Variables(model, traced)
         try:
             if getattr(value, "graph", traced) is not traced:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qat.quantization.ir import control_flow, raw_ops
+from qat.quantization.ir import control_flow, outside_variables, raw_ops
 from qat.quantization.ir.weight_source import pack_array, unpack_array
 
 ASSIGNMENTS = {"AssignVariableOp": "assign", "AssignAddVariableOp": "assign_add", "AssignSubVariableOp": "assign_sub"}
@@ -42,10 +42,11 @@ class Program:
 
     A reference is `["in", i]` or `["step", i, output]`; `results` are references.
 
-    A step is `[kind, references, attrs]` with a kind of `read` (attrs: index of the variable, under "place"), `const`,
-    `random_state` (for stateless random ops), `assign*` (the index, and a value), `scatter_*` (the index, and rows with
-    their values), `custom_gradient` (as `with_gradient` takes it), `assigned` (what a variable holds once a value is
-    assigned), a loop, condition or call (`functions:...`, each function a program), or a TensorFlow op (`raw:...`).
+    A step is `[kind, references, attrs]` with a kind of `read` (attrs: index of the variable, under "place"), `outside`
+    (a variable that the model does not list), `const`, `random_state` (for stateless random ops), `assign*` (the index,
+    and a value), `scatter_*` (the index, and rows with their values), `custom_gradient` (as `with_gradient` takes it),
+    `assigned` (what a variable holds once a value is assigned), a loop, condition or call (`functions:...`, each
+    function a program), or a TensorFlow op (`raw:...`).
     """
 
     steps: list[list[Any]] = field(default_factory=list)
@@ -78,6 +79,8 @@ class Program:
         for kind, references, attrs in self.steps:
             if kind == "read":
                 results.append([tf.convert_to_tensor(variables[attrs["place"]])])
+            elif kind == outside_variables.STEP:
+                results.append([outside_variables.read(attrs)])
             elif kind == "const":
                 results.append([tf.constant(unpack_array(attrs["value"]))])
             elif kind == "random_state":
@@ -92,7 +95,7 @@ class Program:
                 getattr(variables[attrs["place"]], kind)(*given)
                 results.append([])
             elif kind == "custom_gradient":
-                made = with_gradient(*map(value, references), **attrs)
+                made = with_gradient(*map(value, references), **attrs, variables=variables)
                 results.append(list(made) if isinstance(made, (list, tuple)) else [made])
             elif kind == "assigned":
                 results.append([_assigned(variables[attrs["place"]], attrs["kind"], *map(value, references))])
@@ -107,8 +110,20 @@ class Program:
     def variable_indices(self) -> set[int]:
         """Indices of the variables that it reads or assigns."""
         own = {attrs["place"] for _, _, attrs in self.steps if "place" in attrs}
-        inside = [each for _, _, attrs in self.steps for each in attrs.get("functions", ())]
-        return own.union(*(Program.from_json(each).variable_indices() for each in inside))
+        return own.union(*(each.variable_indices() for each in self._functions()))
+
+    def reads_outside(self) -> bool:
+        """Whether it reads variables that the model does not list."""
+        own = any(kind == outside_variables.STEP for kind, _, _ in self.steps)
+        return own or any(each.reads_outside() for each in self._functions())
+
+    def _functions(self) -> list[Program]:
+        """The programs of loops, conditions, calls and stated gradients in it."""
+        attrs = [attrs for _, _, attrs in self.steps]
+        inside = [each for told in attrs for each in told.get("functions", ())]
+        return [
+            Program.from_json(each) for each in [*inside, *(told["program"] for told in attrs if "program" in told)]
+        ]
 
 
 def _call(program: Program, variables: Sequence[Any], *inputs: tf.Tensor) -> list[tf.Tensor]:
@@ -124,7 +139,9 @@ def _assigned(variable: Any, kind: str, value: tf.Tensor, assigned: tf.Tensor | 
     return before + tf.stop_gradient(after - before) if variable.trainable else tf.stop_gradient(after)
 
 
-def with_gradient(*tensors: tf.Tensor, results: int, arguments: int, given: list[bool], program: dict) -> Any:
+def with_gradient(
+    *tensors: tf.Tensor, results: int, arguments: int, given: list[bool], program: dict, variables: Sequence[Any] = ()
+) -> Any:
     """The first `results` tensors, unchanged, with the program's gradients for the `arguments` tensors behind them.
 
     Args:
@@ -133,6 +150,7 @@ def with_gradient(*tensors: tf.Tensor, results: int, arguments: int, given: list
         arguments: how many of them are arguments.
         given: whether each argument has a gradient, [arguments].
         program: program, as JSON, of the upstream gradients and what else it reads, to the gradients that are given.
+        variables: of the float model, or copies of them, in its order, where the program reads any.
 
     Returns:
         The one result, or a list of them, of their shapes and dtypes.
@@ -142,7 +160,7 @@ def with_gradient(*tensors: tf.Tensor, results: int, arguments: int, given: list
     @tf.custom_gradient
     def run(*tensors: tf.Tensor) -> Any:
         def gradient(*upstream: tf.Tensor) -> list:
-            gradients = iter(backwards.run([*upstream, *tensors[results + arguments :]], []))
+            gradients = iter(backwards.run([*upstream, *tensors[results + arguments :]], variables))
             of_arguments = [tf.cast(next(gradients), tensors[0].dtype) if one else None for one in given]
             return [None] * results + of_arguments + [None] * (len(tensors) - results - arguments)
 
@@ -161,6 +179,7 @@ class Cutter:
         assigned: by the name of an op that reads a variable, the op that has assigned it just before; results are
             computed from what it assigns.
         gradient_of: the gradient that an op states, None where it states none.
+        outside_of: the variable behind a resource handle that is none of the model's; None where there is none.
     """
 
     def __init__(
@@ -169,7 +188,9 @@ class Cutter:
         value_of: Callable[[tf.Tensor], np.ndarray | None],
         assigned: Mapping[str, tf.Operation] | None = None,
         gradient_of: Callable[[tf.Operation], StatedGradient | None] = lambda op: None,
+        outside_of: Callable[[tf.Tensor], Any] = lambda handle: None,
     ) -> None:
+        self.outside_of = outside_of
         self.index_of, self.value_of, self.assigned = index_of, value_of, assigned or {}
         self.gradient_of = lru_cache(maxsize=None)(gradient_of)
 
@@ -262,9 +283,9 @@ class Cutter:
 
     def _add(self, program: Program, op: tf.Operation, known: dict[Any, list[Any]]) -> None:
         if op.type == "ReadVariableOp":
-            self._append_step(program, op, known, ["read", [], {"place": self._variable_index(op.inputs[0])}])
+            self._append_step(program, op, known, self._read(op.inputs[0]))
         elif op.type == "ResourceGather":
-            program.steps.append(["read", [], {"place": self._variable_index(op.inputs[0])}])
+            program.steps.append(self._read(op.inputs[0]))
             table = ["step", len(program.steps) - 1, 0]
             zero = ["const", [], {"value": pack_array(np.asarray(0, np.int32))}]
             program.steps.append(zero)
@@ -324,6 +345,13 @@ class Cutter:
             gradient_of=self.gradient_of,
         )
         return inside.cut([tensor for tensor in graph.outputs if tensor.dtype != tf.resource], inputs)
+
+    def _read(self, handle: tf.Tensor) -> list[Any]:
+        """The step that reads a variable."""
+        variable = self.outside_of(handle) if self.index_of(handle) is None else None
+        if variable is not None:
+            return [outside_variables.STEP, [], outside_variables.describe(variable)]
+        return ["read", [], {"place": self._variable_index(handle)}]
 
     def _variable_index(self, handle: tf.Tensor) -> int:
         index = self.index_of(handle)

@@ -148,7 +148,8 @@ class Source:
         result = results.get(all_key)
         if result is None:
             inputs = [each.evaluate(variables, results, real, corrected) for each in self.inputs]
-            result = as_list(operation(self.op)(*inputs, **self.attrs))
+            more = {"variables": variables} if self.op == "custom_gradient" else {}
+            result = as_list(operation(self.op)(*inputs, **self.attrs, **more))
             if len(result) > 1:  # the others have keys of their own
                 results.keep(all_key, result)
         return result[self.index]

@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from qat.errors import TrainingSemanticsWarning
 from qat.models.keras_types import KerasModel
@@ -54,6 +56,33 @@ def warn_of_zeros(name: str, variables: FloatVariables, trained: Iterable[int]) 
         f"model {name!r} computes with zeros: clone_model copies the graph of a quantized model, and not its weights "
         "(the clone of a float model begins with new ones). Give it weights: clone.set_weights(model.get_weights())"
     )
+
+
+def warn_of_moved_settings(name: str, variables: FloatVariables) -> None:
+    """Warn where a callback moves a number in a layer of the float model, and not in the quantized one.
+
+    Args:
+        name: of the quantized model.
+        variables: of the model; it is said once.
+    """
+    for setting in list(variables.settings):
+        theirs, place, before = setting
+        now = None if theirs() is None else tf.convert_to_tensor(theirs()).numpy()
+        own = tf.convert_to_tensor(variables.variables[place]).numpy()
+        if now is None or np.array_equal(now, before) or not np.array_equal(own, before):
+            continue
+        variables.settings.remove(setting)
+        layer = variables.owners[place].name.removesuffix("_variables")
+        attribute = variables.variables[place].name.split(":")[0].rpartition("/")[2]
+        _warn(
+            f"model {name!r}: {attribute!r} of layer {layer!r} was set to {_short(now)} in the float model behind "
+            f"quantize_model; this model trains with its own, which is still {_short(own)}. If both were meant, as "
+            f"by a callback's schedule, set it here too: model.get_layer({layer!r}).{attribute}.assign(...)"
+        )
+
+
+def _short(value: NDArray) -> str:
+    return f"{value.item():g}" if value.size == 1 else np.array2string(value, precision=4, threshold=4)
 
 
 def warn_of_left_variables(model: KerasModel, count: int) -> None:

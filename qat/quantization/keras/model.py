@@ -16,6 +16,7 @@ from tensorflow.python.saved_model.function_deserialization import RestoredFunct
 from qat.errors import ConfigError
 from qat.models.keras_types import TensorNest, Training
 from qat.quantization.build_report import build_report
+from qat.quantization.ir.outside_variables import described_now
 from qat.quantization.ir.program import Program
 from qat.quantization.ir.weight_source import pack_array, unpack_array
 from qat.quantization.keras.arithmetic import arithmetic_is_told, in_reals, integer_arithmetic
@@ -28,7 +29,12 @@ from qat.quantization.keras.evaluation import EvaluatedInIntegers
 from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
-from qat.quantization.keras.misuse import warn_of_frozen_parts, warn_of_left_variables, warn_of_zeros
+from qat.quantization.keras.misuse import (
+    warn_of_frozen_parts,
+    warn_of_left_variables,
+    warn_of_moved_settings,
+    warn_of_zeros,
+)
 from qat.quantization.keras.output_masks import mask_outputs
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.to_float import (
@@ -236,7 +242,7 @@ class QatModel(EvaluatedInIntegers):
                 layer._set_dtype_policy(policy)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"quantization": self.told}
+        return super().get_config() | {"quantization": described_now(self.told)}
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict[str, type] | None = None) -> Any:
@@ -273,6 +279,12 @@ class QatModel(EvaluatedInIntegers):
             temperature: a number above 0: both answers are softened by p^(1/temperature) before they are compared.
         """
         object.__setattr__(self, "teacher", (teacher, float(weight), float(temperature)))
+
+    def reset_metrics(self) -> None:
+        """As Keras has it, at the start of each epoch."""
+        if self.float_variables is not None:
+            warn_of_moved_settings(self.name, self.float_variables)
+        super().reset_metrics()
 
     def train_step(self, data: TensorNest) -> dict:
         object.__setattr__(self, "distilling", True)

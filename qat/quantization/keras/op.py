@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.quantization.ir.operations import OPERATIONS, POLES, RENAMED_OPS
+from qat.quantization.ir.outside_variables import described_now
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, with_gradients
 from qat.quantization.keras.grids import straight_through
 from qat.quantization.keras.holder import RangedHolder
@@ -52,7 +53,8 @@ class Op(RangedHolder):
         if self.op in POLES and not (self.op == "log" and in_integers()):  # the kernel's log of 0 is the range's end
             arguments[POLES[self.op]] = self._off_zero(arguments[POLES[self.op]], POLES[self.op])
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
-        result = arrays.run(operation, *arguments, **self.attrs)
+        more = {"variables": self.variables_of_model.readable} if self.op == "custom_gradient" else {}
+        result = arrays.run(operation, *arguments, **self.attrs, **more)
         if exact is not None:
             result = straight_through(result, exact)
         return self._for_loss(result, arguments)
@@ -112,4 +114,5 @@ class Op(RangedHolder):
         ]
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"op": self.op, "attrs": self.attrs, "operands": self.operands}
+        attrs = described_now(self.attrs)
+        return super().get_config() | {"op": self.op, "attrs": attrs, "operands": self.operands}

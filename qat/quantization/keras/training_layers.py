@@ -12,6 +12,7 @@ from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.models.keras_types import Training
 from qat.quantization.importing.metric_calls import make_metric
+from qat.quantization.ir.outside_variables import described_now
 from qat.quantization.ir.program import Program
 from qat.quantization.keras.holder import PlainCalls
 from qat.quantization.keras.variables import being_built
@@ -59,7 +60,7 @@ class InTraining(PlainCalls, tf_keras.layers.Layer):
         return made
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | self.told
+        return super().get_config() | described_now(self.told)
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -158,4 +159,4 @@ class Added(PlainCalls, tf_keras.layers.Layer):
                 self.add_metric(value, name=metric["name"])
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | self.told
+        return super().get_config() | described_now(self.told)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.ir.preserved_kernels import PreservedEntries, PreservedVariable, PreservingConstraint
 from qat.quantization.ir.weight_source import Results, Source
 
+LARGEST_SETTING = 16  # numbers
 MOST_KEPT = 1 << 27  # bytes that one pass keeps which runs op by op: half a gigabyte of weights is computed once more
 
 
@@ -39,6 +41,7 @@ class FloatVariables:
         self.variables: list[Any] = []
         self.readable: list[Any] = []  # the same, as they are to be read
         self.owners: list[LayerVariables] = []
+        self.settings: list[tuple[Callable[[], Any], int, NDArray]] = []  # the float model's, place, value when copied
 
     def add(self, layer: LayerVariables) -> None:
         """Take in the variables of one more layer."""
@@ -301,11 +304,25 @@ def copied_variables(
         if not own:
             continue
         known.update(map(id, own))
+        being_built().settings += _settings(layer, own, places, trained)
         layers.append(_copied(layer, own, places, trained, _free(name_of(path), names), kept))
     rest = [v for v in model.variables if id(v) not in known]
     if rest:
         layers.append(_copied(model, rest, places, trained, _free("other_variables", names), kept))
     return layers, _training_order(model, places)
+
+
+def _settings(
+    layer: KerasLayer, own: list[Any], places: dict[int, int], trained: frozenset[int]
+) -> Iterator[tuple[Callable[[], Any], int, NDArray]]:
+    """Numbers that a layer of a user's class holds untrained, as the strength of a gradient reversal: callbacks move
+    them."""
+    if type(layer).__module__.startswith(("keras.", "tf_keras.")):
+        return
+    for variable in own:
+        real = dtype_of(variable).is_floating
+        if real and places[id(variable)] not in trained and math.prod(variable.shape) <= LARGEST_SETTING:
+            yield weakref.ref(variable), places[id(variable)], tf.convert_to_tensor(variable).numpy()
 
 
 def _copied(

@@ -123,7 +123,7 @@ def codes_of_constants(values: Array, low: Array, high: Array, zero_point: Array
         zero_point: code that stands for 0, a scalar, -128 to 127.
 
     Returns:
-        Whole numbers from -128 to 127, float64, of the shape of `values`.
+        Integers from -128 to 127, held in float64, of the shape of `values`.
     """
     low, high, zero_point = (arrays.cast(each, "float64") for each in (low, high, zero_point))
     codes = arrays.cast(values, "float64") / scale_of_range(low, high, 255.0) + zero_point

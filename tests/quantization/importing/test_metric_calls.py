@@ -87,7 +87,7 @@ def test_metrics_of_a_layer_count_as_in_the_float_model(package, adds, recwarn, 
 
 def test_a_metric_of_a_class_that_is_not_known_is_named():
     said = {"kind": "metrics", "class": "Lost", "known": "Custom>Lost", "source": "theirs.Lost", "config": {}}
-    with pytest.raises(ModelError, match=r"metric of class 'Custom>Lost'.*register the class"):
+    with pytest.raises(ModelError, match=r"metric of class 'Custom>Lost'.*register_keras_serializable"):
         make_metric(said)
 
 

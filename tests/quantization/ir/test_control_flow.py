@@ -1,11 +1,14 @@
 """Loops, conditions and calls in programs: the same values and gradients as in the graph that they were cut from."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
+from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.ops.custom_gradient import stated_gradient
 from qat.quantization.ir.program import Cutter, NotExtractableError, Program
 
@@ -51,7 +54,9 @@ def cut(function, variable):
     concrete = tf.function(lambda x: function(x, variable)).get_concrete_function(tf.TensorSpec([None, 4, 3]))
     handles = [inner for outer, inner in concrete.graph.captures if outer is variable.handle]
     place = {handle.ref(): 0 for handle in handles}
-    cutter = Cutter(lambda handle: place.get(handle.ref()), lambda tensor: None, gradient_of=stated_gradient)
+    known = Variables(tf_keras.Sequential([tf_keras.Input((1,))]), concrete.graph)
+    gradient_of = partial(stated_gradient, variables=known)
+    cutter = Cutter(lambda handle: place.get(handle.ref()), lambda tensor: None, gradient_of=gradient_of)
     return cutter.cut(concrete.graph.outputs, concrete.graph.inputs[:1])
 
 

@@ -2,8 +2,10 @@
 
 import warnings
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
@@ -56,3 +58,35 @@ def test_all_weights_of_two_models_can_be_averaged(quantized):
     other = tf_keras.models.clone_model(quantized)
     for mine, theirs in zip(quantized.weights, other.weights, strict=True):
         theirs.assign(0.9 * theirs + 0.1 * mine)
+
+
+@pytest.mark.parametrize("package", [tf_keras, keras])
+def test_a_setting_that_a_callback_moves_in_the_float_model_is_said_and_in_the_quantized_one_acts(package):
+    class Scaled(package.layers.Layer):
+        def build(self, shape):
+            self.strength = self.add_weight(name="strength", shape=(), initializer="zeros", trainable=False)
+
+        def call(self, x):
+            self.add_loss(self.strength * tf.reduce_mean(tf.square(x)))
+            return x
+
+    class Schedule(package.callbacks.Callback):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.layer.strength.assign(0.5 * epoch)
+
+    theirs, entry = Scaled(name="scaled"), package.Input((6,))
+    quantized = quantize_model(package.Model(entry, package.layers.Dense(2)(theirs(entry))), X)
+    quantized.compile("sgd", "mse")
+    targets = np.zeros((len(X), 2), np.float32)
+    said = r"'strength' of layer 'scaled' was set to 0.5 .* still 0\. .*get_layer\('scaled'\)\.strength\.assign"
+    with pytest.warns(TrainingSemanticsWarning, match=said):
+        quantized.fit(X, targets, epochs=3, verbose=0, callbacks=[Schedule(theirs)])
+    theirs.strength.assign(0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingSemanticsWarning)
+        quantized.fit(X, targets, epochs=3, verbose=0, callbacks=[Schedule(quantized.get_layer("scaled"))])
+    assert float(tf.convert_to_tensor(quantized.get_layer("scaled").strength)) == 1.0

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops as framework
 from tensorflow.python.framework.func_graph import FuncGraph
 
-from qat.quantization.importing.import_state import Import
+from qat.quantization.importing.import_state import Import, Variables
 from qat.quantization.ir.graph import Tensor, Weight
 from qat.quantization.ir.program import Cutter, NotExtractableError, Program, StatedGradient
 
@@ -41,7 +41,7 @@ def read_custom_gradient(state: Import, op: tf.Operation) -> list[Tensor]:
     """
     plain = [state.tensor(tensor) for tensor in op.inputs[: len(op.outputs)] if tensor.ref() in state.made]
     try:
-        stated = stated_gradient(op)
+        stated = stated_gradient(op, state.variables)
         return plain if stated is None else _kept(state, op, stated)
     except NotExtractableError as reason:
         state.graph.lost_in_training.append(
@@ -50,11 +50,12 @@ def read_custom_gradient(state: Import, op: tf.Operation) -> list[Tensor]:
         return plain
 
 
-def stated_gradient(op: tf.Operation) -> StatedGradient | None:
+def stated_gradient(op: tf.Operation, variables: Variables) -> StatedGradient | None:
     """The gradient that a tf.custom_gradient states, where it is another one than that of what is computed.
 
     Args:
         op: of a traced graph; ops may be added to it.
+        variables: of the model, as the graph reads them: the gradient may read them, too.
 
     Returns:
         The gradient; None where the op is no IdentityN of a tf.custom_gradient, or changes nothing.
@@ -63,7 +64,7 @@ def stated_gradient(op: tf.Operation) -> StatedGradient | None:
         NotExtractableError: the gradient cannot be run outside of the graph.
     """
     told = _told(op) if op.type == "IdentityN" else None
-    return None if told is None or _is_natural(told[0]) else _stated(op, *told[1:])
+    return None if told is None or _is_natural(told[0]) else _stated(op, variables, *told[1:])
 
 
 def _told(op: tf.Operation) -> tuple[Callable, int, int] | None:
@@ -86,7 +87,7 @@ def _is_natural(function: Callable) -> bool:
     return module.startswith(OWN) and module != PASSED_ON
 
 
-def _stated(op: tf.Operation, count: int, arguments: int) -> StatedGradient | None:
+def _stated(op: tf.Operation, variables: Variables, count: int, arguments: int) -> StatedGradient | None:
     graph = op.graph
     before = len(graph.get_operations())
     results, given = list(op.inputs[:count]), list(op.inputs[count : count + arguments])
@@ -95,14 +96,16 @@ def _stated(op: tf.Operation, count: int, arguments: int) -> StatedGradient | No
         registered = framework.gradient_registry.lookup(op.get_attr(FIELD).decode())
         rest = [tf.zeros_like(tensor) for tensor in op.outputs[count:] if tensor.dtype != tf.resource]
         gradients = registered(op, *upstream, *rest)[count : count + arguments]
-    cutter = Cutter(lambda handle: None, lambda tensor: _captured(graph, tensor))
+    variables.take_in(graph)
+    cutter = Cutter(variables.place, lambda tensor: _captured(graph, tensor), outside_of=variables.outside)
     made = {id(each) for each in graph.get_operations()[before:]}
     places = {tensor.ref() for tensor in upstream}
     wanted = [tf.convert_to_tensor(g) for g in gradients if g is not None]
     found = cutter.inputs_of(wanted, lambda each: id(each) in made, reads=True)
     outside = [tensor for tensor in found if tensor.ref() not in places]
     program = cutter.cut(wanted, [*upstream, *outside])
-    if _agrees(cutter, program, results, given, gradients, outside):
+    moved = program.reads_outside() or not program.variable_indices() <= variables.live
+    if not moved and _agrees(cutter, program, results, given, gradients, outside, variables.variables):
         return None
     attrs = {
         "results": count,
@@ -141,6 +144,7 @@ def _agrees(
     given: Sequence[tf.Tensor],
     gradients: Sequence[Any],
     outside: Sequence[tf.Tensor],
+    variables: Sequence[Any],
 ) -> bool:
     """Whether the gradient is the one of what is computed, asked of random numbers."""
     if any(not tensor.dtype.is_floating or None in _sizes(tensor) for tensor in given) or None in gradients:
@@ -153,11 +157,11 @@ def _agrees(
     values = [tf.constant(random.normal(size=_sizes(tensor)), tensor.dtype) for tensor in given]
     with tf.init_scope(), tf.GradientTape() as tape:
         tape.watch(values)
-        made = forward.run(values, [])
+        made = forward.run(values, variables)
     with tf.init_scope():
         up = [tf.constant(random.normal(size=tensor.shape), tensor.dtype) for tensor in made[: len(results)]]
         natural = tape.gradient(made[: len(results)], values, up, unconnected_gradients="zero")
-        stated = program.run([*up, *made[len(results) :]], [])
+        stated = program.run([*up, *made[len(results) :]], variables)
         return all(_close(one.numpy(), other.numpy()) for one, other in zip(natural, stated, strict=True))
 
 
