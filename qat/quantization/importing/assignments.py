@@ -17,6 +17,7 @@ from tensorflow.python.framework.func_graph import FuncGraph
 from qat.errors import ModelError
 from qat.models.keras_types import KerasLayer, KerasModel, KerasVariable
 from qat.quantization.importing.keras_version import version_of
+from qat.quantization.ir.control_flow import branch_of
 
 if TYPE_CHECKING:
     from qat.quantization.importing.layer_calls import Trace
@@ -95,11 +96,13 @@ def _line(layer: str, op: tf.Operation, write: tf.Operation, name: str) -> str:
     if write.type in GENERATORS:
         return f"{where}: {_RANDOM}"
     what = "writes into its table" if write.type.startswith(TABLES) else f"assigns {name} at inference"
+    if write.type == "AssignVariableOp" and write.inputs[1].dtype == tf.bool:
+        return f"{where}: {what}; if the layer begins by its first batch, call the model on data once before that"
     return f"{where}: {what}; {_STATELESS}, or make the state an input and an output of the model"
 
 
 def writes_of(
-    op: tf.Operation, graph: FuncGraph, held: dict[int, int], within: tuple[str, ...] = ()
+    op: tf.Operation, graph: FuncGraph, held: dict[int, int], within: tuple[str, ...] = (), flag: bool | None = None
 ) -> Iterator[tuple]:
     """The op, if it changes a resource, and such ops in the functions that it calls.
 
@@ -108,13 +111,14 @@ def writes_of(
         graph: the graph whose functions are looked into.
         held: identity of each tensor of the graph that is a captured handle, to the identity of the handle outside.
         within: names of the functions that are being looked into, so that none is entered twice.
+        flag: what decides a condition; None where that is open, and of all other ops.
 
     Yields:
         Pairs of an op and the identity of the handle that it changes, None where that is not known.
     """
     if op.type.startswith((*WRITES, *TABLES)) or op.type in GENERATORS:
         yield op, held.get(id(op.inputs[0]))
-    for name in _called(op):
+    for name in _called(op) if flag is None else [branch_of(op, flag)]:
         body = _body(graph, name)
         if body is None or name in within:
             continue

@@ -70,6 +70,20 @@ class Variables:
         """The place of the variable behind a handle of the traced graph; None where it is none of the model's."""
         return self._places.get(handle.ref())
 
+    def flag(self, tensor: tf.Tensor) -> bool | None:
+        """What an untrained variable holds that says yes or no, where the tensor is read from one; None elsewhere.
+
+        A layer that begins by its first batch asks one whether it has begun.
+        """
+        op = tensor.op
+        while op.type == "Identity":
+            op = op.inputs[0].op
+        at = self.place(op.inputs[0]) if op.type == "ReadVariableOp" else None
+        if at is None or at in self.live or dtype_of(self.variables[at]) != tf.bool or tensor.shape.rank != 0:
+            return None
+        with tf.init_scope():
+            return bool(tf.convert_to_tensor(self.variables[at]).numpy())
+
     def outside(self, handle: tf.Tensor) -> tf.Variable | None:
         """The variable behind a handle that is none of the model's; None where there is none."""
         return self._apart.get(handle.ref())

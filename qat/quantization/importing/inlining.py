@@ -16,16 +16,16 @@ from tensorflow.python.framework.func_graph import FuncGraph
 from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
 from qat.models.keras_types import KerasModel
-from qat.quantization.importing.import_state import sizes
+from qat.quantization.importing.import_state import Variables, sizes
 from qat.quantization.importing.layer_calls import Added, Trace, WholeLayer
 from qat.quantization.importing.shape_values import Known, is_whole, known_of
-from qat.quantization.ir.control_flow import CALLS, CONDITIONS, graph_of
+from qat.quantization.ir.control_flow import CALLS, CONDITIONS, branch_of, graph_of
 from qat.quantization.ir.raw_ops import can_run, describe_op, run
 
 Tensors = dict[Any, tf.Tensor]
 
 
-def inlined(trace: Trace, model: KerasModel) -> Trace:
+def inlined(trace: Trace, model: KerasModel, live: frozenset[int] = frozenset()) -> Trace:
     """The same function without calls, and without conditions that are known; the trace itself if it has none.
 
     Variables that such a function reads and that nobody lists, as those of a signature in a Lambda, are `variables` of
@@ -34,6 +34,7 @@ def inlined(trace: Trace, model: KerasModel) -> Trace:
     Args:
         trace: a trace of the model; it stays as it is.
         model: the Keras model, whose `variables` are the ones that are listed.
+        live: places of variables that training assigns.
 
     Returns:
         A trace on a graph of its own, with inputs and outputs of the same number, order and dtypes. Shapes are as exact
@@ -42,7 +43,7 @@ def inlined(trace: Trace, model: KerasModel) -> Trace:
     if not any(op.type in (*CALLS, *CONDITIONS) for op in trace.graph.get_operations()):
         return trace
     listed = {id(v.handle) for v in [*trace.graph.variables, *model.variables] if isinstance(v, tf.Variable)}
-    return _Writer(trace).written(listed)
+    return _Writer(trace, Variables(model, trace.graph, live)).written(listed)
 
 
 def _variable_behind(handle: tf.Tensor) -> Any:
@@ -63,8 +64,8 @@ def _moved(added: Added, made: Tensors) -> Added:
 class _Writer:
     """The state of one copy: the graph so far, and what stands in it for each tensor of the trace."""
 
-    def __init__(self, trace: Trace) -> None:
-        self.trace = trace
+    def __init__(self, trace: Trace, variables: Variables) -> None:
+        self.trace, self.variables = trace, variables
         self.graph = func_graph_lib.FuncGraph("inlined")
         self.layer_of: dict[str, str] = {}
         self.step_of: dict[str, str] = {}
@@ -111,10 +112,12 @@ class _Writer:
         """The name of the function that stands for the op, if one does."""
         if op.type in CALLS:
             return op.get_attr("f").name
-        chosen = self._known(inputs[0]) if op.type in CONDITIONS else None
-        if chosen is None or not is_whole(chosen):
+        if op.type not in CONDITIONS:
             return None
-        return op.get_attr("then_branch" if np.any(chosen.astype(bool)) else "else_branch").name
+        known, flag = self._known(inputs[0]), self.variables.flag(op.inputs[0])
+        if known is not None and is_whole(known):
+            flag = bool(np.any(known.astype(bool)))
+        return None if flag is None else branch_of(op, flag)
 
     def _known(self, tensor: tf.Tensor) -> Known | None:
         """The numbers of a tensor of the copy, as far as no input of the model decides them."""

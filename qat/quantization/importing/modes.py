@@ -89,7 +89,7 @@ def _read_both(model: KerasModel, table: dict) -> Graph:
 
 
 def _imported(traced: Trace, model: KerasModel, live: frozenset[int]) -> Graph:
-    inferred = inlined(traced, model)
+    inferred = inlined(traced, model, live)
     graph = import_trace(inferred, model, live)
     graph.refused, graph.cut = assigned_at_inference(inferred, model), cut_behind(model, graph)
     _add_masks(graph, model, traced)

@@ -200,7 +200,8 @@ class Effects:
         held = {id(inner): id(outer) for outer, inner in graph.captures}
         own = self.variables.places_by_handle
         for op in (op for op in self.operations if op.type in control_flow.KINDS or op.type.startswith(WRITES)):
-            for write, handle in writes_of(op, graph, held):
+            flag = self.variables.flag(op.inputs[0]) if op.type in control_flow.CONDITIONS else None
+            for write, handle in writes_of(op, graph, held, flag=flag):
                 plain = write is op and (op.type in ASSIGNMENTS or op.type in SCATTERS)
                 if handle in own and write.type.startswith(WRITES) and not plain:
                     where = "" if write is op else f" inside of {op.type}"

@@ -39,6 +39,11 @@ def graph_of(source: FuncGraph, name: str) -> FuncGraph:
         return function_def_to_graph(function.cached_definition)
 
 
+def branch_of(op: tf.Operation, chosen: bool) -> str:
+    """The name of the function that a condition runs where it holds, or does not."""
+    return op.get_attr("then_branch" if chosen else "else_branch").name
+
+
 def kind_of(op: tf.Operation) -> str | None:
     """Which of `KINDS` the op is; None where it runs no function. An op may be called as the function that it runs."""
     if op.graph._is_function(op.type):

@@ -209,3 +209,43 @@ def test_a_normalization_by_more_than_the_batch_is_said_and_by_less_refused():
         quantize_model(with_norm(renorm=True), images)
     with pytest.raises(ModelError, match=r"'norm'.*virtual_batch_size=2.*without it"):
         quantize_model(with_norm(virtual_batch_size=2), images)
+
+
+class BegunByData(layers.Wrapper):
+    """Weight normalisation that its first batch sets up, as public layers write it (Salimans and Kingma 2016)."""
+
+    def build(self, shape):
+        super().build(shape)
+        self.direction = self.layer.kernel
+        units = self.direction.shape[-1]
+        self.gain = self.add_weight("gain", (units,), initializer="ones")
+        self.begun = self.add_weight("begun", (), dtype=tf.bool, initializer="zeros", trainable=False)
+
+    def call(self, inputs):
+        gain = tf.cond(self.begun, lambda: tf.identity(self.gain), self.begin)
+        self.layer.kernel = tf.nn.l2_normalize(self.direction, axis=[0, 1, 2]) * gain
+        return self.layer(inputs)
+
+    def begin(self):
+        length = tf.norm(tf.reshape(self.direction, (-1, self.gain.shape[0])), axis=0)
+        with tf.control_dependencies([self.gain.assign(length), self.begun.assign(True)]):
+            return tf.identity(self.gain)
+
+
+def test_a_layer_that_its_first_batch_sets_up_is_quantized_behind_it(recwarn):
+    entry = tf_keras.Input((6, 6, 2))
+    model = tf_keras.Model(entry, BegunByData(layers.Conv2D(3, 3, activation="relu"))(entry))
+    images = np.random.default_rng(0).normal(size=(100, 6, 6, 2)).astype(np.float32)
+    with pytest.raises(UnsupportedLayerError, match="begins by its first batch, call the model on data once"):
+        quantize_model(model, images)
+    model(images)
+    quantized = quantize_model(model, images)
+    assert not [each for each in recwarn if "TrainingSemantics" in each.category.__name__]
+    quantized.fake_quantization(False)
+    found = []
+    for each in (model, quantized):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(each(images, training=True)))
+        found.append([loss, *tape.gradient(loss, each.trainable_variables)])
+    for expected, own in zip(*found, strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-6)
