@@ -35,7 +35,8 @@ def read(described: dict[str, Any]) -> tf.Tensor:
 def described_now(value: Any) -> Any:
     """JSON values, with each described variable among them as it is now."""
     if isinstance(value, list):
-        if value[:1] == [STEP] and value[2]["name"] in _HELD:
-            return [STEP, value[1], describe(_HELD[value[2]["name"]])]
+        described = value[2] if len(value) == 3 and isinstance(value[2], dict) else {}
+        if described.get("name") in _HELD:
+            return [STEP, value[1], describe(_HELD[described["name"]])]
         return [described_now(each) for each in value]
     return {name: described_now(each) for name, each in value.items()} if isinstance(value, dict) else value
