@@ -58,6 +58,32 @@ def warn_of_zeros(name: str, variables: FloatVariables, trained: Iterable[int]) 
     )
 
 
+def warn_of_frozen_originals(model: KerasModel, variables: FloatVariables) -> None:
+    """Warn of layers of the float model that were frozen, or trained again, behind `quantize_model`.
+
+    Args:
+        model: the quantized model, of either Keras; it is said once for each way.
+        variables: of the model.
+    """
+    said = vars(model).setdefault("originals", set())
+    layers = [(own, own.theirs[0](), own.theirs[1]) for own in variables.layers]
+    if not any(theirs is not None and theirs.trainable for _, theirs, _ in layers):
+        return  # gone, or all frozen, as a teacher is
+    for now in {True, False} - said:
+        moved = [
+            own for own, theirs, before in layers if theirs is not None and bool(theirs.trainable) == now != before
+        ]
+        names = [own.name.removesuffix("_variables") for own in moved if own.trainable != now]
+        if names:
+            said.add(now)
+            _warn(
+                f"model {model.name!r}: trainable={now} was set behind quantize_model in {len(names)} "
+                f"layer{'s' * (len(names) > 1)} of the float model ({_few(map(repr, names))}); this model's own are as "
+                f"they were. If both were meant, set it here too, by each name, and compile again: "
+                f"model.get_layer({names[0]!r}).trainable = {now}"
+            )
+
+
 def warn_of_moved_settings(name: str, variables: FloatVariables) -> None:
     """Warn where a callback moves a number in a layer of the float model, and not in the quantized one.
 

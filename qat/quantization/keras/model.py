@@ -30,6 +30,7 @@ from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
 from qat.quantization.keras.misuse import (
+    warn_of_frozen_originals,
     warn_of_frozen_parts,
     warn_of_left_variables,
     warn_of_moved_settings,
@@ -284,6 +285,7 @@ class QatModel(EvaluatedInIntegers):
         """As Keras has it, at the start of each epoch."""
         if self.float_variables is not None:
             warn_of_moved_settings(self.name, self.float_variables)
+            warn_of_frozen_originals(self, self.float_variables)
         super().reset_metrics()
 
     def train_step(self, data: TensorNest) -> dict:

@@ -188,6 +188,7 @@ class LayerVariables(tf_keras.layers.Layer):
                     else tf.VariableAggregation.MEAN,
                 )
             )
+        object.__setattr__(self, "theirs", (lambda: None, True))  # the float model's layer, and whether it was trained
         object.__setattr__(self, "held", made)
         object.__setattr__(self, "kept", every_kept)
         self.built = True
@@ -356,6 +357,7 @@ def _copied(
         dtype="float32",
     )
     made.trainable = bool(layer.trainable)
+    object.__setattr__(made, "theirs", (weakref.ref(layer), made.trainable))
     return made
 
 

@@ -12,7 +12,12 @@ from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, found_driver, own_classes, parts_of
 from qat.quantization.keras.distillation import mixed_with_teacher
-from qat.quantization.keras.misuse import warn_of_frozen_parts, warn_of_left_variables, warn_of_moved_settings
+from qat.quantization.keras.misuse import (
+    warn_of_frozen_originals,
+    warn_of_frozen_parts,
+    warn_of_left_variables,
+    warn_of_moved_settings,
+)
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras.variables import LayerVariables
@@ -100,6 +105,7 @@ class Keras3QatModel(keras.Model):
     def reset_metrics(self) -> None:
         """As Keras has it, at the start of each epoch."""
         warn_of_moved_settings(self.name, self.qat_model.float_variables)
+        warn_of_frozen_originals(self, self.qat_model.float_variables)
         super().reset_metrics()
 
     def train_step(self, data: Any) -> Any:

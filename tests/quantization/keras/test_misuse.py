@@ -90,3 +90,28 @@ def test_a_setting_that_a_callback_moves_in_the_float_model_is_said_and_in_the_q
         warnings.simplefilter("error", TrainingSemanticsWarning)
         quantized.fit(X, targets, epochs=3, verbose=0, callbacks=[Schedule(quantized.get_layer("scaled"))])
     assert float(tf.convert_to_tensor(quantized.get_layer("scaled").strength)) == 1.0
+
+
+@pytest.mark.parametrize("package", [tf_keras, keras])
+def test_a_layer_that_is_trained_again_in_the_float_model_alone_is_said(package):
+    entry = package.Input((6,))
+    base = package.Sequential([package.Input((6,)), package.layers.Dense(5, name="inner")], name="base")
+    base.trainable = False
+    quantized = quantize_model(package.Model(entry, package.layers.Dense(2, name="head")(base(entry))), X)
+    targets = np.zeros((len(X), 2), np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingSemanticsWarning)
+        quantized.compile("sgd", "mse")
+        quantized.fit(X, targets, verbose=0)
+    base.trainable = True
+    quantized.compile("sgd", "mse")
+    said = r"trainable=True was set behind quantize_model in 1 layer .*get_layer\('base.inner'\)\.trainable = True"
+    with pytest.warns(TrainingSemanticsWarning, match=said):
+        quantized.fit(X, targets, epochs=2, verbose=0)
+    assert len(quantized.trainable_variables) == 2
+    quantized.get_layer("base.inner").trainable = True
+    quantized.compile("sgd", "mse")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingSemanticsWarning)
+        quantized.fit(X, targets, epochs=2, verbose=0)
+    assert len(quantized.trainable_variables) == 4
