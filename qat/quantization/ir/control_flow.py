@@ -40,7 +40,15 @@ def graph_of(source: FuncGraph, name: str) -> FuncGraph:
 
 
 def branch_of(op: tf.Operation, chosen: bool) -> str:
-    """The name of the function that a condition runs where it holds, or does not."""
+    """The name of the function that a condition runs.
+
+    Args:
+        op: a condition, of `CONDITIONS`.
+        chosen: whether it holds.
+
+    Returns:
+        The name under which the op's graph knows the function.
+    """
     return op.get_attr("then_branch" if chosen else "else_branch").name
 
 
