@@ -21,8 +21,10 @@ from qat.quantization.rewrites.driver import rewrite
 
 
 def _elu(build: Builder, x: Tensor, alpha: float = 1.0, scale: float = 1.0) -> Tensor:
-    """scale * (relu(x) + alpha * (exp(min(x, 0)) - 1)); min(x, 0) is x - relu(x), which shares no scale."""
-    positive = build.add("relu", x)
+    """scale * (relu(x) + alpha * (exp(min(x, 0)) - 1)); min(x, 0) is x - relu(x), which shares no scale.
+
+    Its gradient at 0 is that of the positive side, whatever alpha."""
+    positive = build.add("relu", x, with_zero=1.0)
     grown = build.add("exp", build.add("sub", x, positive))
     bent = build.add("add", build.add("mul", grown, alpha) if alpha != 1.0 else grown, -alpha)
     total = build.add("add", positive, bent)
@@ -30,9 +32,9 @@ def _elu(build: Builder, x: Tensor, alpha: float = 1.0, scale: float = 1.0) -> T
 
 
 def _softplus(build: Builder, x: Tensor) -> Tensor:
-    """relu(x) + log(1 + exp(-|x|)): no large exponent."""
+    """relu(x) + log(1 + exp(-|x|)): no large exponent. Its gradient at 0 is 0.5."""
     small = build.add("exp", build.add("mul", build.add("abs", x), -1.0))
-    return build.add("add", build.add("relu", x), build.add("log", build.add("add", small, 1.0)))
+    return build.add("add", build.add("relu", x, with_zero=0.5), build.add("log", build.add("add", small, 1.0)))
 
 
 UNARY: dict[str, Callable[[Builder, Tensor], Tensor]] = {
@@ -134,8 +136,12 @@ def square_of_difference(match: Match) -> Tensor | None:
 
 @rewrite("tf:Pow")
 def power(match: Match) -> Tensor | None:
-    """Whole powers become products, halves roots; others are exp(p log x), of an x that is certainly positive."""
+    """Whole powers become products, halves roots; others are exp(p log x), of an x that is certainly positive, as
+    a constant."""
     x, exponent = match.inputs[0], scalar_of(match.inputs[1])
+    base = constant_of(x)
+    if base is not None and np.all(base > 0):
+        return match.add("exp", match.add("mul", match.inputs[1], np.log(base), shape=match.shape), shape=match.shape)
     if exponent not in (1.0, 2.0, 3.0, 4.0, 0.5, -0.5, -1.0):
         if is_fixed(x) or not is_fixed(match.inputs[1]) or _at_least(x) <= 0:
             return None
@@ -255,9 +261,9 @@ def clip(match: Match) -> Tensor | None:
     return None
 
 
-def _gradient_at_zero(match: Match) -> dict[str, bool]:
+def _gradient_at_zero(match: Match) -> dict[str, float]:
     """Of max(x, 0) the gradient at 0 is 1, of max(0, x) and of ReLU it is 0."""
-    return {"with_zero": True} if match.node.op == "maximum" and scalar_of(match.inputs[1]) == 0.0 else {}
+    return {"with_zero": 1.0} if match.node.op == "maximum" and scalar_of(match.inputs[1]) == 0.0 else {}
 
 
 def _clipped(node: Node, build: Builder) -> tuple[Tensor | None, float | None, float | None]:
