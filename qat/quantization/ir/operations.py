@@ -118,7 +118,7 @@ OPERATIONS: dict[str, Callable] = {
     "reduce_max": tf.reduce_max,
     "reduce_min": tf.reduce_min,
     "relu": _relu,
-    "relu6": tf.nn.relu6,
+    "relu6": lambda x, *, with_zero=0.0: tf.clip_by_value(x, 0.0, 6.0) if with_zero else tf.nn.relu6(x),
     "requantize": tf.identity,
     "reshape": tf.reshape,
     "resize_bilinear": _resize(tf.raw_ops.ResizeBilinear),
