@@ -127,8 +127,8 @@ class Import:
         return self.variables.read(handle)
 
     def known(self, tensor: tf.Tensor) -> Known | None:
-        """The numbers of an integer tensor as far as they do not depend on the batch size."""
-        if tensor.ref() in self.partly_known or not tensor.dtype.is_integer:
+        """The numbers or conditions of a tensor as far as they do not depend on the batch size."""
+        if tensor.ref() in self.partly_known or not (tensor.dtype.is_integer or tensor.dtype.is_bool):
             return self.partly_known.get(tensor.ref())
         value = self.value(tensor) if tensor.ref() in self.made else None
         opened = value is not None and self.tensor(tensor).node.attrs.get("open_batch")  # one sample's of many

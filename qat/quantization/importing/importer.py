@@ -37,7 +37,9 @@ def _fold(state: Import, outputs: list[Tensor]) -> list[Tensor]:
     holders = [tensor.node for tensor in node.inputs]
     if not holders or any(holder.op not in ("const", "variable") for holder in holders):
         return outputs
-    opened = any(holder.attrs.get("open_batch") for holder in holders)
+    opened = any(holder.attrs.get("open_batch") for holder in holders) and any(
+        tensor.shape is None or None in tensor.shape for tensor in outputs
+    )
     if node.op in OPERATIONS and not opened:
         infer(node, OPERATIONS[node.op])  # the trace may not know a size that it could not compute
     if node.op not in OPERATIONS or any(_is_large(tensor, opened) for tensor in outputs):

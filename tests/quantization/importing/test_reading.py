@@ -175,11 +175,18 @@ def by_time(x):
     ("function", "named"),
     [
         (lambda x: tf.signal.frame(x, 2, 1, axis=1), {"reshape", "gather_constant"}),
+        (lambda x: tf_keras.backend.switch(x > 0.0, x, 0.3 * x), {"greater", "reshape", "tile", "mul", "select"}),
         (by_time, {"sum", "add", "reshape"}),
         (lambda x: tf.expand_dims(tf.reshape(x, tf.concat([tf.shape(x)[:1], [-1]], 0)), -1), {"reshape"}),
         (lambda x: tf.where(tf.math.is_finite(x), x, tf.math.multiply_no_nan(x, 0.5)), {"select", "mul"}),
     ],
-    ids=["frames", "a bias along axis 1", "an axis behind an unknown one", "what is always finite"],
+    ids=[
+        "frames",
+        "a condition that is repeated",
+        "a bias along axis 1",
+        "an axis behind an unknown one",
+        "what is always finite",
+    ],
 )
 def test_what_is_read_of_sizes_and_of_finite_numbers(function, named):
     graph = graph_of(function)
@@ -251,6 +258,7 @@ def test_a_loss_that_a_layer_adds_is_read_beside_the_model():
     ("function", "op"),
     [
         (lambda x: tf.slice(x, [1, 0, 0, 0], [-1, 4, 4, 2]), "tf:Slice that leaves out the first of an open axis"),
+        (lambda x: x * tf.reduce_sum(tf.ones_like(x), 0), "tf:Sum"),
     ],
 )
 def test_what_would_be_read_as_something_else_is_refused(function, op):

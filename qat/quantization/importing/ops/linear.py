@@ -175,7 +175,9 @@ def reduce(word: str) -> Importer:
         axes = state.value(op.inputs[1])
         rank = op.inputs[0].shape.rank
         axis = sorted(int(a) % rank for a in np.atleast_1d(axes))
-        if 0 in axis and op.inputs[0].shape[0] is None and state.value(op.inputs[0]) is None:
+        value, holder = state.value(op.inputs[0]), state.tensor(op.inputs[0]).node
+        counts = word in ("sum", "product") and holder.attrs.get("open_batch")
+        if 0 in axis and op.inputs[0].shape[0] is None and (value is None or counts):
             return state.op(op, f"tf:{op.type}", [op.inputs[0]], advice=_OVER_SAMPLES)
         return state.op(op, word, [op.inputs[0]], axis=axis, keepdims=bool(op.get_attr("keep_dims")))
 
