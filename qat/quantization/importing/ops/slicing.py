@@ -34,7 +34,8 @@ def read_reshape(state: Import, op: tf.Operation) -> list[Tensor]:
     if holder.attrs.get("open_batch"):  # stands once for every sample
         once = [1 if isinstance(size, Open) else size for size in shape]
         if once[:1] != [1] and holder.value.size != np.prod(once[1:] if once else 0):
-            return state.op(op, f"tf:{op.type} across samples that are equal", [op.inputs[0]])
+            word = f"tf:{op.type} across samples that are equal"
+            return state.op(op, word, [op.inputs[0]], advice="keep the first axis for the samples alone")
         return state.op(op, "reshape", [op.inputs[0]], shape=once)
     opened = any(size == -1 or isinstance(size, Open) for size in shape)
     if source is not None and None in source and not opened:
