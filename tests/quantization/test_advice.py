@@ -249,6 +249,15 @@ WAYS_OUT = {
         lambda x: tf.map_fn(lambda row: tf.nn.softmax(row), x),
         tf.nn.softmax,
     ),
+    "tf.matmul(x, tf.signal.dct(tf.eye(n)))": (tf.signal.dct, lambda x: tf.matmul(x, tf.signal.dct(tf.eye(6)))),
+    "tf.gather(x, places, axis=1, batch_dims=1)": (
+        lambda x: tf.gather_nd(x, tf.argmax(x, 1)[:, None], batch_dims=1)[:, None],
+        lambda x: tf.gather(x, tf.argmax(x, 1), axis=1, batch_dims=1)[:, None],
+    ),
+    "tf.gather with the places written out": (
+        lambda x: tf.repeat(x, [1, 2, 0, 1, 1, 1], axis=1),
+        lambda x: tf.gather(x, [0, 1, 1, 3, 4, 5], axis=1),
+    ),
     "tf.where": (
         lambda x: tf.cond(tf.reduce_sum(x) > 0.0, lambda: x, lambda: -x),
         lambda x: tf.where(x > 0.0, x, -x),

@@ -8,7 +8,16 @@ from qat.quantization.check import check_quantizable
 
 from .zoo.refused import REFUSED
 
-QUICK = ("conv3d", "stateful_lstm", "batch_said_in_numbers", "text", "python", "open_image_size", "two_at_once")
+QUICK = (
+    "conv3d",
+    "stateful_lstm",
+    "batch_said_in_numbers",
+    "text",
+    "python",
+    "open_image_size",
+    "two_at_once",
+    "fixed_output",
+)
 
 
 @pytest.mark.parametrize(

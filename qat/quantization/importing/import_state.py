@@ -152,11 +152,12 @@ class Import:
         return self.variables.read(handle)
 
     def known(self, tensor: tf.Tensor) -> Known | None:
-        """The numbers of an integer tensor as far as they do not depend on the batch size."""
-        if tensor.ref() in self.partly_known or not tensor.dtype.is_integer:
+        """The numbers or conditions of a tensor as far as they do not depend on the batch size."""
+        if tensor.ref() in self.partly_known or not (tensor.dtype.is_integer or tensor.dtype.is_bool):
             return self.partly_known.get(tensor.ref())
         value = self.value(tensor) if tensor.ref() in self.made else None
-        return None if value is None else np.array(value.tolist(), object)
+        opened = value is not None and self.tensor(tensor).node.attrs.get("open_batch")  # one sample's of many
+        return None if value is None or opened else np.array(value.tolist(), object)
 
     def shape(self, tensor: tf.Tensor) -> tuple[int | None, ...] | None:
         """The shape as the import knows it, which may be more than TensorFlow does."""
@@ -251,12 +252,18 @@ def complete(node: Node) -> None:
         count, kernel = node.attrs.get("contracted", 1), node.weights["kernel"].value
         node.output.shape = (*node.inputs[0].shape[: node.inputs[0].rank - count], *kernel.shape[count:])
     if node.op in OPERATIONS:
-        _infer(node, OPERATIONS[node.op])
+        infer(node, OPERATIONS[node.op])
     if node.op == "tf:Einsum":  # a rewrite takes it apart later
-        _infer(node, lambda *operands, equation: tf.einsum(equation, *operands))
+        infer(node, lambda *operands, equation: tf.einsum(equation, *operands))
 
 
-def _infer(node: Node, operation: Callable) -> None:
+def infer(node: Node, operation: Callable) -> None:
+    """Give the outputs the shapes that TensorFlow works out from those of the inputs.
+
+    Args:
+        node: a node whose inputs' ranks are known.
+        operation: function of its inputs and its attributes to its outputs.
+    """
     with tf.Graph().as_default():
         inputs = [tf.compat.v1.placeholder(tensor.dtype, shape_in_a_batch(tensor)) for tensor in node.inputs]
         results = tf.nest.flatten(operation(*inputs, **node.attrs))

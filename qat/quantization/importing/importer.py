@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.added_losses import read_added
-from qat.quantization.importing.import_state import Import, Variables, complete, kind, shape_in_a_batch, sizes
+from qat.quantization.importing.import_state import Import, Variables, complete, infer, kind, shape_in_a_batch, sizes
 from qat.quantization.importing.layer_calls import Trace
 from qat.quantization.importing.op_table import COMPUTED, IDENTITIES, IMPORTERS, SAME_NAME
 from qat.quantization.importing.ops.custom_gradient import read_custom_gradient
@@ -37,7 +37,11 @@ def _fold(state: Import, outputs: list[Tensor]) -> list[Tensor]:
     holders = [tensor.node for tensor in node.inputs]
     if not holders or any(holder.op not in ("const", "variable") for holder in holders):
         return outputs
-    opened = any(holder.attrs.get("open_batch") for holder in holders)
+    opened = any(holder.attrs.get("open_batch") for holder in holders) and any(
+        tensor.shape is None or None in tensor.shape for tensor in outputs
+    )
+    if node.op in OPERATIONS and not opened:
+        infer(node, OPERATIONS[node.op])  # the trace may not know a size that it could not compute
     if node.op not in OPERATIONS or any(_is_large(tensor, opened) for tensor in outputs):
         return outputs
     if node.op == "pack" and opened:
@@ -137,9 +141,10 @@ def _unknown(state: Import, op: tf.Operation) -> list[Tensor]:
     computed = inputs and len(inputs) == len(op.inputs) and all(node.op in ("const", "variable") for node in fixed)
     if op.outputs and numbers and computed and can_run(op):
         operands = [node.weights["value"] for node in fixed]
-        return _held(
-            state, state.name(op), state.layer(op), Weight.compute_all(f"raw:{op.type}", operands, describe_op(op))
-        )
+        opened = any(node.attrs.get("open_batch") for node in fixed)
+        results = Weight.compute_all(f"raw:{op.type}", operands, describe_op(op))
+        if not opened or all(each.value.shape[:1] == (1,) for each in results):
+            return _held(state, state.name(op), state.layer(op), results, opened)
     return state.op(op, f"tf:{op.type}", inputs, **attrs) if op.outputs else []
 
 

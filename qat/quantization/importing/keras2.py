@@ -17,6 +17,7 @@ from tf_keras.src.mixed_precision import autocast_variable
 
 from qat.models.keras_types import KerasLayer, KerasModel, KerasTensor, KerasVariable, TensorNest, Training
 from qat.quantization.importing.layer_calls import MetricCall
+from qat.quantization.importing.layer_calls import is_on_tensors
 
 if TYPE_CHECKING:
     from qat.quantization.importing.tracer import Tracer
@@ -43,7 +44,7 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
     original = held["__call__"]
 
     def call(layer: KerasLayer, *args: Any, **kwargs: Any) -> Any:
-        if not tf.is_tensor(next(iter(tf.nest.flatten(args) or tf.nest.flatten(kwargs)), None)):
+        if not is_on_tensors(args, kwargs):
             return original(layer, *args, **kwargs)
         args, kwargs = tracer.begins(layer, args, kwargs)
         with tracer.inside(layer, args, kwargs, _told_training(layer, args, kwargs)) as told:

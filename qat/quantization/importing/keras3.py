@@ -17,6 +17,8 @@ from keras.src import backend as rnn_backend
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 from keras.src.models.functional import Functional
 
+from qat.quantization.importing.layer_calls import is_on_tensors
+
 __all__ = ["activations", "layers", "rnn_backend"]
 
 package = "keras"
@@ -43,7 +45,7 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
     call_layer, run = held[layer_class, "__call__"], held[operation_class, "__call__"]
 
     def prepared(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _is_traced(args, kwargs):
+        if not is_on_tensors(args, kwargs):
             return call_layer(layer, *args, **kwargs)
         args, kwargs = tracer.begins(layer, args, kwargs)
         # A functional model says the mode of its own call to all of its layers: at inference that tells nothing
@@ -51,7 +53,7 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
             return tracer.ended(told, call_layer(layer, *args, **kwargs))
 
     def operated(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _is_traced(args, kwargs):
+        if not is_on_tensors(args, kwargs):
             return run(operation, *args, **kwargs)
         if isinstance(operation, layer_class):
             reader = readers.get(type(operation).call)
@@ -76,10 +78,6 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
 
 
 _PATCHED = ((keras.layers.Layer, "__call__"), (keras.Operation, "__call__"), (keras.layers.Layer, "add_loss"))
-
-
-def _is_traced(args: tuple, kwargs: dict) -> bool:
-    return tf.is_tensor(next(iter(tf.nest.flatten(args) or tf.nest.flatten(kwargs)), None))
 
 
 def own_readers() -> dict[Any, Any]:

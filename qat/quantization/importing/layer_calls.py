@@ -99,3 +99,16 @@ class Trace:
     call: LayerCall | None = None  # of the model itself
     forced: dict[str, str] = field(default_factory=dict)  # Keras layer path -> what it does at inference, and must not
     drawn: dict[str, Drawn] = field(default_factory=dict)  # masks of dropout in recurrent cells, in training
+
+
+def is_on_tensors(args: tuple, kwargs: dict) -> bool:
+    """Whether a layer is called on tensors: a number or a function may come first, as in `ops.power(2.0, x)`.
+
+    Args:
+        args: positional arguments of the call.
+        kwargs: keyword arguments of the call.
+
+    Returns:
+        True where there is a tensor among them, or in what they nest.
+    """
+    return any(map(tf.is_tensor, tf.nest.flatten((args, kwargs))))

@@ -66,6 +66,7 @@ SAME_NAME = {
     "Maximum": "maximum",
     "Minimum": "minimum",
     "Mul": "mul",
+    "MulNoNan": "mul",  # of numbers that are finite
     "Neg": "neg",
     "NotEqual": "not_equal",
     "RealDiv": "div",
@@ -114,6 +115,7 @@ IMPORTERS: dict[str, Importer] = {
     "DepthwiseConv2dNative": convolution("depthwise_conv2d"),
     "Cumprod": read_running_sum,
     "Cumsum": read_running_sum,
+    "EuclideanNorm": reduce("euclidean_norm"),
     "ExpandDims": read_reshape,
     "ExtractImagePatches": read_patches,
     "Fill": filled(None),
@@ -121,6 +123,9 @@ IMPORTERS: dict[str, Importer] = {
     "FloorMod": of_integers("floor_mod", "int32", "int64"),
     "FusedBatchNormV3": read_fused_batch_norm,
     "GatherV2": read_gather,
+    "IsFinite": filled(True),  # of what a code stands for
+    "IsInf": filled(False),
+    "IsNan": filled(False),
     "LRN": read_local_response,
     "LeakyRelu": lambda state, op: state.op(op, "leaky_relu", list(op.inputs), alpha=float(op.get_attr("alpha"))),
     "MatMul": read_matmul,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from qat.errors import LongLoopError, UnsupportedLayerError
 from qat.quantization.ir.graph import Graph, Node
 from qat.quantization.ir.operations import OPERATIONS
-from qat.quantization.rewrites.builder import LINEAR
+from qat.quantization.rewrites.builder import LINEAR, is_fixed
 
 LOOPS = {"tf:While", "tf:StatelessWhile"}
-SIZES_AND_BITS = {"tf:Bitcast", "tf:Shape", "tf:Size", "tf:ComplexAbs"}
+SIZES_AND_BITS = {"tf:Bitcast", "tf:Shape", "tf:Size", "tf:Complex", "tf:ComplexAbs", "tf:Imag", "tf:Real"}
 CANONICAL_OPS = set(OPERATIONS) | set(LINEAR) | {"embedding", "lstm", "input", "const", "variable", "fake_quant"}
 
 _LOOP = (
@@ -26,7 +26,10 @@ _UNKNOWN = (
 _TEXT = "a file holds neither text nor tables to look up in; do this before the model and give it integer ids"
 _PYTHON = "Python code cannot go into a file; write it in TensorFlow ops"
 _AWARE = "the layer quantizes by itself already; leave that out, quantize_model puts it where the file has codes"
-_SPECTRUM = "TFLite has no integer FFT; compute the spectrum before the model"
+_SPECTRUM = (
+    "TFLite has no integer FFT; compute the spectrum before the model, or multiply by a transform's matrix, as "
+    "tf.matmul(x, tf.signal.dct(tf.eye(n)))"
+)
 _CUDNN = (
     "it runs on GPUs alone; build the model with layers.LSTM(units) or layers.GRU(units) in its place, and take the "
     "weights over with load_weights('theirs.h5') of this model saved by save_weights('theirs.h5')"
@@ -47,11 +50,14 @@ WAYS_OUT = {
     "FloorDiv": f"of int32 it has an integer kernel; of other numbers {_FLOAT_ONLY}",
     "FloorMod": f"of int32 and int64 it has an integer kernel; of other numbers {_FLOAT_ONLY}",
     "Tan": _FLOAT_ONLY,
+    "GatherNd": "of each sample one row or another is taken by tf.gather(x, places, axis=1, batch_dims=1)",
     "MatrixInverse": _BEHIND,
+    "MaxPoolWithArgmax": "TFLite pools without places; take tf.nn.max_pool2d, and tf.argmax where a place is needed",
     "NonMaxSuppressionV3": _BEHIND,
     "CombinedNonMaxSuppression": _BEHIND,
     "Unique": _BEHIND,
-    "Where": _BEHIND,
+    "Range": "it counts the samples, as tf.vectorized_map does; compute all rows at once",
+    "Where": f"{_BEHIND}; in place of tf.repeat with a list of counts, take tf.gather with the places written out",
     "Bucketize": "give the model the bucket's number as an integer input",
     "Hashing": _TEXT,
     "HashedCrossing": _TEXT,
@@ -115,7 +121,13 @@ def blockers(graph: Graph) -> list[str]:
         for (layer, op), line in found.items()
         if op not in SIZES_AND_BITS and not ("TensorList" in op and layer in loops)
     }
-    return list(dict.fromkeys([*graph.refused, *(named or found).values()]))
+    fixed = [
+        f"layer {tensor.node.layer or tensor.node.name!r}: output without an input: its numbers are the same for every "
+        "sample; leave it out of the model, and keep them in your own code"
+        for tensor in graph.outputs
+        if is_fixed(tensor)
+    ]
+    return list(dict.fromkeys([*graph.refused, *(named or found).values(), *fixed]))
 
 
 def _rounds(node: Node) -> bool:

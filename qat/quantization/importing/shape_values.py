@@ -152,15 +152,16 @@ def _prod(op: tf.Operation, read: Callable) -> Known | None:
     return None if x is None or x.ndim != 1 or op.outputs[0].shape.rank != 0 else _product(x)
 
 
-def _scalars(of: Callable[[Any, Any], Any]) -> Callable[[tf.Operation, Callable], Known | None]:
-    """Arithmetic of two scalars; `of` answers None where the result is no multiple of the batch size."""
+def _by_place(of: Callable[..., Any]) -> Callable[[tf.Operation, Callable], Known | None]:
+    """Arithmetic, place by place; `of` answers None where the result is no multiple of the batch size."""
 
     def known(op: tf.Operation, read: Callable) -> Known | None:
         parts = [read(tensor) for tensor in op.inputs]
-        if any(part is None or part.ndim for part in parts):
+        if any(part is None for part in parts):
             return None
-        result = of(*(part.item() for part in parts))
-        return None if result is None else np.array(result, object)
+        spread = np.broadcast_arrays(*parts)
+        results = [of(*each) for each in zip(*(part.reshape(-1) for part in spread), strict=True)]
+        return None if None in results else np.array([*results, None], object)[:-1].reshape(spread[0].shape)
 
     return known
 
@@ -186,25 +187,33 @@ def _larger(a: int | Open, b: int | Open) -> int | Open | None:
     return max(a, b)
 
 
+def _minus(a: int | Open, b: int | Open) -> int | Open | None:
+    if isinstance(a, Open) or isinstance(b, Open):
+        return 0 if a == b else a if b == 0 else None
+    return a - b
+
+
 def _whole(of: Callable) -> Callable[[Any, Any], Any]:
     return lambda a, b: None if isinstance(a, Open) or isinstance(b, Open) else of(a, b)
 
 
 _READERS: dict[str, Callable[[tf.Operation, Callable], Any]] = {
-    "Add": _scalars(_whole(operator.add)),
-    "AddV2": _scalars(_whole(operator.add)),
+    "Add": _by_place(_whole(operator.add)),
+    "AddV2": _by_place(_whole(operator.add)),
     "Cast": _same,
     "ConcatV2": _concat,
     "ExpandDims": _flat,
-    "FloorDiv": _scalars(_over),
+    "FloorDiv": _by_place(_over),
     "GatherV2": _gather,
     "Identity": _same,
-    "Maximum": _scalars(_larger),
-    "Mul": _scalars(_times),
+    "Maximum": _by_place(_larger),
+    "Mul": _by_place(_times),
     "Pack": _pack,
     "Prod": _prod,
     "Reshape": _flat,
+    "Select": _by_place(lambda condition, a, b: a if condition else b),
+    "SelectV2": _by_place(lambda condition, a, b: a if condition else b),
     "Squeeze": _flat,
     "StridedSlice": _slice,
-    "Sub": _scalars(_whole(operator.sub)),
+    "Sub": _by_place(_minus),
 }

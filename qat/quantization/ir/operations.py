@@ -30,6 +30,13 @@ def _gelu(x, *, approximate=False):
     return 0.5 * x * (1.0 + tf.math.erf(x * 0.7071067811865476))
 
 
+def _relu(x: tf.Tensor, *, with_zero: float = 0.0) -> tf.Tensor:
+    """max(x, 0); `with_zero`, 0, 0.5 or 1, is its gradient at 0."""
+    if with_zero == 0.5:
+        return 0.5 * (x + tf.abs(x))
+    return tf.maximum(x, 0.0) if with_zero else tf.nn.relu(x)
+
+
 def _above_zero(function: Callable) -> Callable:
     """A function with an infinite slope at 0, to which small numbers are rounded: its gradient there is 0, not NaN."""
 
@@ -110,8 +117,8 @@ OPERATIONS: dict[str, Callable] = {
     "reduce_any": tf.reduce_any,
     "reduce_max": tf.reduce_max,
     "reduce_min": tf.reduce_min,
-    "relu": lambda x, *, with_zero=False: tf.maximum(x, 0.0) if with_zero else tf.nn.relu(x),  # in float the same
-    "relu6": tf.nn.relu6,
+    "relu": _relu,
+    "relu6": lambda x, *, with_zero=0.0: tf.clip_by_value(x, 0.0, 6.0) if with_zero else tf.nn.relu6(x),
     "requantize": tf.identity,
     "reshape": tf.reshape,
     "resize_bilinear": _resize(tf.raw_ops.ResizeBilinear),

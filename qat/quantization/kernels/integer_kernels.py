@@ -102,7 +102,7 @@ def _prelu(operands: Operands, scales: Operands, scale: Array) -> Array:
 
 
 def _relu(
-    operands: Operands, scales: Operands, scale: Array, *, most: float = math.inf, with_zero: bool = False
+    operands: Operands, scales: Operands, scale: Array, *, most: float = math.inf, with_zero: float = 0.0
 ) -> Array:
     """LiteRT's own kernel of an activation that is not fused: rounded twice, the second time halves away from zero.
 

@@ -21,8 +21,10 @@ from qat.quantization.rewrites.driver import rewrite
 
 
 def _elu(build: Builder, x: Tensor, alpha: float = 1.0, scale: float = 1.0) -> Tensor:
-    """scale * (relu(x) + alpha * (exp(min(x, 0)) - 1)); min(x, 0) is x - relu(x), which shares no scale."""
-    positive = build.add("relu", x)
+    """scale * (relu(x) + alpha * (exp(min(x, 0)) - 1)); min(x, 0) is x - relu(x), which shares no scale.
+
+    Its gradient at 0 is that of the positive side, whatever alpha."""
+    positive = build.add("relu", x, with_zero=1.0)
     grown = build.add("exp", build.add("sub", x, positive))
     bent = build.add("add", build.add("mul", grown, alpha) if alpha != 1.0 else grown, -alpha)
     total = build.add("add", positive, bent)
@@ -30,9 +32,9 @@ def _elu(build: Builder, x: Tensor, alpha: float = 1.0, scale: float = 1.0) -> T
 
 
 def _softplus(build: Builder, x: Tensor) -> Tensor:
-    """relu(x) + log(1 + exp(-|x|)): no large exponent."""
+    """relu(x) + log(1 + exp(-|x|)): no large exponent. Its gradient at 0 is 0.5."""
     small = build.add("exp", build.add("mul", build.add("abs", x), -1.0))
-    return build.add("add", build.add("relu", x), build.add("log", build.add("add", small, 1.0)))
+    return build.add("add", build.add("relu", x, with_zero=0.5), build.add("log", build.add("add", small, 1.0)))
 
 
 UNARY: dict[str, Callable[[Builder, Tensor], Tensor]] = {
@@ -134,8 +136,12 @@ def square_of_difference(match: Match) -> Tensor | None:
 
 @rewrite("tf:Pow")
 def power(match: Match) -> Tensor | None:
-    """Whole powers become products, halves roots; others are exp(p log x), of an x that is certainly positive."""
+    """Whole powers become products, halves roots; others are exp(p log x), of an x that is certainly positive, as
+    a constant."""
     x, exponent = match.inputs[0], scalar_of(match.inputs[1])
+    base = constant_of(x)
+    if base is not None and np.all(base > 0):
+        return match.add("exp", match.add("mul", match.inputs[1], np.log(base), shape=match.shape), shape=match.shape)
     if exponent not in (1.0, 2.0, 3.0, 4.0, 0.5, -0.5, -1.0):
         if is_fixed(x) or not is_fixed(match.inputs[1]) or _at_least(x) <= 0:
             return None
@@ -227,6 +233,8 @@ def _at_least(tensor: Tensor) -> float:
         return {"maximum": max, "minimum": min}[node.op](_at_least(each) for each in node.inputs)
     if node.op == "tf:ClipByValue":
         return _at_least(node.inputs[1])
+    if node.op == "clamp":
+        return node.attrs["low"]
     kept = ("mean", "sum", "reshape", "transpose", "avg_pool", "max_pool")
     return _at_least(node.inputs[0]) if node.op in kept else -math.inf
 
@@ -242,41 +250,51 @@ def subtraction_of_constant(match: Match) -> Tensor | None:
 
 @rewrite("tf:ClipByValue", "minimum", "maximum")
 def clip(match: Match) -> Tensor | None:
-    """min(max(x, low), high) as relu, relu6, or a saturation to [low, high]."""
-    x, low, high = _clipped(match.node, match)
+    """min(max(x, low), high) as relu, relu6, or a saturation to [low, high]; max(x, low) of an x that is never smaller
+    is x."""
+    fixed, bounded = fixed_and_other(match.node) if match.node.op == "maximum" else (None, None)
+    least = scalar_of(fixed)
+    if (
+        least is not None
+        and match.inputs[0] is bounded
+        and least <= _at_least(bounded)
+        and bounded.shape == match.shape
+    ):
+        return bounded
+    x, low, high, stops = _clipped(match.node, match)
     if x is None or low is None or high is None:
         return None
+    slope = {} if stops else {"with_zero": 1.0}
     if low == 0 and high == 6:
-        return match.add("relu6", x)
+        return match.add("relu6", x, **slope)
     if low == 0 and math.isinf(high):
-        return match.add("relu", x, **_gradient_at_zero(match))
+        return match.add("relu", x, **slope)
     if low <= 0 <= high and math.isfinite(low) and math.isfinite(high):
-        return match.add("clamp", x, low=low, high=high)
+        return match.add("clamp", match.add("relu", x) if stops and low == 0 else x, low=low, high=high)
     return None
 
 
-def _gradient_at_zero(match: Match) -> dict[str, bool]:
-    """Of max(x, 0) the gradient at 0 is 1, of max(0, x) and of ReLU it is 0."""
-    return {"with_zero": True} if match.node.op == "maximum" and scalar_of(match.inputs[1]) == 0.0 else {}
-
-
-def _clipped(node: Node, build: Builder) -> tuple[Tensor | None, float | None, float | None]:
-    """What is clipped, from where, to where; None where it is not known."""
+def _clipped(node: Node, build: Builder) -> tuple[Tensor | None, float | None, float | None, bool]:
+    """What is clipped, from where, to where, None where it is not known; and whether x has no gradient at the lower
+    bound: at 0 that of ReLU and of max(0, x) is 0, that of max(x, 0) is 1."""
     if node.op == "tf:ClipByValue":
-        return node.inputs[0], scalar_of(node.inputs[1]), scalar_of(node.inputs[2])
+        return node.inputs[0], scalar_of(node.inputs[1]), scalar_of(node.inputs[2]), False
     fixed, x = fixed_and_other(node)
     bound = scalar_of(fixed)
     if bound is None:
-        return None, None, None
+        return None, None, None, False
     inner, alone = x.node, only_reader(build.graph, x) is node
     other = {"minimum": "maximum", "maximum": "minimum"}[node.op]
     inner_fixed, inner_x = fixed_and_other(inner)
     inner_bound = scalar_of(inner_fixed) if inner.op == other and alone else None
     if inner_bound is not None:
-        return inner_x, *((inner_bound, bound) if node.op == "minimum" else (bound, inner_bound))
+        stops = is_fixed((node if node.op == "maximum" else inner).inputs[0])
+        return inner_x, *((inner_bound, bound) if node.op == "minimum" else (bound, inner_bound)), stops
     if inner.op == "relu" and node.op == "minimum" and alone:
-        return inner.inputs[0], 0.0, bound
-    return (x, 0.0, math.inf) if node.op == "maximum" and bound == 0 else (None, None, None)
+        return inner.inputs[0], 0.0, bound, not inner.attrs.get("with_zero")
+    if node.op == "maximum" and bound == 0:
+        return x, 0.0, math.inf, is_fixed(node.inputs[0])
+    return None, None, None, False
 
 
 @rewrite()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from qat.quantization.ir.graph import Node, Tensor
 from qat.quantization.rewrites.builder import Match, is_fixed, scalar_of
 from qat.quantization.rewrites.driver import rewrite
@@ -9,14 +11,13 @@ from qat.quantization.rewrites.windows import part_of
 
 MOST_FACTORS = 16
 
-ALWAYS = {"tf:IsFinite": True, "tf:IsInf": False, "tf:IsNan": False}  # of the values that codes stand for
 OF_CONDITIONS = ("logical_and", "logical_or", "logical_not", "reduce_any", "reduce_all", "reshape", "identity", "tile")
 UNKNOWN_SHAPE = "tf:Reshape to an unknown shape"  # as of Keras 3's median over an axis in the middle
 
 
 @rewrite("select")
 def finite(match: Match) -> Tensor | None:
-    """Every number that a code stands for is finite: where(is_finite(x), x, 0) is x."""
+    """Every number that a code stands for is finite, as the import says: where(is_finite(x), x, 0) is x."""
     answer = _answer(match.inputs[0].node)
     chosen = match.inputs[1 if answer else 2]
     return chosen if answer is not None and chosen.shape == match.shape else None
@@ -24,8 +25,10 @@ def finite(match: Match) -> Tensor | None:
 
 def _answer(condition: Node) -> bool | None:
     """What a condition says of every code, where that is the same."""
+    if condition.op == "const":
+        return bool(condition.value.flat[0]) if len(np.unique(condition.value)) == 1 else None
     if condition.op not in (*OF_CONDITIONS, UNKNOWN_SHAPE):
-        return ALWAYS.get(condition.op)
+        return None
     answers = [
         _answer(each.node) for each in condition.inputs[: 2 if condition.op in ("logical_and", "logical_or") else 1]
     ]
@@ -66,6 +69,15 @@ def division_without_nan(match: Match) -> Tensor | None:
     zero = match.add("equal", y, 0.0, shape=y.shape, dtype="bool")
     safe = match.add("select", zero, 1.0, y, shape=y.shape)
     return match.add("select", zero, 0.0, match.add("div", x, safe, shape=shape), shape=shape)
+
+
+@rewrite("euclidean_norm")
+def euclidean_norm(match: Match) -> Tensor:
+    """The root of a sum of squares."""
+    x = match.inputs[0]
+    return match.add(
+        "sqrt", match.add("sum", match.add("mul", x, x), shape=match.shape, **match.attrs), shape=match.shape
+    )
 
 
 @rewrite("product")

@@ -167,6 +167,34 @@ def test_sizes_that_follow_from_an_open_batch_are_worked_out():
     assert reshaped(None, (None, 3), None) == [-1, 3]
 
 
+def by_time(x):
+    return tf.nn.bias_add(tf.reduce_sum(x, -1), tf.linspace(0.0, 1.0, 4), "NC...")
+
+
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [
+        (lambda x: tf.signal.frame(x, 2, 1, axis=1), {"reshape", "gather_constant"}),
+        (lambda x: tf_keras.backend.switch(x > 0.0, x, 0.3 * x), {"greater", "reshape", "tile", "mul", "select"}),
+        (by_time, {"sum", "add", "reshape"}),
+        (lambda x: tf.expand_dims(tf.reshape(x, tf.concat([tf.shape(x)[:1], [-1]], 0)), -1), {"reshape"}),
+        (lambda x: tf.where(tf.math.is_finite(x), x, tf.math.multiply_no_nan(x, 0.5)), {"select", "mul"}),
+    ],
+    ids=[
+        "frames",
+        "a condition that is repeated",
+        "a bias along axis 1",
+        "an axis behind an unknown one",
+        "what is always finite",
+    ],
+)
+def test_what_is_read_of_sizes_and_of_finite_numbers(function, named):
+    graph = graph_of(function)
+    assert {op for op in ops(graph) if op != "strided_slice"} == named
+    rows = np.random.default_rng(0).normal(size=(3, *ROW)).astype(np.float32)
+    np.testing.assert_allclose(run(graph, [rows])[0], function(tf.constant(rows)), atol=1e-6)
+
+
 def test_a_model_with_open_sizes_is_rebuilt_by_the_code_that_is_printed():
     entry = tf_keras.Input((None, None, 3), name="image")
     model = tf_keras.Model(entry, layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(entry)))
@@ -230,7 +258,7 @@ def test_a_loss_that_a_layer_adds_is_read_beside_the_model():
     ("function", "op"),
     [
         (lambda x: tf.slice(x, [1, 0, 0, 0], [-1, 4, 4, 2]), "tf:Slice that leaves out the first of an open axis"),
-        (lambda x: tf.nn.bias_add(x, tf.ones(4), data_format="NCHW"), "tf:BiasAdd with channels first"),
+        (lambda x: x * tf.reduce_sum(tf.ones_like(x), 0), "tf:Sum"),
     ],
 )
 def test_what_would_be_read_as_something_else_is_refused(function, op):

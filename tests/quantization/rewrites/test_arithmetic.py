@@ -30,6 +30,7 @@ CASES = [
         Case(arithmetic.power, flat(lambda x, p=p: tf.pow(tf.abs(x) + 0.5, p)), gone=("tf:Pow",))
         for p in (2.0, 3.0, 4.0, 0.5, -0.5, -1.0, 2.5)
     ],
+    Case(arithmetic.power, flat(lambda x: tf.pow(2.0, x)), gone=("tf:Pow",), there=("exp",)),
     Case(arithmetic.division_by_constant, flat(lambda x: x / tf.constant([2.0, 4.0] * 4)), gone=("div",)),
     Case(arithmetic.fold_constants, flat(einsum_with_kernel), there=("batch_matmul",)),
     Case(

@@ -20,6 +20,11 @@ TIES = {
     "x > y": lambda x: tf.where(x[:, :2] > x[:, 2:], x[:, :2], x[:, 2:]),
     "sigmoid": lambda x: tf.where(x >= 0.0, 1.0 / (1.0 + tf.exp(-x)), tf.exp(x) / (1.0 + tf.exp(x))),
     "log1p": lambda x: tf.where(x >= 0.0, tf.math.log1p(x), tf.minimum(x, 0.0)),
+    "min(relu(x), 1)": layers.ReLU(max_value=1.0),
+    "max(0, min(x, 1))": lambda x: tf.maximum(0.0, tf.minimum(x, 1.0)),
+    "clip(x, 0, 6)": lambda x: tf.clip_by_value(x, 0.0, 6.0),
+    "softplus": tf.nn.softplus,
+    "SELU": tf.nn.selu,
     "exp(x) - 1": lambda x: tf.maximum(tf.exp(x) - 1.0, 0.0),
 }
 

@@ -1,10 +1,10 @@
-"""Patches, running sums and their like; questions about infinities and signs."""
+"""Patches, running sums, diagonals and their like; questions about infinities and signs."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from qat.quantization.rewrites import special_values, windows
+from qat.quantization.rewrites import diagonals, special_values, windows
 
 from .acting import Case, check, flat, image
 
@@ -28,7 +28,15 @@ def smallest_as_keras3_finds_it(x):
     return tf.argmin(x, axis=-1, output_type=tf.int32)
 
 
+def with_diagonal(x):
+    return tf.linalg.set_diag(x[:, :, None] * x[:, None], 2.0 * x)
+
+
 CASES = [
+    Case(diagonals.diagonal, image(lambda x: tf.linalg.diag_part(x[:, :, 1:])), gone=("tf:MatrixDiagPartV3",)),
+    Case(diagonals.matrix_with_diagonal, flat(tf.linalg.diag), gone=("tf:MatrixDiagV3",), there=("select",)),
+    Case(diagonals.matrix_with_diagonal, flat(with_diagonal), gone=("tf:MatrixSetDiagV3",), there=("select",)),
+    Case(diagonals.cross_product, flat(lambda x: tf.linalg.cross(x[:, :3], x[:, 3:6])), gone=("tf:Cross",)),
     Case(windows.patches, patches((3, 3), (3, 3), "VALID"), there=("space_to_depth",)),
     Case(windows.patches, patches((3, 2), (1, 2), "SAME"), gone=("extract_patches",), there=("conv2d",)),
     Case(windows.patches, patches((14, 13), (2, 3), "SAME"), gone=("extract_patches",), there=("gather_constant",)),
@@ -66,6 +74,11 @@ CASES = [
         gone=("tf:Xlogy",),
     ),
     Case(special_values.contrast, image(lambda x: tf.image.adjust_contrast(x, 1.5)), gone=("tf:AdjustContrastv2",)),
+    Case(
+        special_values.euclidean_norm,
+        flat(lambda x: tf.math.reduce_euclidean_norm(x, -1, keepdims=True)),
+        gone=("euclidean_norm",),
+    ),
     Case(special_values.product_along_axis, flat(lambda x: tf.reduce_prod(x[:, :3], -1)), gone=("product",)),
     Case(
         special_values.division_without_nan,

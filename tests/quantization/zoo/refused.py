@@ -76,6 +76,13 @@ def two_at_once():
     return tf_keras.Model(entry, layers.Lambda(lambda t: tf.abs(t) ** 0.3, name="gamma")(x))
 
 
+def fixed_output():
+    """Anchors, and what is found in them."""
+    entry = tf_keras.Input((6,))
+    anchors = layers.Lambda(lambda x: tf.ones((tf.shape(x)[0], 4)), name="anchors")(entry)
+    return tf_keras.Model(entry, [layers.Dense(4)(entry), anchors])
+
+
 def loop():
     def body(x):
         return tf.while_loop(lambda v: tf.reduce_sum(v) < 10.0, lambda v: (v * 2.0 + 1.0,), (x,))[0]
@@ -97,6 +104,7 @@ REFUSED = {  # name -> (model, what the message says)
         _custom(lambda x: tf.ensure_shape(tf.py_function(lambda v: v, [x], tf.float32), (None, 6))),
         "Python code",
     ),
+    "fixed_output": (fixed_output, "layer 'anchors': output without an input: .*leave it out of the model"),
     "loop": (loop, "layer .odd.: op StatelessWhile: a loop stays in float"),
     "stateful_lstm": (stateful_lstm, "layer .memory.: op recurrent state: .*stateful=False"),
     "open_image_size": (open_image_size, r"input 'image' has shape \(None, None, None, 3\)"),

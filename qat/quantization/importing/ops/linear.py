@@ -68,18 +68,24 @@ def read_conv2d_transpose(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def read_bias_add(state: Import, op: tf.Operation) -> list[Tensor]:
-    """A BiasAdd as one `add` node, which broadcasts the bias along the last axis.
+    """A BiasAdd as one `add` node, which broadcasts the bias along the last axis; with channels first, along axis 1.
+
+    Keras 3 writes sums with a constant so that has one axis longer than 1, as of places in a series.
 
     Args:
         state: the import so far; the node is appended to its graph.
-        op: a BiasAdd with the inputs x, [n, ..., channels], and the bias, [channels].
+        op: a BiasAdd with the inputs x, [n, ..., channels] or [n, channels, ...], and the bias, [channels].
 
     Returns:
-        One tensor of x's shape, float32 for real numbers; with channels first, the output of a `tf:BiasAdd` node.
+        One tensor of x's shape, float32 for real numbers.
     """
-    if op.get_attr("data_format") == b"NCHW" and op.inputs[0].shape.rank != 2:
-        return state.op(op, "tf:BiasAdd with channels first", list(op.inputs))
-    return state.op(op, "add", list(op.inputs))
+    x, bias = map(state.tensor, op.inputs)
+    if op.get_attr("data_format") == b"NCHW" and x.rank > 2:
+        shape = [bias.shape[0], *[1] * (x.rank - 2)]
+        name, layer = f"{state.name(op)}/reshape", state.layer(op)
+        options = {"shape": tuple(shape), "dtype": bias.dtype, "attrs": {"shape": shape}, "layer": layer}
+        bias = state.add(state.graph.make("reshape", name, [bias], **options))[0]
+    return state.op_on(op, "add", [x, bias])
 
 
 def read_matmul(state: Import, op: tf.Operation) -> list[Tensor]:
@@ -169,7 +175,9 @@ def reduce(word: str) -> Importer:
         axes = state.value(op.inputs[1])
         rank = op.inputs[0].shape.rank
         axis = sorted(int(a) % rank for a in np.atleast_1d(axes))
-        if 0 in axis and op.inputs[0].shape[0] is None and state.value(op.inputs[0]) is None:
+        value, holder = state.value(op.inputs[0]), state.tensor(op.inputs[0]).node
+        counts = word in ("sum", "product") and holder.attrs.get("open_batch")
+        if 0 in axis and op.inputs[0].shape[0] is None and (value is None or counts):
             return state.op(op, f"tf:{op.type}", [op.inputs[0]], advice=_OVER_SAMPLES)
         return state.op(op, word, [op.inputs[0]], axis=axis, keepdims=bool(op.get_attr("keep_dims")))
 

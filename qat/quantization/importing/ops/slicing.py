@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from qat.quantization.importing.import_state import Import, Importer, sizes
-from qat.quantization.importing.shape_values import Open, reshaped
+from qat.quantization.importing.shape_values import Open, is_whole, reshaped
 from qat.quantization.ir.graph import Tensor
 
 
@@ -26,17 +26,34 @@ def read_reshape(state: Import, op: tf.Operation) -> list[Tensor]:
     """
     source = state.shape(op.inputs[0])
     target = state.known(op.inputs[1]) if op.type == "Reshape" else None
-    shape = reshaped(target, sizes(op.outputs[0]), source, state.times(op.inputs[0]))
+    static = sizes(op.outputs[0]) if op.type == "Reshape" or source is None else _with_or_without(state, op, source)
+    shape = reshaped(target, static, source, state.times(op.inputs[0]))
     if shape is None:
         return state.op(op, f"tf:{op.type} to an unknown shape", [op.inputs[0]])
-    if state.tensor(op.inputs[0]).node.attrs.get("open_batch"):  # stands once for every sample
-        return state.op(op, "reshape", [op.inputs[0]], shape=[1 if isinstance(s, Open) else s for s in shape])
+    holder = state.tensor(op.inputs[0]).node
+    if holder.attrs.get("open_batch"):  # stands once for every sample
+        once = [1 if isinstance(size, Open) else size for size in shape]
+        if once[:1] != [1] and holder.value.size != np.prod(once[1:] if once else 0):
+            word = f"tf:{op.type} across samples that are equal"
+            return state.op(op, word, [op.inputs[0]], advice="keep the first axis for the samples alone")
+        return state.op(op, "reshape", [op.inputs[0]], shape=once)
     opened = any(size == -1 or isinstance(size, Open) for size in shape)
     if source is not None and None in source and not opened:
         return state.op(op, f"tf:{op.type} over a batch size said in numbers", [op.inputs[0]])
     outputs = state.op(op, "reshape", [op.inputs[0]], shape=[-1 if isinstance(s, Open) else s for s in shape])
     outputs[0].shape = tuple(None if size == -1 or isinstance(size, Open) else size for size in shape)
     return outputs
+
+
+def _with_or_without(state: Import, op: tf.Operation, source: tuple[int | None, ...]) -> tuple[int | None, ...] | None:
+    """The source's shape with the axis of an ExpandDims, or without those of a Squeeze."""
+    if op.type == "ExpandDims":
+        axis = int(state.value(op.inputs[1]))
+        return tuple(np.insert(np.array(source, object), axis % (len(source) + 1), 1))
+    axes = [axis % len(source) for axis in op.get_attr("squeeze_dims")]
+    if not axes:
+        return sizes(op.outputs[0])
+    return tuple(size for axis, size in enumerate(source) if axis not in axes)
 
 
 def with_constants(word: str, **names: int) -> Importer:
@@ -65,6 +82,8 @@ def with_constants(word: str, **names: int) -> Importer:
 def read_split(state: Import, op: tf.Operation) -> list[Tensor]:
     """A Split or SplitV as one `split` node: pieces of x that lie one behind the other along an axis.
 
+    Of a shape, which is known but for the batch size, pieces that are known are constants.
+
     Args:
         state: the import so far; the node is appended to its graph.
         op: a Split with the inputs axis and x, or a SplitV with the inputs x, sizes and axis. x has any known rank; the
@@ -73,7 +92,7 @@ def read_split(state: Import, op: tf.Operation) -> list[Tensor]:
 
     Returns:
         One tensor per piece, of x's dtype, floats as float32. The node's `sizes` are the pieces' lengths along the
-        axis.
+        axis. Of a piece of a shape that is known, a constant.
 
     Raises:
         TypeError: the axis is computed, or a piece has an open size along it; the importer makes a `tf:` node of the op
@@ -82,7 +101,15 @@ def read_split(state: Import, op: tf.Operation) -> list[Tensor]:
     axis_at, x_at = (0, 1) if op.type == "Split" else (2, 0)
     axis = int(state.value(op.inputs[axis_at]))
     splits = [int(tensor.shape[axis]) for tensor in op.outputs]
-    return state.op(op, "split", [op.inputs[x_at]], sizes=splits, axis=axis % op.inputs[x_at].shape.rank)
+    outputs = state.op(op, "split", [op.inputs[x_at]], sizes=splits, axis=axis % op.inputs[x_at].shape.rank)
+    known = state.partly_known.get(op.inputs[x_at].ref())
+    pieces = [] if known is None else np.split(known, np.cumsum(splits)[:-1])
+    for at, piece in enumerate(pieces):
+        state.partly_known[op.outputs[at].ref()] = piece
+        if is_whole(piece):
+            value = np.array(piece.tolist(), op.outputs[at].dtype.as_numpy_dtype)
+            outputs[at] = state.add(state.graph.make_constant(value, state.name(op), state.layer(op)))[0]
+    return outputs
 
 
 def read_strided_slice(state: Import, op: tf.Operation) -> list[Tensor]:
@@ -99,11 +126,27 @@ def read_strided_slice(state: Import, op: tf.Operation) -> list[Tensor]:
         output of a `tf:StridedSlice` node.
     """
     begin, end, strides = (state.value(tensor) for tensor in op.inputs[1:4])
+    opened = 0
+    if end is None and not op.get_attr("shrink_axis_mask") and not op.get_attr("new_axis_mask"):
+        end, opened = _end_of_batch(state, op)
     if begin is None or end is None or strides is None or op.get_attr("ellipsis_mask"):
         return _ellipsis_slice(state, op, begin, end, strides)
     attrs = {name: int(op.get_attr(name)) for name in ("begin_mask", "end_mask", "shrink_axis_mask", "new_axis_mask")}
+    attrs["end_mask"] |= opened
     numbers = {"begin": begin.tolist(), "end": end.tolist(), "strides": strides.tolist()}
     return state.op(op, "strided_slice", [op.inputs[0]], **numbers, **attrs)
+
+
+def _end_of_batch(state: Import, op: tf.Operation) -> tuple[np.ndarray | None, int]:
+    """The ends of a slice that takes all samples, and the bit of their axis, as of tf.signal.frame; (None, 0) else."""
+    known, batch = state.known(op.inputs[2]), Open(state.times(op.inputs[0]))
+    if known is None or any(isinstance(each, Open) and each != batch for each in known):
+        return None, 0
+    opened = [at for at, each in enumerate(known) if isinstance(each, Open)]
+    source = state.shape(op.inputs[0]) or ()
+    if any(at >= len(source) or source[at] is not None for at in opened):
+        return None, 0
+    return np.array([0 if at in opened else int(each) for at, each in enumerate(known)]), sum(1 << at for at in opened)
 
 
 def _ellipsis_slice(
