@@ -16,8 +16,7 @@ from tf_keras.src.layers.rnn.dropout_rnn_cell_mixin import DropoutRNNCellMixin
 from tf_keras.src.mixed_precision import autocast_variable
 
 from qat.models.keras_types import KerasLayer, KerasModel, KerasTensor, KerasVariable, TensorNest, Training
-from qat.quantization.importing.layer_calls import MetricCall
-from qat.quantization.importing.layer_calls import is_on_tensors
+from qat.quantization.importing.layer_calls import MetricCall, is_on_tensors
 
 if TYPE_CHECKING:
     from qat.quantization.importing.tracer import Tracer
