@@ -18,6 +18,7 @@ SHARED, TINY = 1.2, 1e-4  # times the residual of gains per channel within which
 
 RESHAPED = ("channels first, reshaped", "channels last, reshaped from first")
 REVERSED, GREY = "reversed (BGR)", "grey"
+REVERSALS = ("mirrored up-down", "mirrored left-right", "rotated by 180 degrees")  # axis 1, axis 2 and both
 SPATIAL: dict[str, Callable[[NDArray], NDArray]] = {
     "as is": lambda x: x,
     "mirrored left-right": lambda x: x[:, :, ::-1],
@@ -39,7 +40,7 @@ CHANNELS: dict[str, Callable[[NDArray], NDArray]] = {
 
 @dataclass(frozen=True)
 class Relation:
-    """user = gain * channels(spatial(right)) + offset, one gain per channel, or one per image."""
+    """user = gain * channels(spatial(right)) + offset, one gain for all, per channel, per feature or per image."""
 
     spatial: str
     channels: str
@@ -149,23 +150,35 @@ def is_scaled_per_image(user: NDArray, raw: NDArray, right: NDArray, valid: NDAr
 
 
 def _candidates(right: NDArray) -> list[tuple[str, str]]:
+    """Orientations and channel orders of images; of features, each axis reversed."""
     if right.ndim != 4:
-        return [("as is", "as is")]
+        reversals = ("as is", *(REVERSALS if right.ndim == 3 else REVERSALS[:1] if right.ndim == 2 else ()))
+        return [(each, "as is") for each in reversals]
     channels = list(CHANNELS) if right.shape[-1] == 3 else ["as is"]
     return [(s, c) for s in SPATIAL for c in channels if s not in RESHAPED or c == "as is"]
 
 
 def _fit(user: NDArray, transformed: NDArray, mask: NDArray, spatial: str, channels: str, unit: float) -> Relation:
-    axes = tuple(range(transformed.ndim - 1)) if transformed.ndim == 4 and transformed.shape[-1] in (1, 3, 4) else None
-    gain, offset, residual = _least_squares(user, transformed, mask, axes)
-    if axes is not None:
-        one_gain, one_offset, one_residual = _least_squares(user, transformed, mask, None)
-        if one_residual < max(SHARED * residual, TINY):
-            gain, offset, residual = one_gain, one_offset, one_residual
-    return Relation(spatial, channels, np.atleast_1d(gain), np.atleast_1d(offset), False, residual, unit)
+    """One line for all, else one for each channel, or for each feature where that explains everything."""
+    fits = [_least_squares(user, transformed, mask, axes) for axes in _list_axes(transformed)]
+    bar = max(SHARED * fits[-1][2], TINY) if len(fits) < 3 or fits[-1][2] < EXACT else np.inf
+    gain, offset, residual = next(fit for fit in fits if fit is fits[-1] or fit[2] < bar)
+    return Relation(spatial, channels, gain, offset, False, residual, unit)
 
 
-def _least_squares(user: NDArray, transformed: NDArray, mask: NDArray, axes: tuple[int, ...] | None):
+def _list_axes(values: NDArray) -> list[tuple[int, ...]]:
+    """Axes that share one line: all, then all but the channels of images, or but the features of what is no image."""
+    rank = values.ndim
+    everything, last = tuple(range(rank)), tuple(range(rank - 1))
+    if rank == 4 and (values.shape[-1] > 1 or values.shape[1] == values.shape[2]):
+        return [everything, last] if values.shape[-1] in (1, 3, 4) else [everything]
+    return [everything, (0, 1, 3) if rank == 4 else last, (0,)]
+
+
+def _least_squares(
+    user: NDArray, transformed: NDArray, mask: NDArray, axes: tuple[int, ...] | None
+) -> tuple[NDArray, NDArray, float]:
+    """Gain and offset, of as many axes as one sample, and the share of the energy that they leave unexplained."""
     count = np.maximum(mask.sum(axis=axes, keepdims=True), 1)
     mean_user = (user * mask).sum(axis=axes, keepdims=True) / count
     mean_right = (transformed * mask).sum(axis=axes, keepdims=True) / count
@@ -175,7 +188,7 @@ def _least_squares(user: NDArray, transformed: NDArray, mask: NDArray, axes: tup
     offset = mean_user - gain * mean_right
     error = ((user - gain * transformed - offset) * mask) ** 2
     energy = max(float((centred_user**2).sum()), 1e-12)
-    return gain.reshape(-1).astype(np.float32), offset.reshape(-1).astype(np.float32), float(error.sum()) / energy
+    return gain.astype(np.float32), offset.astype(np.float32), float(error.sum()) / energy
 
 
 def _fit_images(user: NDArray, transformed: NDArray, mask: NDArray, like: Relation) -> Relation:

@@ -7,7 +7,6 @@ from qat.diagnosis.hypotheses.preprocessing import (
     are_near,
     describe_image_scaling,
     describe_wrong_metadata,
-    find_carried_state,
     list_parts,
 )
 from qat.diagnosis.relation import is_scaled_per_image, relate
@@ -77,14 +76,6 @@ def test_the_fix_has_the_numbers_of_every_channel_and_no_term_that_is_nothing(pi
         rescales_inside=False,
     )
     assert found.fix.endswith(": x / [63, 62, 66]")
-
-
-def test_a_state_that_is_carried_from_call_to_call_is_no_feature():
-    right, rng = np.zeros((20, 8), np.float32), np.random.default_rng(0)
-    carried = np.concatenate([right[:1], rng.normal(size=(19, 8))]).astype(np.float32)
-    assert find_carried_state(carried, right).id == "O06"
-    assert find_carried_state(carried + 1, right) is None
-    assert find_carried_state(carried, rng.normal(size=(20, 8)).astype(np.float32)) is None
 
 
 def test_features_are_no_pixels_and_a_model_that_scales_inside_says_so(pixels):
