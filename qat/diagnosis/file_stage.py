@@ -9,7 +9,7 @@ from qat.commands import command
 from qat.diagnosis.catalogue import PER_CHANNEL, SLOWER, format_verify_command
 from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.hypotheses import calibration, conversion, model, structure, training, weights
+from qat.diagnosis.hypotheses import calibration, conversion, model, structure, training, weight_values, weights
 from qat.diagnosis.hypotheses.ranges import diagnose_without_data, rank_guesses
 from qat.diagnosis.runs import CALIBRATED, Conversion
 from qat.diagnosis.score import FAULT_DB, Drop, worst_sqnr_db
@@ -20,6 +20,7 @@ STRONG = 0.7  # of a signature that counts where nothing was measured
 HALF = 0.5  # of the loss; what a repair recovers of it is one of two faults
 SURELY_INEXACT = FAULT_DB + 10  # dB, of a float file
 FAR, NEAR_BY = 1.0, 0.5  # octaves between the file's ranges and right ones; share of it that a guess leaves
+MUCH_BETTER = 0.9  # share of the noise power that a file converted rightly has not
 DEMOTED = ("C01", "C03")  # they say that a file is float, and nothing of what it loses
 
 
@@ -52,8 +53,14 @@ def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]
         return
     if (wrong := weights.find_wrong_weights(evidence)) is not None:
         (findings.add if wrong.certain else findings.note)(wrong)
-    if not findings.causes and (rescaled := weights.find_rescaled_weights(evidence)) is not None and rescaled.certain:
+    if (
+        not findings.causes
+        and (rescaled := weight_values.find_rescaled_weights(evidence)) is not None
+        and rescaled.certain
+    ):
         findings.add(rescaled)
+    if not findings.causes and (other := weight_values.find_other_weights(evidence)) is not None:
+        findings.add(other)
     if not findings.causes:
         diagnose_without_data(evidence, findings)
 
@@ -73,11 +80,27 @@ def _measured_causes(evidence: Evidence, findings: Findings, static: list[Hypoth
         else:
             findings.note(wrong)
     lower = evidence.score.unit != "dB" and loss.drop.points > 0
-    if lower and not lossy and (rescaled := weights.find_rescaled_weights(evidence)) is not None:
+    if lower and not lossy and (rescaled := weight_values.find_rescaled_weights(evidence)) is not None:
         findings.note(rescaled)
     explained = any(cause.certainty != "consistent" and cause.id not in DEMOTED for cause in findings.causes)
     if lossy and not explained:
         _explain(evidence, findings, static, loss)
+    elif evidence.score.unit == "dB" and not lossy and loss.drop.value < SURELY_INEXACT:
+        _note_inexact(evidence, findings, static, loss)
+
+
+def _note_inexact(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
+    """A note on a real-valued file that is no fault by the rule, and yet far behind one converted rightly."""
+    share = loss.recovered(Conversion())
+    if share is None or share < MUCH_BETTER or evidence.facts.trained_quantized:
+        return
+    supposed = Findings()
+    _explain(evidence, supposed, static, loss)
+    for cause in supposed.causes[:1]:
+        findings.notes.append(
+            f"{cause.id}: {cause.evidence}. The file keeps {loss.drop.value:.1f} dB, more than the {FAULT_DB:.0f} that "
+            "count as a fault; one converted rightly has a tenth of its noise or less"
+        )
 
 
 def _static(evidence: Evidence) -> Iterator[Hypothesis]:
@@ -119,7 +142,7 @@ def _is_moved_by_training(evidence: Evidence) -> bool:
     if not evidence.facts.trained_quantized or evidence.keras_is_qat:
         return False
     wrong = weights.find_wrong_weights(evidence)
-    return (wrong is None or not wrong.certain) and weights.computes_its_weights(evidence)
+    return (wrong is None or not wrong.certain) and weight_values.computes_its_weights(evidence)
 
 
 # ---- which repair brings the loss back
@@ -128,11 +151,11 @@ def _is_moved_by_training(evidence: Evidence) -> bool:
 def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
     """Adds the causes whose repair recovers it."""
     file = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
-    for mended in (weights.find_rescaled_weights(evidence), structure.find_other_ops(evidence)):
+    for mended in (weight_values.find_rescaled_weights(evidence), structure.find_other_ops(evidence)):
         if mended is not None and (share := file.recovered(repair_state(file.state, [mended])) or 0.0) >= ENOUGH:
             findings.add(mended, share)
             return
-    if (other := weights.find_other_weights(evidence)) is not None:
+    if (other := weight_values.find_other_weights(evidence)) is not None:
         findings.add(other, loss.recovered(Conversion()))
         return
     share = loss.recovered(Conversion())
@@ -168,7 +191,7 @@ def _explain_conversion(
     """A file converted rightly is sound: what is the smallest part of "rightly" that does it?"""
     if stale := [each for each in static if each.id == "T01"]:
         findings.add(stale[0], share, "proved")
-    elif evidence.facts.trained_quantized and weights.computes_its_weights(evidence):
+    elif evidence.facts.trained_quantized and weight_values.computes_its_weights(evidence):
         words = "the file does what its weights do in float, and these lose: the training with quantization lost it"
         findings.add(Hypothesis("T04", words, SLOWER, 0.4), share, "consistent")
     elif evidence.facts.trained_quantized:
@@ -262,6 +285,7 @@ def _note_oddities(evidence: Evidence, findings: Findings) -> None:
         notes.append("C06: convolution weights have one scale for all channels; it costs nothing that was measured")
     if samples is not None and not findings.lossy and sound:
         for each in calibration.judge_samples(evidence):
-            findings.note(each)
+            if not any(note.startswith(f"{each.id}:") for note in notes):
+                findings.note(each)
     if samples is not None and samples.usable and samples.exhausted:
         notes.append("the calibration generator is used up after one pass; a second conversion would see nothing")

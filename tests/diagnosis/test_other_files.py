@@ -11,7 +11,7 @@ from qat.diagnosis import diagnose
 from qat.diagnosis.case import Case, check_case
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses.structure import find_other_ops
-from qat.diagnosis.hypotheses.weights import _layers
+from qat.diagnosis.hypotheses.weight_values import _layers
 from qat.tflite import Interpreter, convert, read
 from qat.tflite.editing import rewrite
 
@@ -46,6 +46,8 @@ def test_an_early_checkpoint_is_told_from_a_wrong_calibration(network, digits, m
     for given in (measured, {**measured, "labels": None}):
         (cause,) = diagnose(content, **given).causes
         assert (cause.id, cause.certainty) == ("C07", "proved")
+    (cause,) = diagnose(content, keras_model=network).causes
+    assert (cause.id, cause.certainty) == ("C07", "certain")
 
 
 def rescaled(content, factor, which):
