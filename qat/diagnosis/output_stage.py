@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from qat.diagnosis.hypotheses import outputs
 from qat.diagnosis.input_stage import diagnose_inputs
 from qat.diagnosis.normalisations import list_normalisations, normalise, reshape_like
 from qat.diagnosis.relation import CHANNELS, SPATIAL
-from qat.diagnosis.runs import call_user, to_codes, to_real
+from qat.diagnosis.runs import call_user, record_calls, to_codes, to_real
 from qat.diagnosis.score import Outputs
 from qat.diagnosis.tensor_order import find_order
 from qat.tflite.graph import Tensor
@@ -23,6 +23,7 @@ from qat.tflite.graph import Tensor
 STATE_SAMPLES, FEWEST = 48, 4  # run again in the other order; of so many at least
 DISTINCT_ROWS = 3
 CHANGED, CHANGED_ROWS = 0.02, 0.3  # of the results' range, by which so many of the rows must change
+ONE_LABEL = 0.97  # share of labels that are one and the same
 NEAREST = 2  # of the other inputs, that every way of rounding is tried with
 BELOW, ABOVE = -0.01, 1.01  # what no probability is
 
@@ -42,14 +43,16 @@ def diagnose_recorded(evidence: Evidence, findings: Findings, fed: list[NDArray]
         return
     known = fed is not None or evidence.user_inputs is not None
     unexplained = not known and not matches_file(recorded[0], expected[0], tensors[0])
+    stale_or_none = all(each.id == "O05" for each in hypotheses)
+    if unexplained and stale_or_none and (words := _one_label(recorded[0], expected[0])):
+        findings.unsure = words
+        return
     if unexplained and all(each.id == "O05" or not each.certain for each in hypotheses):
         if _search_inputs(evidence, findings, recorded[0], tensors[0]):
             return
         if not hypotheses:
             _say_unexplained(evidence, findings, recorded[0], expected, tensors[0])
             return
-    if unexplained and _are_labels(recorded[0], expected[0]):  # one label may be another sample's by chance
-        hypotheses = [replace(each, certain=False) if each.id == "O05" else each for each in hypotheses]
     comparable = _comparable(recorded, expected, tensors)
     drop = evidence.score.drop(expected, comparable) if comparable is not None else None
     lossy = drop is not None and drop.significant
@@ -230,6 +233,24 @@ def _distance(recorded: NDArray, expected: NDArray) -> float:
     )
 
 
+def _one_label(recorded: NDArray, expected: NDArray) -> str:
+    """Why nothing can be said of labels that are nearly all the same, though the file's are not."""
+    if not _are_labels(recorded, expected):
+        return ""
+    (label, share), (_, usual) = (_most_frequent(each) for each in (recorded, outputs.predicted_labels(expected)))
+    if share < ONE_LABEL or usual >= ONE_LABEL:
+        return ""
+    return (
+        f"{share:.0%} of the app's labels are {label}, as a stale buffer, a wrong range and no input at all leave; "
+        "give fed=, user_preprocess= or user_run= to see which"
+    )
+
+
+def _most_frequent(labels: NDArray) -> tuple[int, float]:
+    values, counts = np.unique(labels.reshape(-1), return_counts=True)
+    return int(values[counts.argmax()]), float(counts.max() / labels.size)
+
+
 def _say_unexplained(
     evidence: Evidence, findings: Findings, recorded: NDArray, expected: Outputs, tensor: Tensor
 ) -> None:
@@ -280,11 +301,12 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
     if len(few) < FEWEST:
         return
     pick = (lambda v: np.asarray(v[0])) if len(evidence.case.graph.outputs) > 1 else np.asarray
-    first = pick(call_user("user_run", evidence.case.user_run, few, evidence.case.content))
-    second = pick(call_user("user_run", evidence.case.user_run, few[::-1], evidence.case.content))
+    (first, fed), (second, fed_second) = (_run_again(evidence, samples, pick) for samples in (few, few[::-1]))
     rows = {row.tobytes() for row in first}
     if first.shape != second.shape or len(first) != len(few) or len(rows) < DISTINCT_ROWS:
         return
+    if fed is not None and fed_second is not None and len(fed) == 1 and not np.array_equal(fed[0], fed_second[0][::-1]):
+        return  # the app feeds other numbers: no state of the model's
     changed = np.abs(first.astype(np.float64) - second[::-1]).reshape(len(few), -1).max(axis=1)
     if np.mean(changed > 1e-6 + CHANGED * np.ptp(first)) > CHANGED_ROWS and not _late(first, second):
         hypothesis = Hypothesis(
@@ -299,6 +321,13 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
         findings.causes = [each for each in findings.causes if each.id != "C13"]  # the state makes other numbers
         findings.add(hypothesis, 1.0 if lossy else None)
         findings.unsure = ""
+
+
+def _run_again(evidence: Evidence, samples: NDArray, pick: Callable[[Any], NDArray]) -> tuple[NDArray, Outputs | None]:
+    """The app's first output for these raw samples, and what it wrote into the inputs."""
+    with record_calls() as calls:
+        result = pick(call_user("user_run", evidence.case.user_run, samples, evidence.case.content))
+    return result, calls.fed(evidence.case.graph, len(samples))
 
 
 def _late(first: NDArray, second: NDArray) -> bool:

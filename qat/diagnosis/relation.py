@@ -13,6 +13,7 @@ EXACT = 2e-3  # residual energy, relative, of a map that explains everything but
 IDENTITY = 0.02  # from a gain of 1, and of the spread as an offset, within which a map is none
 VARIES = 0.02  # relative spread of a gain over images
 SIMPLER, NOISE = 0.7, 1e-5  # share of the residual, less noise, that a less simple transform must leave to be taken
+FOR_A_LINE = 6  # numbers of a sample that say something of its own line
 BY_IMAGE = 0.3  # the same, for one gain per image
 SHARED, TINY = 1.2, 1e-4  # times the residual of gains per channel within which one gain for all is taken
 
@@ -114,7 +115,7 @@ def relate(user: NDArray, right: NDArray, valid: NDArray | None = None) -> Relat
             best = fitted
     if best is None:
         raise ValueError(f"shapes differ: {user.shape} against {right.shape}")
-    if not best.exact:
+    if not best.exact and float(np.median(mask.reshape(count, -1).sum(axis=1))) >= FOR_A_LINE:
         transformed = CHANNELS[best.channels](SPATIAL[best.spatial](right))
         single = _fit_images(user, transformed, mask, best)
         best = single if single.residual < BY_IMAGE * best.residual else best
@@ -143,6 +144,8 @@ def is_scaled_per_image(user: NDArray, raw: NDArray, right: NDArray, valid: NDAr
     gain, _, residual = _least_squares(first, base, mask, axes)
     channelwise = tuple(range(base.ndim - 1)) if base.shape[-1] in (1, 3, 4) else None
     _, _, shared = _least_squares(first, base, mask, channelwise)
+    if float(np.median(mask.reshape(count, -1).sum(axis=1))) < FOR_A_LINE:
+        return False
     varies = float(np.std(gain) / max(abs(np.mean(gain)), 1e-12)) > VARIES
     right_gain, _, right_residual = _least_squares(last, base, np.ones(base.shape, bool), axes)
     right_varies = right_residual < EXACT and np.std(right_gain) > VARIES * max(abs(np.mean(right_gain)), 1e-12)

@@ -208,6 +208,7 @@ _TABLE: tuple[tuple[str, str, Codes], ...] = (
     ("I02", "raw pixels cast to int8, 128..255 wrapped to -128..-1,", _of_pixels(lambda p: p.view(np.int8), "int8")),
     ("I03", "raw pixels clipped at 127", _of_pixels(lambda p: np.minimum(p, 127), "int8")),
     ("I01", "raw pixels, without scale and zero point,", _of_pixels(lambda p: p, "uint8")),
+    ("I04", "the zero point of the other of int8 and uint8, off by 128,", lambda f: _of_other_sign(f)),
     ("I01", "a bare cast of the real numbers (truncated)", lambda f: _cut(np.trunc(_real(f)), f)),
     ("I01", "a bare cast of the real numbers (rounded)", lambda f: _cut(np.round(_real(f)), f)),
     ("I01", "a bare cast of the real numbers (clipped)", lambda f: _clipped(np.trunc(_real(f)), f)),
@@ -231,6 +232,14 @@ _TABLE: tuple[tuple[str, str, Codes], ...] = (
     ("P03", "x divided by 255 again", lambda f: _again(f)),
 )
 """Id, words, and the codes that would then have been fed."""
+
+
+def _of_other_sign(fed_input: FedInput) -> NDArray | None:
+    if fed_input.fed.dtype.itemsize > 1:
+        return None
+    return to_codes(_real(fed_input), fed_input.tensor) ^ fed_input.fed.dtype.type(
+        -128 if fed_input.fed.dtype == "int8" else 128
+    )
 
 
 def _again(fed_input: FedInput) -> NDArray | None:

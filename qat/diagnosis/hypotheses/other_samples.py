@@ -16,6 +16,7 @@ LATE, FEWEST = 0.9, 8  # share of the samples that are another's; of so many at 
 FEW_SAMPLES = 48  # that are compared with each other, number by number
 SHORTEST = 0.2  # of an axis that must be left when inputs have moved along it
 FEW_VALUES, MANY_VALUES = 8, 64  # numbers that inputs take in all, and those that the right ones take
+NEARLY_ALL, FOLLOWS = 0.98, 0.99  # share of equal numbers, the rest being saturated; correlation of one column
 CHANCE = 4.0  # standard errors of a correlation that is none
 FRESH_STATE = (
     "begin every sequence with the state that the training began with, mostly zeros: "
@@ -137,9 +138,9 @@ def find_moved(user: NDArray, right: NDArray, features: bool) -> Hypothesis | No
     slack = SAME_SAMPLE * max(float(own.std()), 1e-9)
 
     def same(first: NDArray, second: NDArray) -> bool:
-        return bool(first.size and np.abs(first - second).max() < slack)
+        return bool(first.size and np.mean(np.abs(first - second) < slack) > NEARLY_ALL)
 
-    words = _cut(few, own, slack) or _exchanged_columns(few, own, same) or _shifted(few, own, same)
+    words = _cut(few, own, slack) or _exchanged_columns(few, own) or _shifted(few, own, same)
     if not words:
         return None
     return Hypothesis("P13" if features else "P09", words, STEP_BY_STEP, 0.9, certain=True)
@@ -149,7 +150,7 @@ def _cut(user: NDArray, right: NDArray, slack: float) -> str:
     """Along one axis: right at first, or at last, or in the middle, and the same for every sample in the rest."""
     for axis in range(1, min(user.ndim, 3)):
         others = tuple(i for i in range(user.ndim) if i != axis)
-        is_right = np.abs(user - right).max(axis=others) < slack
+        is_right = np.mean(np.abs(user - right) < slack, axis=others) > NEARLY_ALL
         empty = (np.ptp(user, axis=0).max(axis=tuple(i - 1 for i in others if i)) < slack) & ~is_right
         places = np.flatnonzero(is_right)
         whole = (is_right | empty).all() and is_right.mean() > SHORTEST and np.ptp(places) == len(places) - 1
@@ -161,12 +162,14 @@ def _cut(user: NDArray, right: NDArray, slack: float) -> str:
     return ""
 
 
-def _exchanged_columns(user: NDArray, right: NDArray, same: Callable[[NDArray, NDArray], bool]) -> str:
-    """Of tables: each column of the app's is another one of the right ones."""
-    if user.ndim != 2 or len(user) < FEWEST:
+def _exchanged_columns(user: NDArray, right: NDArray) -> str:
+    """Of tables: each column of the app's follows another one of the right ones, whatever its scale."""
+    if user.ndim != 2 or len(user) < FEWEST or not (user.std(axis=0).all() and right.std(axis=0).all()):
         return ""
-    order = [next((j for j in range(right.shape[1]) if same(column, right[:, j])), -1) for column in user.T]
-    if -1 in order or order == sorted(order):
+    count = right.shape[1]
+    likeness = np.corrcoef(user, right, rowvar=False)[:count, count:]
+    order = likeness.argmax(axis=1).tolist()
+    if likeness.max(axis=1).min() < FOLLOWS or order == sorted(order) or len(set(order)) < count:
         return ""
     moved = [f"{i} holds {j}" for i, j in enumerate(order) if i != j]
     return f"the app's columns are in another order: {', '.join(moved[:6])}{', ...' if len(moved) > 6 else ''}"

@@ -85,6 +85,11 @@ def cut(values):
         (IMAGES, lambda x: np.roll(x, (2, -3), axis=(1, 2)), "moved by +2 along axis 1 and -3 along axis 2"),
         (FEATURES, cut, "positions 0 to 10 are right, the other 9 of 20"),
         (FEATURES[:, 3], lambda x: x[:, [1, 0, 2, 3, 5, 4]], "0 holds 1, 1 holds 0, 4 holds 5"),
+        (
+            FEATURES[:, 3],
+            lambda x: x[:, [1, 0, 2, 3, 4, 5]] * np.float32([1, 9, 2, 2, 3, 4]) + 1,
+            "0 holds 1, 1 holds 0",
+        ),
     ],
 )
 def test_right_inputs_at_other_places_are_told(right, change, said):
