@@ -9,7 +9,7 @@ from qat.commands import command
 from qat.diagnosis.catalogue import PER_CHANNEL, SLOWER, format_verify_command
 from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.hypotheses import calibration, conversion, model, structure, training, weight_values, weights
+from qat.diagnosis.hypotheses import calibration, conversion, model, origin, structure, training, weights
 from qat.diagnosis.hypotheses.ranges import diagnose_without_data, rank_guesses
 from qat.diagnosis.runs import CALIBRATED, Conversion
 from qat.diagnosis.score import FAULT_DB, Drop, worst_sqnr_db
@@ -51,15 +51,11 @@ def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]
         (findings.add if named else findings.note)(each)
     if evidence.keras is None:
         return
-    if (wrong := weights.find_wrong_weights(evidence)) is not None:
+    if (wrong := origin.find_wrong_weights(evidence)) is not None:
         (findings.add if wrong.certain else findings.note)(wrong)
-    if (
-        not findings.causes
-        and (rescaled := weight_values.find_rescaled_weights(evidence)) is not None
-        and rescaled.certain
-    ):
+    if not findings.causes and (rescaled := weights.find_rescaled_weights(evidence)) is not None and rescaled.certain:
         findings.add(rescaled)
-    if not findings.causes and (other := weight_values.find_other_weights(evidence)) is not None:
+    if not findings.causes and (other := weights.find_other_weights(evidence)) is not None:
         findings.add(other)
     if not findings.causes:
         diagnose_without_data(evidence, findings)
@@ -74,13 +70,13 @@ def _measured_causes(evidence: Evidence, findings: Findings, static: list[Hypoth
             findings.add(each, loss.recovered(Conversion()) if lossy else None)
         elif not lossy:
             findings.note(each)
-    if (wrong := weights.find_wrong_weights(evidence)) is not None:
+    if (wrong := origin.find_wrong_weights(evidence)) is not None:
         if lossy:
             findings.add(wrong, loss.recovered(Conversion()))
         else:
             findings.note(wrong)
     lower = evidence.score.unit != "dB" and loss.drop.points > 0
-    if lower and not lossy and (rescaled := weight_values.find_rescaled_weights(evidence)) is not None:
+    if lower and not lossy and (rescaled := weights.find_rescaled_weights(evidence)) is not None:
         findings.note(rescaled)
     explained = any(cause.certainty != "consistent" and cause.id not in DEMOTED for cause in findings.causes)
     if lossy and not explained:
@@ -141,8 +137,8 @@ def _is_moved_by_training(evidence: Evidence) -> bool:
     """Training with quantization departs from the float model by design: for the worse, only labels can say."""
     if not evidence.facts.trained_quantized or evidence.keras_is_qat:
         return False
-    wrong = weights.find_wrong_weights(evidence)
-    return (wrong is None or not wrong.certain) and weight_values.computes_its_weights(evidence)
+    wrong = origin.find_wrong_weights(evidence)
+    return (wrong is None or not wrong.certain) and weights.computes_its_weights(evidence)
 
 
 # ---- which repair brings the loss back
@@ -151,11 +147,11 @@ def _is_moved_by_training(evidence: Evidence) -> bool:
 def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
     """Adds the causes whose repair recovers it."""
     file = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
-    for mended in (weight_values.find_rescaled_weights(evidence), structure.find_other_ops(evidence)):
+    for mended in (weights.find_rescaled_weights(evidence), structure.find_other_ops(evidence)):
         if mended is not None and (share := file.recovered(repair_state(file.state, [mended])) or 0.0) >= ENOUGH:
             findings.add(mended, share)
             return
-    if (other := weight_values.find_other_weights(evidence)) is not None:
+    if (other := weights.find_other_weights(evidence)) is not None:
         findings.add(other, loss.recovered(Conversion()))
         return
     share = loss.recovered(Conversion())
@@ -191,7 +187,7 @@ def _explain_conversion(
     """A file converted rightly is sound: what is the smallest part of "rightly" that does it?"""
     if stale := [each for each in static if each.id == "T01"]:
         findings.add(stale[0], share, "proved")
-    elif evidence.facts.trained_quantized and weight_values.computes_its_weights(evidence):
+    elif evidence.facts.trained_quantized and weights.computes_its_weights(evidence):
         words = "the file does what its weights do in float, and these lose: the training with quantization lost it"
         findings.add(Hypothesis("T04", words, SLOWER, 0.4), share, "consistent")
     elif evidence.facts.trained_quantized:

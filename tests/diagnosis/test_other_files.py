@@ -11,7 +11,7 @@ from qat.diagnosis import diagnose
 from qat.diagnosis.case import Case, check_case
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses.structure import find_other_ops
-from qat.diagnosis.hypotheses.weight_values import _layers
+from qat.diagnosis.hypotheses.weights import _layers
 from qat.tflite import Interpreter, convert, read
 from qat.tflite.editing import rewrite
 
