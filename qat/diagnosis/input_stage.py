@@ -68,7 +68,7 @@ def diagnose_inputs(
     for each in _causes(loss, hypotheses) if loss.significant else ():
         findings.add(each)
     for each in () if loss.significant else hypotheses:
-        findings.note(each)
+        (findings.note if each.needs_loss else findings.add)(each)
 
 
 def _cost(drop: Drop, unit: str) -> str:

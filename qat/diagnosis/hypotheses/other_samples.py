@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.diagnosis.case import neighbour_correlation
 from qat.diagnosis.catalogue import ONE_PASS, READ_AFTER, STEP_BY_STEP
 from qat.diagnosis.engine import Hypothesis
 
@@ -17,6 +18,8 @@ FEW_SAMPLES = 48  # that are compared with each other, number by number
 SHORTEST = 0.2  # of an axis that must be left when inputs have moved along it
 FEW_VALUES, MANY_VALUES = 8, 64  # numbers that inputs take in all, and those that the right ones take
 NEARLY_ALL, FOLLOWS = 0.98, 0.99  # share of equal numbers, the rest being saturated; correlation of one column
+MOST_COLUMNS = 256  # of a table
+ENOUGH, NOISE = 48, 0.3  # samples for correlations over them; correlation of neighbouring pixels
 CHANCE = 4.0  # standard errors of a correlation that is none
 FRESH_STATE = (
     "begin every sequence with the state that the training began with, mostly zeros: "
@@ -94,10 +97,10 @@ def find_no_samples(user: NDArray, right: NDArray, features: bool) -> Hypothesis
         which = f"the number {flat[0, 0]:.4g}" if np.ptp(flat) == 0 else "one number, another for each sample,"
         cut = ", or decimals were cut off" if not np.trunc(right).any() and not user.any() else ""
         words = f"the app's {thing} hold {which} throughout: nothing was read, or the buffer was never filled{cut}"
-        return Hypothesis(id, words, LOOK, 0.95, certain=True)
+        return Hypothesis(id, words, LOOK, 0.95, certain=True, needs_loss=False)
     if len(user) >= FEWEST and not np.ptp(flat, axis=0).any() and np.ptp(rows, axis=0).any():
         words = f"the app's {thing} are one and the same for all {len(user)} samples, and that of none of them"
-        return Hypothesis(id, words, LOOK, 0.95, certain=True)
+        return Hypothesis(id, words, LOOK, 0.95, certain=True, needs_loss=False)
     return None
 
 
@@ -140,7 +143,7 @@ def find_moved(user: NDArray, right: NDArray, features: bool) -> Hypothesis | No
     def same(first: NDArray, second: NDArray) -> bool:
         return bool(first.size and np.mean(np.abs(first - second) < slack) > NEARLY_ALL)
 
-    words = _cut(few, own, slack) or _exchanged_columns(few, own) or _shifted(few, own, same)
+    words = _cut(few, own, slack) or _shifted(few, own, same) or _exchanged_columns(few, own)
     if not words:
         return None
     return Hypothesis("P13" if features else "P09", words, STEP_BY_STEP, 0.9, certain=True)
@@ -164,7 +167,12 @@ def _cut(user: NDArray, right: NDArray, slack: float) -> str:
 
 def _exchanged_columns(user: NDArray, right: NDArray) -> str:
     """Of tables: each column of the app's follows another one of the right ones, whatever its scale."""
-    if user.ndim != 2 or len(user) < FEWEST or not (user.std(axis=0).all() and right.std(axis=0).all()):
+    if (
+        user.ndim != 2
+        or len(user) < FEWEST
+        or user.shape[1] > MOST_COLUMNS
+        or not (user.std(axis=0).all() and right.std(axis=0).all())
+    ):
         return ""
     count = right.shape[1]
     likeness = np.corrcoef(user, right, rowvar=False)[:count, count:]
@@ -178,9 +186,9 @@ def _exchanged_columns(user: NDArray, right: NDArray) -> str:
 def _shifted(user: NDArray, right: NDArray, same: Callable[[NDArray, NDArray], bool]) -> str:
     """Moved by whole positions along axis 1, axis 2 or both: where circular correlation is highest, all is equal."""
     axes = tuple(range(1, min(user.ndim, 3)))
-    if not axes or user.ndim == 2:
+    if not axes:
         return ""
-    spectra = [np.fft.fftn(each - each.mean(), axes=axes) for each in (user, right)]
+    spectra = [np.fft.fftn(each[:FEWEST] - each[:FEWEST].mean(), axes=axes) for each in (user, right)]
     peak = np.fft.ifftn(spectra[0] * spectra[1].conj(), axes=axes).real
     peak = peak.sum(axis=tuple(i for i in range(user.ndim) if i not in axes))
     lengths = peak.shape
@@ -208,10 +216,12 @@ def are_unrelated(user: NDArray, right: NDArray) -> bool:
         right: float32 [N, ...], what it should feed.
 
     Returns:
-        True where no correlation over the samples is more than chance; False for few samples, too.
+        True where no correlation over the samples is more than chance; of few samples, where images should be smooth
+        and these are noise.
     """
-    if len(user) < 2 * FEWEST:
-        return False
+    if len(user) < ENOUGH:
+        smooth, own = neighbour_correlation(right), neighbour_correlation(user)
+        return smooth is not None and own is not None and own < NOISE < smooth / 2
     first, second = _summaries(user), _summaries(right)
     correlations = [
         abs(float(np.corrcoef(a, b)[0, 1])) for a, b in itertools.product(first, second) if a.std() and b.std()

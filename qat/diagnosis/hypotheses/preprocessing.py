@@ -21,6 +21,7 @@ MUCH_SMALLER = 0.2  # than the right range: what a model that scales its input i
 NO_OFFSET, NO_TERM = 0.05, 1e-4  # of the spread of inputs: what a division twice may leave, what is not written
 TWICE = 0.05  # relative, around 1 / 255
 SAME_MEAN, SAME_SPREAD = 0.1, (0.75, 1.3)
+ONE_GREY = 0.5  # of the largest gain of a channel, that all have where the image is grey
 MOST_NUMBERS = 4  # of channels or features that a sentence can hold
 FILLED, BEYOND = 0.2, 0.02  # of a usual range's width, that limits may leave empty or exceed
 
@@ -48,6 +49,10 @@ def list_parts(
     if relation.residual > SIMILAR:
         unrelated = are_unrelated(user, right)
         yield describe_unrelated(user, right, features) if unrelated else _unlike(user, right, features)
+        return
+    if relation.channels == GREY and relation.gain.min() < ONE_GREY * relation.gain.max():
+        words = "each channel of the app's images follows the luminance of the right ones in its own way: other colours"
+        yield Hypothesis("P10", words, STEP_BY_STEP, 0.6)
         return
     if not relation.affine_is_identity and not relation.order_before and not _only_blurred(relation, user, right):
         scaling = _affine(relation, user, right, rescales_inside)
@@ -93,7 +98,7 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
         undo += f"; from what the app has now: {shifted} / {_numbers(relation.gain)}"
     if relation.per_image:
         return _per_image(float(np.std(relation.gain) / max(abs(np.mean(relation.gain)), 1e-12)))
-    if gain < 0:
+    if np.all(relation.gain < 0):
         return Hypothesis("P11", f"{words}: bright and dark are exchanged", f"do not invert: {undo}", 0.9)
     channelwise = relation.gain.size > 1 or relation.offset.size > 1
     usual = _usual_ranges(have, want)

@@ -46,6 +46,7 @@ WRONG = {
     "turned": ("P08", lambda x: np.rot90(unit(x), 1, (1, 2))),
     "another crop": ("P09", lambda x: np.roll(unit(x), 1, axis=2)),
     "noise of decoding": ("P10", lambda x: unit(x) + np.random.default_rng(1).normal(0, 0.02, x.shape)),
+    "other colours": ("P10", lambda x: (unit(x) @ [0.3, 0.6, 0.1])[..., None] * np.float32([1, -0.4, -0.3])),
     "inverted": ("P11", lambda x: 1 - unit(x)),
     "grey": ("P12", lambda x: np.repeat((unit(x) @ np.float32([0.299, 0.587, 0.114]))[..., None], 3, -1)),
 }
