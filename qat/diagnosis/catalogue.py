@@ -94,14 +94,20 @@ CAUSES: dict[str, tuple[str, str]] = {
     "P07": ("NCHW_RESHAPED", "The app feeds images channels first; the model takes them channels last."),
     "P08": ("ORIENTATION", "The app's images are turned or mirrored."),
     "P09": ("RESIZE_CROP", "The app resizes or crops otherwise than the training."),
-    "P10": ("DECODE_COLOUR", "The app decodes images or converts colours otherwise than the training."),
+    "P10": (
+        "DECODE_COLOUR",
+        "The app decodes images or colours otherwise than the training, or feeds no image at all.",
+    ),
     "P11": ("INVERTED", "The app's images are inverted, black for white."),
     "P12": ("GREY", "The app feeds grey images; the model was trained on colour."),
     "P13": ("AUDIO_FEATURES", "The app computes other features than the training."),
     "P14": ("METADATA", "The file's metadata tell apps another normalisation than the model takes."),
     "O01": ("NOT_DEQUANTIZED", "The app reads the output's integer codes as if they were real numbers."),
     "O02": ("WRONG_DEQUANT", "The app reads the output with another scale or zero point than it has."),
-    "O03": ("LABEL_OFFSET_ORDER", "The app's class names are shifted, or in another order than the outputs."),
+    "O03": (
+        "LABEL_OFFSET_ORDER",
+        "The app's names of classes or columns are shifted, or in another order than the outputs.",
+    ),
     "O04": ("LOGITS_AS_PROBABILITIES", "The app mixes up logits and probabilities."),
     "O05": ("STALE_OUTPUT", "The app reads a result of another sample than the one it has just fed."),
     "O06": ("STATE_NOT_RESET", "The app does not reset the model's state between sequences."),
@@ -147,6 +153,7 @@ READ_AFTER = (
     "read after the call: interpreter.set_tensor(index, inputs); interpreter.invoke(); "
     "outputs = interpreter.get_tensor(output_index)"
 )
+STEP_BY_STEP = "compare both functions on one sample, step by step (decode, crop, resize, features, scale)"
 WITH_DECIMALS = "keep real numbers until the input is written, and divide by /, not by //: x.astype(np.float32)"
 OVER_CLASSES = "classes are the last axis: labels = np.argmax(scores, axis=-1)"
 AS_IT_IS = "take the output as it is: probabilities = interpreter.get_tensor(output_index)"

@@ -20,7 +20,8 @@ from qat.tflite.graph import Tensor
 
 NEAR = 0.98  # share of the values of an input that must be another's, within two steps
 NO_POINTS, FAIR = 0.005, 0.5  # a drop that is none, of a score that would show one
-FREE = 0.05  # share of codes that are not saturated, below which they say nothing of it
+FREE, MANY_CODES = 0.05, 32  # share of codes that are not saturated, below which they say nothing unless so many differ
+ZERO_KEPT = 0.02  # of the spread of inputs, by which the real number of the zero point may move
 RANGES = ("P01", "P02", "P03", "P11")  # usual mistakes that look like another scale
 
 
@@ -122,7 +123,9 @@ def _find_feeding_fault(evidence: Evidence, fed_input: feeding.FedInput) -> Hypo
     relation = relate(real, fed_input.intended, find_unsaturated(fed_input.fed, fed_input.tensor))
     inside = evidence.rescales_inside
     parts = preprocessing.list_parts(relation, real, fed_input.intended, rescales_inside=inside)
-    return None if (first := next(parts, None)) is not None and first.id in RANGES else hypothesis
+    first = next(parts, None)
+    keeps_zero = float(np.abs(relation.offset).max()) < ZERO_KEPT * relation.unit  # its zero point is the file's
+    return None if first is not None and (first.id in RANGES or keeps_zero) else hypothesis
 
 
 def _known_normalisation(fed_input: feeding.FedInput) -> NDArray | None:
@@ -152,7 +155,7 @@ def find_unsaturated(fed: NDArray, tensor: Tensor) -> NDArray | None:
         return None
     low, high = tensor.quantization.code_limits
     free = (fed > low) & (fed < high)
-    return free if free.mean() > FREE else None
+    return free if free.mean() > FREE or len(np.unique(fed[free])) >= MANY_CODES else None
 
 
 def _measure(

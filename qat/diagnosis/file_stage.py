@@ -9,7 +9,7 @@ from qat.commands import command
 from qat.diagnosis.catalogue import PER_CHANNEL, SLOWER, format_verify_command
 from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.hypotheses import calibration, conversion, model, structure, training, weights
+from qat.diagnosis.hypotheses import calibration, conversion, model, origin, structure, training, weights
 from qat.diagnosis.hypotheses.ranges import diagnose_without_data, rank_guesses
 from qat.diagnosis.runs import CALIBRATED, Conversion
 from qat.diagnosis.score import FAULT_DB, Drop, worst_sqnr_db
@@ -20,6 +20,7 @@ STRONG = 0.7  # of a signature that counts where nothing was measured
 HALF = 0.5  # of the loss; what a repair recovers of it is one of two faults
 SURELY_INEXACT = FAULT_DB + 10  # dB, of a float file
 FAR, NEAR_BY = 1.0, 0.5  # octaves between the file's ranges and right ones; share of it that a guess leaves
+MUCH_BETTER = 0.9  # share of the noise power that a file converted rightly has not
 DEMOTED = ("C01", "C03")  # they say that a file is float, and nothing of what it loses
 
 
@@ -50,10 +51,12 @@ def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]
         (findings.add if named else findings.note)(each)
     if evidence.keras is None:
         return
-    if (wrong := weights.find_wrong_weights(evidence)) is not None:
+    if (wrong := origin.find_wrong_weights(evidence)) is not None:
         (findings.add if wrong.certain else findings.note)(wrong)
     if not findings.causes and (rescaled := weights.find_rescaled_weights(evidence)) is not None and rescaled.certain:
         findings.add(rescaled)
+    if not findings.causes and (other := weights.find_other_weights(evidence)) is not None:
+        findings.add(other)
     if not findings.causes:
         diagnose_without_data(evidence, findings)
 
@@ -67,7 +70,7 @@ def _measured_causes(evidence: Evidence, findings: Findings, static: list[Hypoth
             findings.add(each, loss.recovered(Conversion()) if lossy else None)
         elif not lossy:
             findings.note(each)
-    if (wrong := weights.find_wrong_weights(evidence)) is not None:
+    if (wrong := origin.find_wrong_weights(evidence)) is not None:
         if lossy:
             findings.add(wrong, loss.recovered(Conversion()))
         else:
@@ -78,6 +81,22 @@ def _measured_causes(evidence: Evidence, findings: Findings, static: list[Hypoth
     explained = any(cause.certainty != "consistent" and cause.id not in DEMOTED for cause in findings.causes)
     if lossy and not explained:
         _explain(evidence, findings, static, loss)
+    elif evidence.score.unit == "dB" and not lossy and loss.drop.value < SURELY_INEXACT:
+        _note_inexact(evidence, findings, static, loss)
+
+
+def _note_inexact(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
+    """A note on a real-valued file that is no fault by the rule, and yet far behind one converted rightly."""
+    share = loss.recovered(Conversion())
+    if share is None or share < MUCH_BETTER or evidence.facts.trained_quantized:
+        return
+    supposed = Findings()
+    _explain(evidence, supposed, static, loss)
+    for cause in supposed.causes[:1]:
+        findings.notes.append(
+            f"{cause.id}: {cause.evidence}. The file keeps {loss.drop.value:.1f} dB, more than the {FAULT_DB:.0f} that "
+            "count as a fault; one converted rightly has a tenth of its noise or less"
+        )
 
 
 def _static(evidence: Evidence) -> Iterator[Hypothesis]:
@@ -118,7 +137,7 @@ def _is_moved_by_training(evidence: Evidence) -> bool:
     """Training with quantization departs from the float model by design: for the worse, only labels can say."""
     if not evidence.facts.trained_quantized or evidence.keras_is_qat:
         return False
-    wrong = weights.find_wrong_weights(evidence)
+    wrong = origin.find_wrong_weights(evidence)
     return (wrong is None or not wrong.certain) and weights.computes_its_weights(evidence)
 
 
@@ -262,6 +281,7 @@ def _note_oddities(evidence: Evidence, findings: Findings) -> None:
         notes.append("C06: convolution weights have one scale for all channels; it costs nothing that was measured")
     if samples is not None and not findings.lossy and sound:
         for each in calibration.judge_samples(evidence):
-            findings.note(each)
+            if not any(note.startswith(f"{each.id}:") for note in notes):
+                findings.note(each)
     if samples is not None and samples.usable and samples.exhausted:
         notes.append("the calibration generator is used up after one pass; a second conversion would see nothing")

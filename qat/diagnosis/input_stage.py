@@ -12,7 +12,7 @@ from qat.contract import Contract, apply
 from qat.diagnosis.catalogue import IN_ORDER
 from qat.diagnosis.engine import Findings, Hypothesis, Loss, find_smallest_repair
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.hypotheses import preprocessing
+from qat.diagnosis.hypotheses import other_samples, preprocessing
 from qat.diagnosis.hypotheses.feeding import find_cut_decimals
 from qat.diagnosis.normalisations import compute_limits, reshape_like
 from qat.diagnosis.relation import FIT_SAMPLES, REVERSED, Relation, is_scaled_per_image, relate
@@ -68,7 +68,7 @@ def diagnose_inputs(
     for each in _causes(loss, hypotheses) if loss.significant else ():
         findings.add(each)
     for each in () if loss.significant else hypotheses:
-        findings.note(each)
+        (findings.note if each.needs_loss else findings.add)(each)
 
 
 def _cost(drop: Drop, unit: str) -> str:
@@ -82,9 +82,19 @@ def _cost(drop: Drop, unit: str) -> str:
 def _find_hypotheses(
     evidence: Evidence, relation: Relation, user: NDArray, right: NDArray, valid: NDArray | None
 ) -> list[Hypothesis]:
-    for find in (find_cut_decimals, preprocessing.find_stale_inputs, preprocessing.find_carried_state):
-        if (exact := find(user, right)) is not None:
-            return [exact]
+    features = _are_features(evidence, right)
+    found = (
+        find_cut_decimals(user, right)
+        or other_samples.find_stale_inputs(user, right)
+        or other_samples.find_carried_state(user, right)
+        or other_samples.find_no_samples(user, right, features)
+    )
+    if found is None and evidence.user_inputs is not None:
+        found = other_samples.find_few_values(user, right, features)
+    if found is None and (not relation.exact or relation.gain.size > preprocessing.MOST_NUMBERS):
+        found = other_samples.find_moved(user, right, features)
+    if found is not None:
+        return [found]
     raw = reshape_like(evidence.case.inputs, user)
     if (
         raw is not None
@@ -92,7 +102,7 @@ def _find_hypotheses(
         and is_scaled_per_image(user, raw, right, valid)
     ):
         return [preprocessing.describe_image_scaling(user, raw)]
-    inside, features = evidence.rescales_inside, _are_features(evidence, right)
+    inside = evidence.rescales_inside
     return list(preprocessing.list_parts(relation, user, right, rescales_inside=inside, features=features))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from qat.diagnosis.hypotheses import outputs
 from qat.diagnosis.input_stage import diagnose_inputs
 from qat.diagnosis.normalisations import list_normalisations, normalise, reshape_like
 from qat.diagnosis.relation import CHANNELS, SPATIAL
-from qat.diagnosis.runs import call_user, to_codes, to_real
+from qat.diagnosis.runs import call_user, record_calls, to_codes, to_real
 from qat.diagnosis.score import Outputs
 from qat.diagnosis.tensor_order import find_order
 from qat.tflite.graph import Tensor
@@ -22,6 +23,8 @@ from qat.tflite.graph import Tensor
 STATE_SAMPLES, FEWEST = 48, 4  # run again in the other order; of so many at least
 DISTINCT_ROWS = 3
 CHANGED, CHANGED_ROWS = 0.02, 0.3  # of the results' range, by which so many of the rows must change
+ONE_LABEL = 0.97  # share of labels that are one and the same
+NEAREST = 2  # of the other inputs, that every way of rounding is tried with
 BELOW, ABOVE = -0.01, 1.01  # what no probability is
 
 
@@ -39,9 +42,17 @@ def diagnose_recorded(evidence: Evidence, findings: Findings, fed: list[NDArray]
     if codes is None:  # outputs exchanged: said already
         return
     known = fed is not None or evidence.user_inputs is not None
-    if not hypotheses and not known and not matches_file(recorded[0], expected[0], tensors[0]):
-        _search_inputs(evidence, findings, recorded[0], tensors[0])
+    unexplained = not known and not matches_file(recorded[0], expected[0], tensors[0])
+    stale_or_none = all(each.id == "O05" for each in hypotheses)
+    if unexplained and stale_or_none and (words := _one_label(recorded[0], expected[0])):
+        findings.unsure = words
         return
+    if unexplained and all(each.id == "O05" or not each.certain for each in hypotheses):
+        if _search_inputs(evidence, findings, recorded[0], tensors[0]):
+            return
+        if not hypotheses:
+            _say_unexplained(evidence, findings, recorded[0], expected, tensors[0])
+            return
     comparable = _comparable(recorded, expected, tensors)
     drop = evidence.score.drop(expected, comparable) if comparable is not None else None
     lossy = drop is not None and drop.significant
@@ -71,15 +82,20 @@ def _nearest(
     the output.
     """
     recorded = evidence.recorded
+    tried = []
     for codes in _codes_behind(evidence, fed):
         expected = evidence.file.dequantized(codes)
         several = len(recorded) > 1 and len(recorded) == len(expected)
         if several and _outputs_exchanged(evidence, findings, recorded, expected, tensors):
             return None, expected, []
-        hypotheses = _find_hypotheses(evidence, recorded[0], expected[0], codes[0], tensors[0])
-        if hypotheses or matches_file(recorded[0], expected[0], tensors[0]):
-            break
-    return codes, expected, hypotheses
+        if matches_file(recorded[0], expected[0], tensors[0]):
+            harmless = _find_hypotheses(recorded[0], expected[0], codes[0], tensors[0])
+            return codes, expected, harmless
+        tried.append((codes, expected))
+    for codes, expected in tried:
+        if hypotheses := _find_hypotheses(recorded[0], expected[0], codes[0], tensors[0]):
+            return codes, expected, hypotheses
+    return *tried[0], []
 
 
 def _codes_behind(evidence: Evidence, fed: list[NDArray] | None) -> Iterator[Outputs]:
@@ -92,6 +108,12 @@ def _codes_behind(evidence: Evidence, fed: list[NDArray] | None) -> Iterator[Out
         sizes = [r[0].size == w[0].size for r, w in zip(real, evidence.right_inputs, strict=True)]
         real = [r.reshape(w.shape) for r, w in zip(real, evidence.right_inputs, strict=True)] if all(sizes) else None
         real = real or evidence.right_inputs
+    yield from _codes_of(evidence, real)
+
+
+def _codes_of(evidence: Evidence, real: list[NDArray]) -> Iterator[Outputs]:
+    """The file's output codes for real inputs, quantized in each usual way of rounding."""
+    inputs = evidence.file.inputs()
     yield evidence.file.codes(evidence.file.quantized(real))
     if inputs[0].quantization is not None:
         for rounding in (np.rint, np.trunc, np.floor):
@@ -120,9 +142,7 @@ def _are_labels(recorded: NDArray, expected: NDArray) -> bool:
     return decided and expected.min() >= -1e-3 and expected.max() <= 1.001
 
 
-def _find_hypotheses(
-    evidence: Evidence, recorded: NDArray, expected: NDArray, codes: NDArray, tensor: Tensor
-) -> list[Hypothesis]:
+def _find_hypotheses(recorded: NDArray, expected: NDArray, codes: NDArray, tensor: Tensor) -> list[Hypothesis]:
     if _are_labels(recorded, expected):
         return list(outputs.diagnose_labels(recorded.reshape(-1), expected, codes, tensor))
     return list(outputs.diagnose_scores(recorded, expected, codes, tensor))
@@ -181,21 +201,61 @@ def _outputs_exchanged(
     return True
 
 
-def _search_inputs(evidence: Evidence, findings: Findings, recorded: NDArray, tensor: Tensor) -> None:
-    """Which other inputs would have given just these outputs? Found exactly, that is what the app fed."""
+def _search_inputs(evidence: Evidence, findings: Findings, recorded: NDArray, tensor: Tensor) -> bool:
+    """Which other inputs would have given just these outputs? True where found exactly: that is what the app fed."""
     right = evidence.right_inputs
     if len(right) != 1:
-        return
-    for values in _other_inputs(evidence):
-        if values.shape != right[0].shape or np.allclose(values, right[0]):
-            continue
-        if matches_file(recorded, evidence.file.real([values])[0], tensor):
-            what = "the recorded outputs are those of other inputs"
-            diagnose_inputs(evidence, findings, evidence.file.real, values, None, what)
-            return
-    expected = evidence.file.real(right)
-    comparable = _comparable([recorded], expected, [tensor])
-    if comparable is not None and evidence.score.drop(expected, comparable).significant:
+        return False
+    others = [
+        each for each in _other_inputs(evidence) if each.shape == right[0].shape and not np.allclose(each, right[0])
+    ]
+    nearest = sorted(others, key=lambda each: _distance(recorded, evidence.file.real([each])[0]))
+    for values in nearest[:NEAREST]:
+        for codes in _codes_of(evidence, [values]):
+            if matches_file(recorded, evidence.file.dequantized(codes)[0], tensor):
+                what = "the recorded outputs are those of other inputs"
+                diagnose_inputs(evidence, findings, evidence.file.real, values, None, what)
+                return True
+    return False
+
+
+def _distance(recorded: NDArray, expected: NDArray) -> float:
+    """How unlike results are: the share of other labels, or the mean difference of scores of one kind."""
+    if _are_labels(recorded, expected):
+        return float(np.mean(recorded.reshape(-1) != outputs.predicted_labels(expected)))
+    if recorded.size != expected.size:
+        return np.inf
+    first, second = (each.reshape(-1).astype(np.float64) for each in (recorded, expected))
+    return (
+        float(1 - np.corrcoef(first, second)[0, 1])
+        if first.std() and second.std()
+        else float(first.std() + second.std())
+    )
+
+
+def _one_label(recorded: NDArray, expected: NDArray) -> str:
+    """Why nothing can be said of labels that are nearly all the same, though the file's are not."""
+    if not _are_labels(recorded, expected):
+        return ""
+    (label, share), (_, usual) = (_most_frequent(each) for each in (recorded, outputs.predicted_labels(expected)))
+    if share < ONE_LABEL or usual >= ONE_LABEL:
+        return ""
+    return (
+        f"{share:.0%} of the app's labels are {label}, as a stale buffer, a wrong range and no input at all leave; "
+        "give fed=, user_preprocess= or user_run= to see which"
+    )
+
+
+def _most_frequent(labels: NDArray) -> tuple[int, float]:
+    values, counts = np.unique(labels.reshape(-1), return_counts=True)
+    return int(values[counts.argmax()]), float(counts.max() / labels.size)
+
+
+def _say_unexplained(
+    evidence: Evidence, findings: Findings, recorded: NDArray, expected: Outputs, tensor: Tensor
+) -> None:
+    comparable = _comparable([recorded], expected[:1], [tensor])
+    if comparable is not None and evidence.score.drop(expected, [*comparable, *expected[1:]]).significant:
         findings.unsure = (
             "the recorded outputs are not the file's for these inputs; "
             "give fed=, user_preprocess= or user_run= to see why"
@@ -211,6 +271,8 @@ def _other_inputs(evidence: Evidence) -> Iterator[NDArray]:
                 yield np.ascontiguousarray(transform(right), np.float32)
     if raw is not None:
         yield from (normalise(raw, name) for name in list_normalisations(raw))
+    for number in dict.fromkeys((0.0, float(right.min()), float(right.max()))):
+        yield np.full_like(right, number)
 
 
 def _logits_note(evidence: Evidence, findings: Findings, recorded: NDArray) -> None:
@@ -239,11 +301,12 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
     if len(few) < FEWEST:
         return
     pick = (lambda v: np.asarray(v[0])) if len(evidence.case.graph.outputs) > 1 else np.asarray
-    first = pick(call_user("user_run", evidence.case.user_run, few, evidence.case.content))
-    second = pick(call_user("user_run", evidence.case.user_run, few[::-1], evidence.case.content))
+    (first, fed), (second, fed_second) = (_run_again(evidence, samples, pick) for samples in (few, few[::-1]))
     rows = {row.tobytes() for row in first}
     if first.shape != second.shape or len(first) != len(few) or len(rows) < DISTINCT_ROWS:
         return
+    if fed is not None and fed_second is not None and len(fed) == 1 and not np.array_equal(fed[0], fed_second[0][::-1]):
+        return  # the app feeds other numbers: no state of the model's
     changed = np.abs(first.astype(np.float64) - second[::-1]).reshape(len(few), -1).max(axis=1)
     if np.mean(changed > 1e-6 + CHANGED * np.ptp(first)) > CHANGED_ROWS and not _late(first, second):
         hypothesis = Hypothesis(
@@ -258,6 +321,13 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
         findings.causes = [each for each in findings.causes if each.id != "C13"]  # the state makes other numbers
         findings.add(hypothesis, 1.0 if lossy else None)
         findings.unsure = ""
+
+
+def _run_again(evidence: Evidence, samples: NDArray, pick: Callable[[Any], NDArray]) -> tuple[NDArray, Outputs | None]:
+    """The app's first output for these raw samples, and what it wrote into the inputs."""
+    with record_calls() as calls:
+        result = pick(call_user("user_run", evidence.case.user_run, samples, evidence.case.content))
+    return result, calls.fed(evidence.case.graph, len(samples))
 
 
 def _late(first: NDArray, second: NDArray) -> bool:

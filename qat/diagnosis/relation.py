@@ -13,11 +13,13 @@ EXACT = 2e-3  # residual energy, relative, of a map that explains everything but
 IDENTITY = 0.02  # from a gain of 1, and of the spread as an offset, within which a map is none
 VARIES = 0.02  # relative spread of a gain over images
 SIMPLER, NOISE = 0.7, 1e-5  # share of the residual, less noise, that a less simple transform must leave to be taken
+FOR_A_LINE = 6  # numbers of a sample that say something of its own line
 BY_IMAGE = 0.3  # the same, for one gain per image
 SHARED, TINY = 1.2, 1e-4  # times the residual of gains per channel within which one gain for all is taken
 
 RESHAPED = ("channels first, reshaped", "channels last, reshaped from first")
 REVERSED, GREY = "reversed (BGR)", "grey"
+REVERSALS = ("mirrored up-down", "mirrored left-right", "rotated by 180 degrees")  # axis 1, axis 2 and both
 SPATIAL: dict[str, Callable[[NDArray], NDArray]] = {
     "as is": lambda x: x,
     "mirrored left-right": lambda x: x[:, :, ::-1],
@@ -39,7 +41,7 @@ CHANNELS: dict[str, Callable[[NDArray], NDArray]] = {
 
 @dataclass(frozen=True)
 class Relation:
-    """user = gain * channels(spatial(right)) + offset, one gain per channel, or one per image."""
+    """user = gain * channels(spatial(right)) + offset, one gain for all, per channel, per feature or per image."""
 
     spatial: str
     channels: str
@@ -113,7 +115,7 @@ def relate(user: NDArray, right: NDArray, valid: NDArray | None = None) -> Relat
             best = fitted
     if best is None:
         raise ValueError(f"shapes differ: {user.shape} against {right.shape}")
-    if not best.exact:
+    if not best.exact and float(np.median(mask.reshape(count, -1).sum(axis=1))) >= FOR_A_LINE:
         transformed = CHANNELS[best.channels](SPATIAL[best.spatial](right))
         single = _fit_images(user, transformed, mask, best)
         best = single if single.residual < BY_IMAGE * best.residual else best
@@ -142,6 +144,8 @@ def is_scaled_per_image(user: NDArray, raw: NDArray, right: NDArray, valid: NDAr
     gain, _, residual = _least_squares(first, base, mask, axes)
     channelwise = tuple(range(base.ndim - 1)) if base.shape[-1] in (1, 3, 4) else None
     _, _, shared = _least_squares(first, base, mask, channelwise)
+    if float(np.median(mask.reshape(count, -1).sum(axis=1))) < FOR_A_LINE:
+        return False
     varies = float(np.std(gain) / max(abs(np.mean(gain)), 1e-12)) > VARIES
     right_gain, _, right_residual = _least_squares(last, base, np.ones(base.shape, bool), axes)
     right_varies = right_residual < EXACT and np.std(right_gain) > VARIES * max(abs(np.mean(right_gain)), 1e-12)
@@ -149,23 +153,35 @@ def is_scaled_per_image(user: NDArray, raw: NDArray, right: NDArray, valid: NDAr
 
 
 def _candidates(right: NDArray) -> list[tuple[str, str]]:
+    """Orientations and channel orders of images; of features, each axis reversed."""
     if right.ndim != 4:
-        return [("as is", "as is")]
+        reversals = ("as is", *(REVERSALS if right.ndim == 3 else REVERSALS[:1] if right.ndim == 2 else ()))
+        return [(each, "as is") for each in reversals]
     channels = list(CHANNELS) if right.shape[-1] == 3 else ["as is"]
     return [(s, c) for s in SPATIAL for c in channels if s not in RESHAPED or c == "as is"]
 
 
 def _fit(user: NDArray, transformed: NDArray, mask: NDArray, spatial: str, channels: str, unit: float) -> Relation:
-    axes = tuple(range(transformed.ndim - 1)) if transformed.ndim == 4 and transformed.shape[-1] in (1, 3, 4) else None
-    gain, offset, residual = _least_squares(user, transformed, mask, axes)
-    if axes is not None:
-        one_gain, one_offset, one_residual = _least_squares(user, transformed, mask, None)
-        if one_residual < max(SHARED * residual, TINY):
-            gain, offset, residual = one_gain, one_offset, one_residual
-    return Relation(spatial, channels, np.atleast_1d(gain), np.atleast_1d(offset), False, residual, unit)
+    """One line for all, else one for each channel, or for each feature where that explains everything."""
+    fits = [_least_squares(user, transformed, mask, axes) for axes in _list_axes(transformed)]
+    bar = max(SHARED * fits[-1][2], TINY) if len(fits) < 3 or fits[-1][2] < EXACT else np.inf
+    gain, offset, residual = next(fit for fit in fits if fit is fits[-1] or fit[2] < bar)
+    return Relation(spatial, channels, gain, offset, False, residual, unit)
 
 
-def _least_squares(user: NDArray, transformed: NDArray, mask: NDArray, axes: tuple[int, ...] | None):
+def _list_axes(values: NDArray) -> list[tuple[int, ...]]:
+    """Axes that share one line: all, then all but the channels of images, or but the features of what is no image."""
+    rank = values.ndim
+    everything, last = tuple(range(rank)), tuple(range(rank - 1))
+    if rank == 4 and (values.shape[-1] > 1 or values.shape[1] == values.shape[2]):
+        return [everything, last] if values.shape[-1] in (1, 3, 4) else [everything]
+    return [everything, (0, 1, 3) if rank == 4 else last, (0,)]
+
+
+def _least_squares(
+    user: NDArray, transformed: NDArray, mask: NDArray, axes: tuple[int, ...] | None
+) -> tuple[NDArray, NDArray, float]:
+    """Gain and offset, of as many axes as one sample, and the share of the energy that they leave unexplained."""
     count = np.maximum(mask.sum(axis=axes, keepdims=True), 1)
     mean_user = (user * mask).sum(axis=axes, keepdims=True) / count
     mean_right = (transformed * mask).sum(axis=axes, keepdims=True) / count
@@ -175,7 +191,7 @@ def _least_squares(user: NDArray, transformed: NDArray, mask: NDArray, axes: tup
     offset = mean_user - gain * mean_right
     error = ((user - gain * transformed - offset) * mask) ** 2
     energy = max(float((centred_user**2).sum()), 1e-12)
-    return gain.reshape(-1).astype(np.float32), offset.reshape(-1).astype(np.float32), float(error.sum()) / energy
+    return gain.astype(np.float32), offset.astype(np.float32), float(error.sum()) / energy
 
 
 def _fit_images(user: NDArray, transformed: NDArray, mask: NDArray, like: Relation) -> Relation:

@@ -46,6 +46,8 @@ def test_an_early_checkpoint_is_told_from_a_wrong_calibration(network, digits, m
     for given in (measured, {**measured, "labels": None}):
         (cause,) = diagnose(content, **given).causes
         assert (cause.id, cause.certainty) == ("C07", "proved")
+    (cause,) = diagnose(content, keras_model=network).causes
+    assert (cause.id, cause.certainty) == ("C07", "certain")
 
 
 def rescaled(content, factor, which):

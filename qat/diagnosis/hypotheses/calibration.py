@@ -89,12 +89,12 @@ def judge_samples(evidence: Evidence) -> Iterator[Hypothesis]:
     if correlation is not None and correlation < NOISE_CORRELATION and unlike:
         words = f"neighbouring pixels of the calibration samples correlate by {correlation:.2f}: noise"
         yield _hypothesis("Q03", words, 0.92)
-    if right is not None and right.shape[1:] == values.shape[1:]:
-        yield from _scale(values, right)
+    scaled = list(_scale(values, right)) if right is not None and right.shape[1:] == values.shape[1:] else []
+    yield from scaled
     distinct = samples.distinct
     if distinct < FEW_DISTINCT:
         yield _hypothesis("Q04", f"{samples.count} calibration samples, of which {distinct} are distinct", 0.85)
-    elif (largest := _largest_class(evidence)) is not None and largest[1] > ONE_CLASS:
+    elif not scaled and (largest := _largest_class(evidence)) is not None and largest[1] > ONE_CLASS:
         label, share = largest
         yield _hypothesis("Q04", f"{share:.0%} of the calibration samples are of class {label} for the model", 0.8)
 
@@ -184,7 +184,6 @@ def find_exchanged_inputs(evidence: Evidence) -> Iterator[Hypothesis]:
 
 def judge_ranges(evidence: Evidence) -> Iterator[Hypothesis]:
     """Q01-Q09 from what calibration left in the file; the nearest guess names it. C12 where none does."""
-    limits, want = evidence.facts.input_range, evidence.right_limits
     guesses = rank_guesses(evidence)
     right = next((g for g in guesses if not g.id), None)
     same_range = right is not None and right.at_inputs < FITS  # then what it was calibrated on has it, too
@@ -193,8 +192,8 @@ def judge_ranges(evidence: Evidence) -> Iterator[Hypothesis]:
     best = guesses[0] if guesses else None
     apart = np.inf if right is None else right.distance
     words = "" if best is None else _in_words(best, apart)
-    if limits is not None and want is not None:
-        yield from _input_range(evidence, limits, want, best, words)
+    for index in range(len(evidence.case.graph.inputs)):
+        yield from _input_range(evidence, index, best, words)
     farthest = min(NEARER * apart, EXPLAINS) if same_range else NEARER * apart
     differences = structure.describe_other_ops(evidence)
     outsiders = None if right is None else right.find_outsiders()
@@ -216,16 +215,24 @@ def _in_words(best: Guess, right: float) -> str:
     )
 
 
-def _input_range(
-    evidence: Evidence, limits: tuple[float, float], want: tuple[float, float], best: Guess | None, words: str
-) -> Iterator[Hypothesis]:
+def _input_range(evidence: Evidence, index: int, best: Guess | None, words: str) -> Iterator[Hypothesis]:
+    """Q01, Q02, Q04-Q06: the range of one input of the file, against the right inputs."""
+    params = evidence.facts.input_params[index]
+    if params is None or evidence.right_inputs is None:
+        return
+    limits, values = params.real_limits, evidence.right_inputs[evidence.file.input_order.index(index)]
+    want = float(values.min()), float(values.max())
     ratio = (limits[1] - limits[0]) / max(want[1] - want[0], 1e-12)
-    values = evidence.right_inputs[evidence.file.input_order.index(0)]
     slack = 0.01 * (limits[1] - limits[0])
     clipped = float(np.mean((values < limits[0] - slack) | (values > limits[1] + slack)))
     name = name_range(limits)
+    which = (
+        "input"
+        if len(evidence.right_inputs) == 1
+        else f"input {evidence.case.graph.inputs[index].name.split(':')[0]!r}"
+    )
     text = (
-        f"the file's input holds [{limits[0]:.4g}, {limits[1]:.4g}]{_also(name)}; the right inputs lie in "
+        f"the file's {which} holds [{limits[0]:.4g}, {limits[1]:.4g}]{_also(name)}; the right inputs lie in "
         f"[{want[0]:.4g}, {want[1]:.4g}]: {min(1 / ratio, 1):.1%} of the range is used, {clipped:.1%} clipped"
     )
     text += f"; {words}" if words else ""

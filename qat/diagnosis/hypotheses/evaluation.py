@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from qat.diagnosis.catalogue import MEASURED_FIRST, ONE_PASS
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.hypotheses.weights import measure_cosines
+from qat.diagnosis.hypotheses.origin import measure_cosines
 from qat.diagnosis.normalisations import list_normalisations, normalise, python_code, reshape_like
 from qat.diagnosis.runs import run_keras
 from qat.diagnosis.score import Outputs, predicted_labels, samples_needed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ MATCH = 0.985  # share of the codes that a hypothesis must give exactly
 RIGHT = 0.999  # share of the codes that are right within one
 SAMPLES = 64
 FEW_VALUES, MANY_VALUES = 3, 16  # of the codes that were fed; of those that should have been
+NEVER_FILLED = " or a buffer that was never filled,"
 LARGEST_SCALED = 3  # of inputs that were divided by 255 once
 FREE, WIDTH = 0.05, 8  # share of codes that are not saturated, and what they span, for a line to be fitted
 
@@ -43,8 +44,9 @@ def formula(tensor: Tensor) -> str:
     if params is None:
         return f"float32 values of shape [1, {', '.join(map(str, tensor.shape[1:]))}]: x.astype(np.float32)"
     low, high = params.code_limits
+    zero = int(params.zero_point[0])
     return (
-        f"np.clip(np.round(x / {float(params.scale[0]):.9g}) + {int(params.zero_point[0])}, {low}, {high})"
+        f"np.clip(np.round(x / {float(params.scale[0]):.9g}) {'-' if zero < 0 else '+'} {abs(zero)}, {low}, {high})"
         f".astype(np.{tensor.dtype})"
     )
 
@@ -111,7 +113,12 @@ def reproduce_codes(fed_input: FedInput) -> Hypothesis | None:
     if fed_input.fed.dtype.kind == "f":
         words = f"{fed_input.fed.dtype} values were written where the input takes {fed_input.tensor.dtype} codes"
         return _hypothesis("I01", fed_input, words)
-    return find_reproduction(fed_input.fed[:SAMPLES], _hypotheses(fed_input), fed_input, MATCH)
+    hypotheses = list(_hypotheses(fed_input))
+    if np.ptp(fed_input.fed) == 0:  # one code throughout is told by nothing but a cast of small numbers
+        hypotheses = [
+            replace(each, evidence=f"{each.evidence}{NEVER_FILLED}") for each in hypotheses if each.id == "I01"
+        ]
+    return find_reproduction(fed_input.fed[:SAMPLES], hypotheses, fed_input, MATCH)
 
 
 def fit_codes(fed_input: FedInput) -> Hypothesis | None:
@@ -120,8 +127,13 @@ def fit_codes(fed_input: FedInput) -> Hypothesis | None:
         return None
     if (other := _other_scale(fed_input)) is not None:
         return other
-    values = len(np.unique(fed_input.fed[:SAMPLES]))
-    if values <= FEW_VALUES and len(np.unique(to_codes(fed_input.intended[:SAMPLES], fed_input.tensor))) > MANY_VALUES:
+    few = np.unique(fed_input.fed[:SAMPLES])
+    values, small = len(few), np.abs(few.astype(np.int64)).max() <= LARGEST_SCALED
+    if (
+        values <= FEW_VALUES
+        and small
+        and len(np.unique(to_codes(fed_input.intended[:SAMPLES], fed_input.tensor))) > MANY_VALUES
+    ):
         return _hypothesis("I01", fed_input, f"the fed codes take {values} values in all: real numbers were cast")
     return None
 
@@ -196,6 +208,7 @@ _TABLE: tuple[tuple[str, str, Codes], ...] = (
     ("I02", "raw pixels cast to int8, 128..255 wrapped to -128..-1,", _of_pixels(lambda p: p.view(np.int8), "int8")),
     ("I03", "raw pixels clipped at 127", _of_pixels(lambda p: np.minimum(p, 127), "int8")),
     ("I01", "raw pixels, without scale and zero point,", _of_pixels(lambda p: p, "uint8")),
+    ("I04", "the zero point of the other of int8 and uint8, off by 128,", lambda f: _of_other_sign(f)),
     ("I01", "a bare cast of the real numbers (truncated)", lambda f: _cut(np.trunc(_real(f)), f)),
     ("I01", "a bare cast of the real numbers (rounded)", lambda f: _cut(np.round(_real(f)), f)),
     ("I01", "a bare cast of the real numbers (clipped)", lambda f: _clipped(np.trunc(_real(f)), f)),
@@ -219,6 +232,14 @@ _TABLE: tuple[tuple[str, str, Codes], ...] = (
     ("P03", "x divided by 255 again", lambda f: _again(f)),
 )
 """Id, words, and the codes that would then have been fed."""
+
+
+def _of_other_sign(fed_input: FedInput) -> NDArray | None:
+    if fed_input.fed.dtype.itemsize > 1:
+        return None
+    return to_codes(_real(fed_input), fed_input.tensor) ^ fed_input.fed.dtype.type(
+        -128 if fed_input.fed.dtype == "int8" else 128
+    )
 
 
 def _again(fed_input: FedInput) -> NDArray | None:
@@ -273,6 +294,8 @@ def find_cut_decimals(user: NDArray, right: NDArray) -> Hypothesis | None:
         The hypothesis; None where `user` is no such thing, or right.
     """
     if user.shape != right.shape or not np.array_equal(user, np.trunc(right)) or np.array_equal(user, right):
+        return None
+    if np.ptp(user) == 0:  # a black image would be the same
         return None
     return Hypothesis("I05", "the inputs are the right ones with their decimals cut off", WITH_DECIMALS, certain=True)
 

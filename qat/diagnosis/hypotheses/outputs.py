@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from scipy.special import softmax
 
 from qat.diagnosis.catalogue import AS_IT_IS, ONE_PASS, OVER_CLASSES, READ_AFTER, WITHOUT_DELEGATE, format_batch_code
@@ -53,7 +54,8 @@ def _matching_share(recorded: NDArray, expected: NDArray, tolerance: float) -> f
 
 def dequantize_formula(tensor: Tensor) -> str:
     params = tensor.quantization
-    return f"(codes.astype(np.float32) - {int(params.zero_point[0])}) * {float(params.scale[0]):.9g}"
+    zero = int(params.zero_point[0])
+    return f"(codes.astype(np.float32) {'-' if zero >= 0 else '+'} {abs(zero)}) * {float(params.scale[0]):.9g}"
 
 
 def diagnose_labels(recorded: NDArray, scores: NDArray, codes: NDArray, tensor: Tensor) -> Iterator[Hypothesis]:
@@ -175,7 +177,7 @@ def _columns(recorded: NDArray, expected: NDArray, tolerance: float) -> Hypothes
     rolled = order == list(np.roll(columns, -order[0]))
     words = f"shifted by {order[0]}" if rolled else f"in the order {order[:12]}"
     return _labels(
-        f"the app's scores are the file's with the classes {words}", "use the label list in the order of training"
+        f"the app's scores are the file's with its columns {words}", "use the label list in the order of training"
     )
 
 
@@ -253,26 +255,33 @@ def _rows(recorded: NDArray, expected: NDArray, tolerance: float, single: bool =
         yield Hypothesis("C10", "only the first sample of the batch was filled; all others are equal",
                       format_batch_code(), 0.95, certain=True)  # fmt: skip
     elif varied and close(flat, flat[:1]).all():
-        which = "the last" if close(flat[0], right[-1]) else "the first" if close(flat[0], right[0]) else "one"
-        yield Hypothesis("O05", f"all {count} results equal {which} sample's: one buffer was read {count} times",
-                      "copy the output after every invoke(): "
-                      "interpreter.get_tensor(output_index).copy()", 0.95, certain=True)  # fmt: skip
+        last, first = close(flat[0], right[-1]), close(flat[0], right[0])
+        which = "the last sample's" if last else "the first sample's" if first else "each other"
+        yield Hypothesis("O05", f"all {count} results equal {which}: one buffer was read {count} times, or one input "
+                      "was fed again and again", "copy the output after every invoke(): "
+                      "interpreter.get_tensor(output_index).copy()", 0.95,
+                      certain=bool(last or first))  # fmt: skip
     elif varied and close(flat[1:], right[:-1]).mean() > LATE:
         yield Hypothesis("O05", "each result is the previous sample's: the output is read before invoke()",
                       READ_AFTER, 0.95, certain=True)  # fmt: skip
-    elif _same_multiset(flat, right, tolerance) and (not single or flat.shape[1] > 1):
+    elif not single and _are_shuffled(flat, right, tolerance):
         yield Hypothesis("E01", "the app's results are the right ones in another order: samples were shuffled",
                       ONE_PASS, 0.95, certain=True)  # fmt: skip
 
 
-def _same_multiset(recorded: NDArray, expected: NDArray, tolerance: float) -> bool:
+def _are_shuffled(recorded: NDArray, expected: NDArray, tolerance: float) -> bool:
+    """Whether rows are found again at other places: the same ones in all, and nearly each that is not at its own."""
     step = max(tolerance, 1e-4)
-    first = np.sort((recorded @ np.arange(1, recorded.shape[1] + 1)) / step)
-    second = np.sort((expected @ np.arange(1, expected.shape[1] + 1)) / step)
-    return bool(
-        np.mean(np.abs(first - second) < 3 * recorded.shape[1]) > SAME_SET
-        and np.ptp(second) > DISTINCT * recorded.shape[1]
-    )
+    if np.ptp(expected, axis=0).max() < DISTINCT * step:
+        return False
+    weights = np.arange(1, expected.shape[1] + 1)
+    apart = np.abs(np.sort(recorded @ weights) - np.sort(expected @ weights))
+    if np.mean(apart < 3 * len(weights) * step) <= SAME_SET:
+        return False
+    away = np.abs(recorded - expected).max(axis=1) > step
+    tree = cKDTree(expected)
+    near = tree.query(recorded[away], p=np.inf)[0]
+    return bool(away.mean() > 1 - SAME_SET and np.mean(near <= step) > SAME_SET)
 
 
 def find_other_runtime(recorded: NDArray, codes: NDArray, tensor: Tensor) -> Iterator[Hypothesis]:

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis.catalogue import IN_COLOUR, READ_AFTER, RGB_ONCE, SCALED_INSIDE, TRANSPOSED, UPRIGHT
+from qat.diagnosis.catalogue import IN_COLOUR, RGB_ONCE, SCALED_INSIDE, STEP_BY_STEP, TRANSPOSED, UPRIGHT
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.hypotheses.feeding import LARGEST_SCALED
+from qat.diagnosis.hypotheses.other_samples import are_unrelated, describe_unrelated
 from qat.diagnosis.normalisations import LIMITS
 from qat.diagnosis.relation import GREY, RESHAPED, Relation
 
@@ -20,13 +21,8 @@ MUCH_SMALLER = 0.2  # than the right range: what a model that scales its input i
 NO_OFFSET, NO_TERM = 0.05, 1e-4  # of the spread of inputs: what a division twice may leave, what is not written
 TWICE = 0.05  # relative, around 1 / 255
 SAME_MEAN, SAME_SPREAD = 0.1, (0.75, 1.3)
-SAME_SAMPLE = 0.03  # of the spread of inputs, by which those of one sample may differ on average
-LATE, FEWEST = 0.9, 8  # share of the samples that are another's; of so many at least
-FRESH_STATE = (
-    "begin every sequence with the state that the training began with, mostly zeros: "
-    "interpreter.set_tensor(index, np.zeros_like(interpreter.get_tensor(index)))"
-)
-STEP_BY_STEP = "compare both functions on one sample, step by step (decode, crop, resize, features, scale)"
+ONE_GREY = 0.5  # of the largest gain of a channel, that all have where the image is grey
+MOST_NUMBERS = 4  # of channels or features that a sentence can hold
 FILLED, BEYOND = 0.2, 0.02  # of a usual range's width, that limits may leave empty or exceed
 
 
@@ -51,7 +47,12 @@ def list_parts(
         P hypotheses, whose repair acts on the relation.
     """
     if relation.residual > SIMILAR:
-        yield _unlike(relation, user, right)
+        unrelated = are_unrelated(user, right)
+        yield describe_unrelated(user, right, features) if unrelated else _unlike(user, right, features)
+        return
+    if relation.channels == GREY and relation.gain.min() < ONE_GREY * relation.gain.max():
+        words = "each channel of the app's images follows the luminance of the right ones in its own way: other colours"
+        yield Hypothesis("P10", words, STEP_BY_STEP, 0.6)
         return
     if not relation.affine_is_identity and not relation.order_before and not _only_blurred(relation, user, right):
         scaling = _affine(relation, user, right, rescales_inside)
@@ -59,17 +60,27 @@ def list_parts(
         yield replace(scaling, repair=undo("affine"))
     if relation.spatial != "as is":
         words = f"the app's images are the right ones {relation.spatial}"
-        if relation.spatial in RESHAPED:
+        if features:
+            words = f"the app's features are the right ones {IN_FEATURES.get(relation.spatial, relation.spatial)}"
+            yield Hypothesis("P13", words, STEP_BY_STEP, 0.8, repair=undo("spatial"))
+        elif relation.spatial in RESHAPED:
             yield Hypothesis("P07", words, TRANSPOSED, 0.8, repair=undo("spatial"))
         else:
             yield Hypothesis("P08", words, UPRIGHT, 0.8, repair=undo("spatial"))
     if relation.channels == GREY:
-        words = "all three channels of the app's images are the luminance"
+        words = "all three channels of the app's images are the same"
         yield Hypothesis("P12", words, IN_COLOUR, 0.8, repair=undo("channels"))
     elif relation.channels != "as is":
         yield Hypothesis("P06", "red and blue are exchanged", RGB_ONCE, 0.8, repair=undo("channels"))
     if not relation.exact:
         yield _inexact(relation, features)
+
+
+IN_FEATURES = {
+    "mirrored up-down": "in reverse order along axis 1",
+    "mirrored left-right": "in reverse order along axis 2",
+    "rotated by 180 degrees": "in reverse order along axes 1 and 2",
+}
 
 
 def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: bool) -> Hypothesis:
@@ -82,10 +93,12 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
     )
     shift = _plus(-relation.offset, size)
     shifted = f"(x{shift})" if shift else "x"
-    undo = f"apply the training preprocessing; from what the app has now: {shifted} / {_numbers(relation.gain)}"
+    undo = "apply the training preprocessing"
+    if relation.gain.size <= MOST_NUMBERS:
+        undo += f"; from what the app has now: {shifted} / {_numbers(relation.gain)}"
     if relation.per_image:
         return _per_image(float(np.std(relation.gain) / max(abs(np.mean(relation.gain)), 1e-12)))
-    if gain < 0:
+    if np.all(relation.gain < 0):
         return Hypothesis("P11", f"{words}: bright and dark are exchanged", f"do not invert: {undo}", 0.9)
     channelwise = relation.gain.size > 1 or relation.offset.size > 1
     usual = _usual_ranges(have, want)
@@ -100,9 +113,11 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
 
 
 def _numbers(values: NDArray) -> str:
-    """One number, or those of all channels in a list, as Python writes them."""
-    texts = [f"{float(value):.5g}" for value in values]
-    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    """One number, or those of all channels in a list, as Python writes them; of many features the limits."""
+    texts = [f"{float(value):.5g}" for value in values.flat]
+    if values.size > MOST_NUMBERS:
+        return f"({float(values.min()):.5g} to {float(values.max()):.5g}, by the feature)"
+    return texts[0] if len(set(texts)) == 1 else f"[{', '.join(texts)}]"
 
 
 def _plus(values: NDArray, size: float = 1.0) -> str:
@@ -113,7 +128,7 @@ def _plus(values: NDArray, size: float = 1.0) -> str:
     """
     if np.abs(values).max() <= NO_TERM * size:
         return ""
-    minus = values.size == 1 and values[0] < 0
+    minus = bool(np.all(values < 0))
     return f" {'-' if minus else '+'} {_numbers(-values if minus else values)}"
 
 
@@ -160,7 +175,7 @@ def _usual_ranges(have: tuple[float, float], want: tuple[float, float]) -> str |
         return "P02"
     if ("[0, 255]" in names or "[-128, 127]" in names) and len(names) == 2:
         return "P01"
-    return "P02" if names <= {"[-1, 1]", "[0, 1]", "[-0.5, 0.5]"} else None
+    return "P02" if len(names) == 2 and names <= {"[-1, 1]", "[0, 1]", "[-0.5, 0.5]"} else None
 
 
 def _nearest(limits_: tuple[float, float]) -> str | None:
@@ -172,50 +187,6 @@ def _nearest(limits_: tuple[float, float]) -> str | None:
         if inside and limits_[0] < low + FILLED * width and limits_[1] > high - FILLED * width:
             return name
     return None
-
-
-def find_stale_inputs(user: NDArray, right: NDArray) -> Hypothesis | None:
-    """O05: right inputs, each where another sample's should be.
-
-    Args:
-        user: float [N, ...], what the app feeds.
-        right: float32 [N, ...], what it should feed, in the same order of samples.
-
-    Returns:
-        The hypothesis; None where samples are at their places, or too few to tell.
-    """
-    slack = SAME_SAMPLE * min(float(user.std()), float(right.std()))
-
-    def share(first: NDArray, second: NDArray) -> float:
-        return float(np.mean(np.abs(first - second).reshape(len(first), -1).mean(axis=1) < slack))
-
-    if len(right) < FEWEST or share(right[1:], right[:-1]) > 1 - LATE:
-        return None
-    if share(user[1:], right[:-1]) > LATE:
-        words = "each input is the previous sample's: it is written after the call"
-    elif share(user, np.broadcast_to(user[:1], user.shape)) > LATE:
-        words = f"all {len(user)} inputs are one and the same: one buffer was filled once"
-    else:
-        return None
-    return Hypothesis("O05", words, READ_AFTER, 0.95, certain=True)
-
-
-def find_carried_state(user: NDArray, right: NDArray) -> Hypothesis | None:
-    """O06: an input that is the same for every sample, which the app fills with what an earlier call gave.
-
-    Args:
-        user: float [N, ...], what the app feeds.
-        right: float32 [N, ...], what it should feed.
-
-    Returns:
-        The hypothesis; None where right inputs differ, or the app's first one is another already.
-    """
-    if len(right) < FEWEST or np.ptp(right, axis=0).max() > 0 or np.ptp(user, axis=0).max() == 0:
-        return None
-    if not np.allclose(user[0], right[0], atol=1e-6):
-        return None
-    words = "this input is the same for every sample; the app's begins so, and then changes from call to call"
-    return Hypothesis("O06", words, FRESH_STATE, 0.95, certain=True)
 
 
 def limits(values: NDArray) -> tuple[float, float]:
@@ -237,9 +208,9 @@ def _inexact(relation: Relation, features: bool) -> Hypothesis:
     )  # fmt: skip
 
 
-def _unlike(relation: Relation, user: NDArray, right: NDArray) -> Hypothesis:
+def _unlike(user: NDArray, right: NDArray, features: bool) -> Hypothesis:
     return Hypothesis(
-        "P13" if right.ndim != 4 or right.shape[-1] not in (1, 3, 4) or right.shape[1] != right.shape[2] else "P09",
+        "P13" if features else "P09",
         f"no orientation, channel order or scaling relates the app's inputs (mean {user.mean():.4g}, spread "
         f"{user.std():.4g}) to the right ones (mean {right.mean():.4g}, spread {right.std():.4g})",
         STEP_BY_STEP, 0.3,

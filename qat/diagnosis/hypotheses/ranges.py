@@ -16,7 +16,7 @@ from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.hypotheses.model import find_hard_activations
 from qat.diagnosis.normalisations import LIMITS, list_normalisations, name_range, normalise, reshape_like
 from qat.diagnosis.runs import Conversion, run_keras
-from qat.diagnosis.score import Outputs, worst_sqnr_db
+from qat.diagnosis.score import FAULT_DB, Outputs, worst_sqnr_db
 from qat.metrics import sqnr_db
 from qat.models.which_keras import keras_of
 from qat.tflite import read
@@ -32,7 +32,6 @@ CANDIDATES = ("[0, 1]", "[-1, 1]", "[0, 255]", "ImageNet mean/std")
 FACTOR = 8.0  # between the file's input range and the range that BatchNorm remembers
 OCTAVES = 3.0  # by which one range must fit the statistics better than the other
 IMAGES = 32
-POOR_DB = 14.0  # of the file itself
 HOPELESS_DB, FINE_DB = 5.0, 18.0  # of the best int8 file, and of an int16x8 file
 
 
@@ -308,7 +307,7 @@ def _hard_model(evidence: Evidence, findings: Findings, images: NDArray, trained
     if good is None or wide is None:
         return
     own, best, finest = (_quality_db(synthetic, reference, outputs) for outputs in (synthetic.a2, good, wide))
-    if own < POOR_DB and best < HOPELESS_DB and finest > FINE_DB:
+    if own < FAULT_DB and best < HOPELESS_DB and finest > FINE_DB:
         first = find_hard_activations(synthetic)[0]
         words = (
             f"on synthetic images the file keeps {own:.1f} dB, the best int8 file {best:.1f} dB, an int16x8 file "

@@ -1,4 +1,4 @@
-"""C07, C12, T03, T04: are the file's weights those of the Keras model? By direction, then as what they compute."""
+"""C07, C12: the numbers of the file's weights and biases against those of a float file made here, and what they do."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from qat.codes import dequantize
 from qat.diagnosis.catalogue import CONVERT_MEASURED
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import CONVERSIONS, FileFacts
-from qat.diagnosis.hypotheses.training import describe_other_start
+from qat.diagnosis.hypotheses.origin import measure_row_cosines, to_real_weights
+from qat.diagnosis.hypotheses.ranges import make_natural_images
 from qat.diagnosis.runs import Conversion, FileRunner
-from qat.diagnosis.score import Outputs, OutputScore
+from qat.diagnosis.score import FAULT_DB, Outputs, OutputScore, worst_sqnr_db
 from qat.tflite import read
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Op, Tensor, TfliteGraph
 
-COARSE_CODES = 24  # a channel whose largest code is smaller says little about its direction
-OTHER_WEIGHTS, SAME_WEIGHTS = 0.6, 0.97  # cosines
-MANY = 3  # layers without a partner that are no accident
 ROUNDED = 1.01  # steps of its scale by which a rounded weight may differ
 DIFFERING = 0.05  # share of a layer's weights that differ by more, in a layer of other weights
 ONE_FACTOR, OFF_BY = 0.02, 0.1  # relative rest that one factor leaves in a layer; from 1, of one that is no rounding
@@ -33,120 +30,7 @@ OTHER_BIAS = 0.1  # of the largest bias of a layer
 SEQUENCES = frozenset({"UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"})
 FEWEST_NUMBERS = 16  # of a constant that is a weight
 MOST = 0.6  # share of the file's loss that its weights alone must have
-
-
-def find_wrong_weights(evidence: Evidence) -> Hypothesis | None:
-    """C07, T03, T04: kernels of another direction than the Keras model's, which BatchNormalization leaves alone."""
-    cosines = measure_cosines(evidence.facts, evidence.keras)
-    if not cosines:
-        return _other_architecture(evidence)
-    worst = [each for each in cosines if each[1] < OTHER_WEIGHTS]
-    named = ", ".join(f"{layer!r} {cosine:.2f}" for layer, cosine in (worst or cosines)[:6])
-    text = f"cosine between the file's kernels and the Keras model's, median over channels: {named}"
-    if evidence.facts.trained_quantized and not evidence.keras_is_qat:
-        middle = float(np.median([cosine for _, cosine in cosines]))
-        return None if middle >= SAME_WEIGHTS else describe_other_start(middle, _measure_growth(evidence), text)
-    if worst:
-        return Hypothesis(
-            "C07", f"{text}; the same checkpoint gives 0.99 and more", CONVERT_MEASURED, 0.97, certain=True
-        )
-    return None
-
-
-def _other_architecture(evidence: Evidence) -> Hypothesis | None:
-    """C07: not one kernel of the file has the shape of one of the Keras model's."""
-    kernels = {kernel.shape for kernel in _kernels(evidence.keras)}
-    shapes = [(weight.layer, _rows(weight, op.name)[0]) for op, weight in evidence.facts.weights]
-    named = [layer for layer, rows in shapes if rows is not None and rows.shape not in kernels]
-    if len(named) < MANY or len(named) < sum(rows is not None for _, rows in shapes):
-        return None
-    return Hypothesis(
-        "C07",
-        f"no Keras kernel has the shape of any of the file's ({', '.join(named[:4])}, ...): two architectures",
-        "give the model that this file was made from; or convert the one given",
-        0.8,
-    )
-
-
-def measure_cosines(facts: FileFacts, model: Any) -> list[tuple[str, float]]:
-    """The direction of the file's kernels against the Keras model's, which BatchNormalization folded in leaves alone.
-
-    Args:
-        facts: what was read of the file: its weighted ops and their kernels.
-        model: the Keras model that the file was made from.
-
-    Returns:
-        Pairs (layer, |cosine| 0-1, the median over channels, against the best kernel of that shape), one for each
-        weighted op of the file that has a Keras kernel of its shape.
-    """
-    kernels = list(_kernels(model))
-    cosines = []
-    for op, weight in facts.weights:
-        rows, usable = _rows(weight, op.name)
-        if rows is None or usable.sum() == 0 or rows.shape[1] < 4:
-            continue
-        same = [k for k in kernels if k.shape == rows.shape]
-        if same:
-            cosine = max(float(np.median(_cosines(rows[usable], k[usable]))) for k in same)
-            cosines.append((weight.layer, cosine))
-    return cosines
-
-
-def _measure_growth(evidence: Evidence) -> float | None:
-    """How many times larger than in a float file converted here the kernels of that layer are which grew most.
-
-    Large steps blow up the layers without BatchNormalization; those in front of one, it makes small again.
-    """
-    content = evidence.content(Conversion(scheme="float32"))
-    layers, others = evidence.facts.weights, () if content is None else FileFacts(read(content)).weights
-    pairs = zip(layers, others, strict=False)
-    sizes = [(_size(w, op.name), _size(v, other.name)) for (op, w), (other, v) in pairs if w.shape == v.shape]
-    ratios = [a / b for a, b in sizes if a and b]
-    return max(ratios) if ratios and len(layers) == len(others) else None
-
-
-def _size(weight: Tensor, op: str) -> float:
-    rows, _ = _rows(weight, op)
-    return 0.0 if rows is None else float(np.median(np.linalg.norm(rows, axis=1)))
-
-
-def _rows(weight: Tensor, op: str) -> tuple[NDArray | None, NDArray]:
-    """Weights as one row for each output channel, and which rows are stored finely enough to compare."""
-    data = weight.data
-    if data is None:
-        return None, np.zeros(0, bool)
-    real, codes = _real(weight), np.abs(data.astype(np.float32))
-    if op == "DEPTHWISE_CONV_2D":
-        real, codes = np.moveaxis(real, -1, 0), np.moveaxis(codes, -1, 0)
-    rows, sizes = real.reshape(len(real), -1), codes.reshape(len(codes), -1)
-    enough = sizes.max(axis=1) >= COARSE_CODES if not weight.is_float else np.ones(len(rows), bool)
-    return rows, enough & (np.linalg.norm(rows, axis=1) > 1e-9)
-
-
-def _real(tensor: Tensor) -> NDArray:
-    return tensor.data.astype(np.float32) if tensor.is_float else dequantize(tensor.data, tensor.quantization)
-
-
-def _kernels(model: Any) -> Iterator[NDArray]:
-    """Every kernel of the model as rows of output channels, in each layout of a file."""
-    for variable in model.weights:
-        values = np.asarray(variable)
-        if values.ndim == 4:
-            yield values.transpose(3, 0, 1, 2).reshape(values.shape[3], -1)
-            depthwise = values.reshape(*values.shape[:2], -1)
-            yield depthwise.transpose(2, 0, 1).reshape(depthwise.shape[2], -1)
-            yield values.transpose(2, 0, 1, 3).reshape(values.shape[2], -1)
-        elif values.ndim == 3:
-            yield values.transpose(2, 0, 1).reshape(values.shape[2], -1)  # of Conv1D, and of attention's last product
-            yield values.reshape(len(values), -1).T  # of attention's queries, keys and values, all heads in one
-        elif values.ndim == 2:
-            yield values.T
-
-
-def _cosines(first: NDArray, second: NDArray) -> NDArray:
-    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return np.abs((first * second).sum(axis=1)) / np.maximum(norms, 1e-12)
-
+SYNTHETIC = 32  # samples that stand for right ones where none were given
 
 Weights = tuple[tuple[Op, Tensor], ...]
 
@@ -215,37 +99,64 @@ def _multiplies_elsewhere(evidence: Evidence) -> bool:
 
 
 def find_other_weights(evidence: Evidence) -> Hypothesis | None:
-    """C07: a float file with this file's weights in place of the Keras model's loses what this file loses."""
+    """C07: a float file with this file's weights in place of the Keras model's loses what this file loses.
+
+    Without inputs, one that gives other results for synthetic ones.
+    """
     others = [each for each in _layers(evidence) if each.differs]
     if not others:
         return None
-    computed = _compute_with(evidence, others)
-    left = evidence.score.recovered(evidence.a0, evidence.a2, computed)
-    if left > 1 - MOST or not evidence.score.drop(evidence.a0, computed).significant:
-        return None
+    if evidence.right_inputs is None:
+        inputs = _make_synthetic_inputs(evidence)
+        own = (
+            None if inputs is None else worst_sqnr_db(*(_compute_with(evidence, each, inputs) for each in ([], others)))
+        )
+        if own is None or own >= FAULT_DB:
+            return None
+        lost = f"on synthetic inputs the Keras model with these weights keeps {own:.1f} dB of its own results"
+    else:
+        computed = _compute_with(evidence, others, evidence.right_inputs)
+        left = evidence.score.recovered(evidence.a0, evidence.a2, computed)
+        if left > 1 - MOST or not evidence.score.drop(evidence.a0, computed).significant:
+            return None
+        lost = "the Keras model with these weights loses as much"
     named = ", ".join(dict.fromkeys(repr(each.name) for each in others[:6]))
     return Hypothesis(
         "C07",
         f"the weights or the bias of {named} are no rounding of the Keras model's, its BatchNormalization folded in: "
-        "another checkpoint of it, perhaps an early one; the Keras model with these weights loses as much",
+        f"another checkpoint of it, perhaps an early one; {lost}",
         CONVERT_MEASURED,
         0.95,
         certain=True,
     )
 
 
+def _make_synthetic_inputs(evidence: Evidence) -> list[NDArray] | None:
+    """Images with the spectrum of photographs, or uniform noise, in the range of each input, in Keras order."""
+    tensors, params = evidence.file.inputs(), evidence.facts.input_params
+    if any(t.dtype in ("int32", "int64", "bool") or -1 in t.shape_signature[1:] for t in tensors):
+        return None
+    images, rng = make_natural_images(evidence.keras, SYNTHETIC), np.random.default_rng(0)
+    inputs = []
+    for tensor, place in zip(tensors, evidence.file.input_order, strict=True):
+        low, high = params[place].real_limits if params[place] is not None else (-1.0, 1.0)
+        values = rng.uniform(0, 1, (SYNTHETIC, *tensor.shape[1:])) if images is None else images
+        inputs.append((low + (high - low) * values).astype(np.float32))
+    return inputs
+
+
 def computes_its_weights(evidence: Evidence) -> bool:
     """Whether the file does what its weights do in float: what it departs by is the training's then, not 8 bits'."""
     if not (layers := _layers(evidence, trained=True)):
         return False
-    computed = _compute_with(evidence, layers)
+    computed = _compute_with(evidence, layers, evidence.right_inputs)
     return not OutputScore(None, computed, evidence.classifies).drop(computed, evidence.a2).significant
 
 
-def _compute_with(evidence: Evidence, layers: list[Layer]) -> Outputs:
-    """What the Keras model gives with the file's weights in these layers, on right inputs."""
+def _compute_with(evidence: Evidence, layers: list[Layer], inputs: list[NDArray]) -> Outputs:
+    """What the Keras model gives with the file's weights in these layers."""
     changed = _with_weights(evidence.content(Conversion(scheme="float32")), layers)
-    return FileRunner(changed, read(changed)).real(evidence.right_inputs)
+    return FileRunner(changed, read(changed)).real(inputs)
 
 
 def _layers(evidence: Evidence, trained: bool = False) -> list[Layer]:
@@ -265,7 +176,7 @@ def _paired(facts: FileFacts, reference: FileFacts) -> list[Layer]:
     for (op, weight), (other, expected) in _pairs(facts.weights, reference.weights):
         biases = [_bias(each, which) for each, which in ((facts, op), (reference, other))]
         bias = None if None in biases else _real_bias(facts, op, weight, biases[0])
-        layers.append(Layer(weight, _real(weight), bias, expected, biases[1]))
+        layers.append(Layer(weight, to_real_weights(weight), bias, expected, biases[1]))
     return [*layers, *_paired_cells(facts.graph, reference.graph)] if layers or not facts.weights else []
 
 
@@ -276,8 +187,8 @@ def _pairs(first: Weights, second: Weights) -> Iterator[tuple[tuple[Op, Tensor],
         return
     for kind, members in groups[0].items():
         others = groups[1][kind]
-        rows, columns = (np.stack([_real(w).ravel() for _, w in each]) for each in (members, others))
-        likeness = [_cosines(np.broadcast_to(row, columns.shape), columns) for row in rows]
+        rows, columns = (np.stack([to_real_weights(w).ravel() for _, w in each]) for each in (members, others))
+        likeness = [measure_row_cosines(np.broadcast_to(row, columns.shape), columns) for row in rows]
         yield from (
             (members[i], others[j]) for i, j in zip(*linear_sum_assignment(likeness, maximize=True), strict=True)
         )
@@ -302,7 +213,9 @@ def _paired_cells(graph: TfliteGraph, reference: TfliteGraph) -> Iterator[Layer]
             for index, at in zip(op.inputs, expected.inputs, strict=False):
                 weight, right = one.tensors[index], other.tensors[at]
                 if min(index, at) >= 0 and _is_comparable(weight) and right.is_float and weight.shape == right.shape:
-                    yield Layer(weight, _real(weight), None, right, None, one.index, one.tensors[op.outputs[0]].layer)
+                    yield Layer(
+                        weight, to_real_weights(weight), None, right, None, one.index, one.tensors[op.outputs[0]].layer
+                    )
 
 
 def _is_comparable(tensor: Tensor) -> bool:
@@ -317,7 +230,7 @@ def _bias(facts: FileFacts, op: Op) -> Tensor | None:
 
 def _real_bias(facts: FileFacts, op: Op, weight: Tensor, bias: Tensor) -> NDArray | None:
     if bias.is_float or bias.quantization is not None:
-        return _real(bias)
+        return to_real_weights(bias)
     entry = facts.graph.tensors[op.inputs[0]].quantization
     return None if entry is None else bias.data * np.float32(entry.scale[0]) * np.asarray(weight.scales, np.float32)
 

@@ -14,8 +14,8 @@ from qat.diagnosis.case import Case, check_case
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.hypotheses import conversion, training
+from qat.diagnosis.hypotheses.origin import measure_cosines
 from qat.diagnosis.hypotheses.ranges import pair_tensors
-from qat.diagnosis.hypotheses.weights import measure_cosines
 from qat.diagnosis.runs import Conversion
 from qat.errors import QatError
 from qat.metrics import sqnr_db

@@ -213,7 +213,7 @@ def doubles() -> None:
     double(
         "YC09P02",
         "locator",
-        "C09+P02",
+        "C09+P02|P04",
         "int8",
         user_run=answers(lambda r: models.unit(r) * 6 - 3, give="all_swapped"),
     )

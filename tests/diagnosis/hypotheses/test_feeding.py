@@ -21,6 +21,7 @@ FLOATS = replace(CODES, dtype="float32", scales=(), zero_points=())
     [
         ("I01", CODES, REAL.astype(np.int8)),
         ("I03", CODES, to_codes(REAL, replace(CODES, zero_points=(0,)))),
+        ("I04", CODES, to_codes(REAL, CODES) ^ np.int8(-128)),
         ("I05", CODES, to_codes(np.trunc(REAL), CODES)),
         ("I05", FLOATS, np.trunc(REAL)),
         ("I06", FLOATS, REAL.byteswap()),

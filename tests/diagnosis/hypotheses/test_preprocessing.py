@@ -7,7 +7,6 @@ from qat.diagnosis.hypotheses.preprocessing import (
     are_near,
     describe_image_scaling,
     describe_wrong_metadata,
-    find_carried_state,
     list_parts,
 )
 from qat.diagnosis.relation import is_scaled_per_image, relate
@@ -47,6 +46,7 @@ WRONG = {
     "turned": ("P08", lambda x: np.rot90(unit(x), 1, (1, 2))),
     "another crop": ("P09", lambda x: np.roll(unit(x), 1, axis=2)),
     "noise of decoding": ("P10", lambda x: unit(x) + np.random.default_rng(1).normal(0, 0.02, x.shape)),
+    "other colours": ("P10", lambda x: (unit(x) @ [0.3, 0.6, 0.1])[..., None] * np.float32([1, -0.4, -0.3])),
     "inverted": ("P11", lambda x: 1 - unit(x)),
     "grey": ("P12", lambda x: np.repeat((unit(x) @ np.float32([0.299, 0.587, 0.114]))[..., None], 3, -1)),
 }
@@ -77,14 +77,6 @@ def test_the_fix_has_the_numbers_of_every_channel_and_no_term_that_is_nothing(pi
         rescales_inside=False,
     )
     assert found.fix.endswith(": x / [63, 62, 66]")
-
-
-def test_a_state_that_is_carried_from_call_to_call_is_no_feature():
-    right, rng = np.zeros((20, 8), np.float32), np.random.default_rng(0)
-    carried = np.concatenate([right[:1], rng.normal(size=(19, 8))]).astype(np.float32)
-    assert find_carried_state(carried, right).id == "O06"
-    assert find_carried_state(carried + 1, right) is None
-    assert find_carried_state(carried, rng.normal(size=(20, 8)).astype(np.float32)) is None
 
 
 def test_features_are_no_pixels_and_a_model_that_scales_inside_says_so(pixels):
