@@ -141,6 +141,27 @@ def clipped_between():
 
 
 @semantics()
+def stated_gradient_of_a_variable():
+    """A tf.custom_gradient of a function that reads a variable states the variable's gradient, too: three times it."""
+
+    class Stated(layers.Layer):
+        def build(self, shape):
+            self.factor = self.add_weight("factor", (shape[-1],), initializer="ones")
+
+        def call(self, x):
+            @tf.custom_gradient
+            def scaled(x):
+                def gradient(upstream, variables=None):
+                    return 2.0 * upstream * self.factor, [3.0 * tf.reduce_sum(upstream * x, axis=0)]
+
+                return x * self.factor, gradient
+
+            return scaled(x)
+
+    return _two_layers(Stated())
+
+
+@semantics()
 def recomputed_block():
     """tf.recompute_grad around a block (gradient checkpointing)."""
 

@@ -19,6 +19,7 @@ ROWS = 3  # of the batch, where two gradients are compared
 TOLERANCE = 1e-4
 OWN = ("tensorflow.python.", "tf_keras.", "keras.")  # these write down what the gradient is, to save memory or digits
 PASSED_ON = "tensorflow.python.ops.custom_gradient"  # but for functions made to change it
+RECOMPUTED = "recompute_grad."  # which keeps it
 
 
 def read_custom_gradient(state: Import, op: tf.Operation) -> list[Tensor]:
@@ -68,14 +69,15 @@ def stated_gradient(op: tf.Operation, variables: Variables) -> StatedGradient | 
 
 
 def _told(op: tf.Operation) -> tuple[Callable, int, int] | None:
-    """The gradient function, and how many results and arguments the function has; None where it has none."""
+    """The gradient function, and how many results and arguments the function has, variables that it reads among these;
+    None where it has none."""
     try:
         registered = framework.gradient_registry.lookup(op.get_attr(FIELD).decode())
         closure = _closure(_closure(registered)["tape_grad_fn"])
-        count, variables = closure["flat_result_len"], closure["variables"]
+        count = int(closure["flat_result_len"])
     except (ValueError, LookupError, KeyError, AttributeError):
         return None
-    return closure["grad_fn"], int(count), len(op.inputs) - int(count) - len(variables)
+    return closure["grad_fn"], count, len(op.inputs) - count
 
 
 def _closure(function: Callable) -> dict[str, Any]:
@@ -83,8 +85,8 @@ def _closure(function: Callable) -> dict[str, Any]:
 
 
 def _is_natural(function: Callable) -> bool:
-    module = getattr(function, "__module__", "") or ""
-    return module.startswith(OWN) and module != PASSED_ON
+    module, name = getattr(function, "__module__", "") or "", getattr(function, "__qualname__", "")
+    return module.startswith(OWN) and (module != PASSED_ON or name.startswith(RECOMPUTED))
 
 
 def _stated(op: tf.Operation, variables: Variables, count: int, arguments: int) -> StatedGradient | None:
@@ -107,6 +109,8 @@ def _stated(op: tf.Operation, variables: Variables, count: int, arguments: int) 
     moved = program.reads_outside() or not program.variable_indices() <= variables.live
     if not moved and _agrees(cutter, program, results, given, gradients, outside, variables.variables):
         return None
+    if any(tensor.dtype == tf.resource for tensor in given):
+        raise NotExtractableError("it takes a variable as an argument")
     attrs = {
         "results": count,
         "arguments": arguments,
