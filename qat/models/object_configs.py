@@ -45,11 +45,16 @@ def make_object(said: dict[str, Any], also: dict[str, Any] | None = None) -> Any
         The object; None where its class is not known, or does not take the config (of another version).
     """
     package = "keras" if said.get("package") == "keras" else "tf_keras"
-    source = said.get("source", f"{package}.")  # which earlier versions did not write down
-    made_by = _SAVING[package].get_registered_object(said["known"]) or (also or {}).get(source)
-    if made_by is None and source.startswith(f"{package}.") and said["kind"] in KINDS:
-        made_by = getattr(getattr(import_module(package), said["kind"]), said["class"], None)
+    if said.get("kind") not in KINDS:
+        return None
+    namespace = getattr(import_module(package), said["kind"])
+    source = str(said.get("source", f"{package}."))  # which earlier versions did not write down
+    made_by = _SAVING[package].get_registered_object(said.get("known")) or (also or {}).get(source)
+    if made_by is None and source.startswith(f"{package}."):
+        made_by = getattr(namespace, str(said.get("class")), None)
+    if not isinstance(made_by, type) or not issubclass(made_by, getattr(namespace, KINDS[said["kind"]])):
+        return None
     try:
-        return None if made_by is None else made_by.from_config(said["config"])
-    except (TypeError, ValueError, NotImplementedError):
+        return made_by.from_config(said["config"])
+    except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError):
         return None

@@ -74,6 +74,7 @@ def _read(state: Import, cutter: Cutter, added: Added, computed: set[str]) -> No
         program, inputs = added.cut
     metric = None if added.metric is None else added.metric.to_json()
     attrs = {"kind": added.kind, "metric": metric, "program": program, "in_training": added.cut is not None}
+    attrs["inference_alone"] = added.inference_alone
     tap(state, attrs, [state.tensor(tensor) for tensor in inputs], added.key[0])
 
 

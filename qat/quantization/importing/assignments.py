@@ -16,6 +16,7 @@ from tensorflow.python.framework.func_graph import FuncGraph
 
 from qat.errors import ModelError
 from qat.models.keras_types import KerasLayer, KerasModel, KerasVariable
+from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.ir.control_flow import branch_of
 
@@ -126,6 +127,28 @@ def writes_of(
         inner = {id(own): held.get(id(given)) for own, given in zip(body.inputs, arguments, strict=False)}
         for each in body.get_operations():
             yield from writes_of(each, body, inner, (*within, name))
+
+
+def has_begun(op: tf.Operation, variables: Variables) -> bool | None:
+    """Whether a layer that its first batch sets up has begun: what the flag says that a condition asks, and that one of
+    its branches sets.
+
+    Args:
+        op: a condition of the traced graph.
+        variables: of the model, as the graph reads them.
+
+    Returns:
+        What the flag is now; None of a condition that asks something else, or sets nothing.
+    """
+    asked = op.inputs[0].op
+    while asked.type == "Identity":
+        asked = asked.inputs[0].op
+    if asked.type != "ReadVariableOp":
+        return None
+    flag = asked.inputs[0]
+    held = {id(flag): id(flag)}
+    sets = any(handle == id(flag) for write, handle in writes_of(op, op.graph, held) if write is not op)
+    return variables.flag(flag) if sets else None
 
 
 def _called(op: tf.Operation) -> Iterable[str]:

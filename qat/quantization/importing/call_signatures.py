@@ -63,6 +63,31 @@ class Signatures:
             parts.append(said)
         return parts
 
+    def of(self, call: LayerCall, tensors: list[tf.Tensor]) -> list[tuple]:
+        """How tensors that are made in a layer call are computed from what it is called on and from inner calls.
+
+        Args:
+            call: the layer call.
+            tensors: of the trace's graph, of any shapes and dtypes.
+
+        Returns:
+            Of each op that they need its type, its attributes, and where its inputs come from; then the tensors' own
+            places among these.
+        """
+        known: dict[Any, Any] = {**self.captured, **sources_of(call, self.children(call))}
+        needed: dict[str, tf.Operation] = {}
+        stack = list(tensors)
+        while stack:
+            tensor = stack.pop()
+            if tensor.ref() not in known and tensor.op.name not in needed:
+                needed[tensor.op.name] = tensor.op
+                stack.extend(tensor.op.inputs)
+        said: list[tuple] = []
+        for number, op in enumerate(sorted(needed.values(), key=lambda each: each._id)):
+            said.append((*_spelled(op), tuple(known.get(tensor.ref()) for tensor in op.inputs)))
+            known |= {tensor.ref(): ("own", number, at) for at, tensor in enumerate(op.outputs)}
+        return [*said, tuple(known[tensor.ref()] for tensor in tensors)]
+
 
 def find_different(
     inferred: Signatures, trained: Signatures, one: LayerCall, other: LayerCall

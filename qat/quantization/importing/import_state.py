@@ -39,6 +39,8 @@ class Variables:
 
     Attributes:
         places_by_handle: of each variable, by the identity of its handle.
+        read_apart: the variables that are none of the model's and were read as weights.
+        counted: identities of the handles of variables that metrics count in, and states of random numbers.
         real: dtype in which the model holds real numbers: float64 where all of its real variables do, else float32.
     """
 
@@ -48,6 +50,9 @@ class Variables:
         self.places_by_handle = places  # by the identity of the handle
         self._places: dict[Any, int] = {}
         self._apart: dict[Any, tf.Variable] = {}  # that are none of the model's
+        self.read_apart: list[tf.Variable] = []
+        counters = version_of(model).counters(model)
+        self.counted = {id(handle) for counter in counters for handle in handles(counter)}
         self._take_in(graph, graph.variables)
         self._of_variable = {id(inner): at for at, each in enumerate(self.variables) for inner in parts(each)}
         plain = [variable for variable in self.variables if handles(variable)]  # a vocabulary is none
@@ -70,23 +75,24 @@ class Variables:
         """The place of the variable behind a handle of the traced graph; None where it is none of the model's."""
         return self._places.get(handle.ref())
 
-    def flag(self, tensor: tf.Tensor) -> bool | None:
-        """What an untrained variable holds that says yes or no, where the tensor is read from one; None elsewhere.
-
-        A layer that begins by its first batch asks one whether it has begun.
-        """
-        op = tensor.op
-        while op.type == "Identity":
-            op = op.inputs[0].op
-        at = self.place(op.inputs[0]) if op.type == "ReadVariableOp" else None
-        if at is None or at in self.live or dtype_of(self.variables[at]) != tf.bool or tensor.shape.rank != 0:
+    def flag(self, handle: tf.Tensor) -> bool | None:
+        """What an untrained variable holds that says yes or no; None of any other."""
+        at = self.place(handle)
+        if (
+            at is None
+            or at in self.live
+            or dtype_of(self.variables[at]) != tf.bool
+            or len(self.variables[at].shape) != 0
+        ):
             return None
         with tf.init_scope():
             return bool(tf.convert_to_tensor(self.variables[at]).numpy())
 
     def outside(self, handle: tf.Tensor) -> tf.Variable | None:
-        """The variable behind a handle that is none of the model's; None where there is none."""
-        return self._apart.get(handle.ref())
+        """The variable behind a handle that is none of the model's; None where there is none, and of one that a metric
+        counts in: the quantized model has metrics of its own."""
+        found = self._apart.get(handle.ref())
+        return None if id(getattr(found, "handle", None)) in self.counted else found
 
     def place_of(self, variable: KerasVariable) -> int | None:
         """The place of a variable; None where it is none of the model's."""
@@ -103,6 +109,8 @@ class Variables:
     def read(self, handle: tf.Tensor) -> Weight:
         """The weight behind a handle of the traced graph."""
         at = self.place(handle)
+        if at is None:
+            self.read_apart.append(self._apart[handle.ref()])
         return self.weight(self.variables[at] if at is not None else self._apart[handle.ref()])
 
     def plain(self, value: np.ndarray) -> np.ndarray:

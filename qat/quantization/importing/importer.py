@@ -178,6 +178,7 @@ def import_trace(trace: Trace, model: KerasModel, live: frozenset[int] = frozens
                 complete(node)
                 state.count_batches(node)
             state.made |= {tensor.ref(): result for tensor, result in zip(op.outputs, results, strict=False)}
+    state.graph.assigned, state.graph.constants = live, state.variables.read_apart
     state.graph.outputs = [state.tensor(tensor) for tensor in trace.outputs]
     state.graph.nest = trace.nest
     state.graph.real = state.variables.real

@@ -16,6 +16,7 @@ from tensorflow.python.framework.func_graph import FuncGraph
 from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
 from qat.models.keras_types import KerasModel
+from qat.quantization.importing.assignments import has_begun
 from qat.quantization.importing.import_state import Variables, sizes
 from qat.quantization.importing.layer_calls import Added, Trace, WholeLayer
 from qat.quantization.importing.shape_values import Known, is_whole, known_of
@@ -94,7 +95,7 @@ class _Writer:
         if op.outputs and op.outputs[0].ref() in made:  # captured, or an argument
             return
         inputs = [made[tensor.ref()] for tensor in op.inputs]
-        name = self._function_of(op, inputs)
+        name = self._function_of(op, inputs, origin)
         if name is None:
             results = self._copied(op, source, inputs, origin)
         else:
@@ -108,13 +109,13 @@ class _Writer:
                 new.set_shape(new.shape.merge_with(old.shape))
             made[old.ref()] = new
 
-    def _function_of(self, op: tf.Operation, inputs: list[tf.Tensor]) -> str | None:
+    def _function_of(self, op: tf.Operation, inputs: list[tf.Tensor], origin: tf.Operation) -> str | None:
         """The name of the function that stands for the op, if one does."""
         if op.type in CALLS:
             return op.get_attr("f").name
         if op.type not in CONDITIONS:
             return None
-        known, flag = self._known(inputs[0]), self.variables.flag(op.inputs[0])
+        known, flag = self._known(inputs[0]), has_begun(op, self.variables) if op is origin else None
         if known is not None and is_whole(known):
             flag = bool(np.any(known.astype(bool)))
         return None if flag is None else branch_of(op, flag)

@@ -56,11 +56,17 @@ class MetricCall:
     """What becomes of the values of an added metric: their mean, or the state of a metric object that they update."""
 
     name: str
-    keywords: list[str] = field(default_factory=list)  # of an object: under which the last values are given
+    keywords: list[str] = field(default_factory=list)  # of an object: under which the values are given
     described: dict[str, Any] | None = None  # the object, as `object_configs` describes it
+    number: int = 0  # of the object, among those of the model
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "keywords": self.keywords, "described": self.described}
+        return {"name": self.name, "keywords": self.keywords, "described": self.described, "number": self.number}
+
+    @classmethod
+    def from_json(cls, data: Any) -> MetricCall | None:
+        """What `to_json` gave, or the name alone, as earlier versions wrote it; None of a loss."""
+        return (cls(data) if data else None) if isinstance(data, str) or data is None else cls(**data)
 
 
 @dataclass(eq=False)
@@ -73,6 +79,7 @@ class Added:
     values: list[tf.Tensor] = field(default_factory=list)  # the loss, the metric, or what a metric is updated with
     metric: MetricCall | None = None
     cut: tuple[dict[str, Any], list[tf.Tensor]] | None = None  # of what training alone does: program, and its inputs
+    inference_alone: bool = False  # whether training adds another one, or none
 
 
 @dataclass(eq=False)

@@ -6,10 +6,13 @@ What they are updated with is read, not how they count: the quantized model gets
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from qat.errors import ModelError
@@ -40,6 +43,9 @@ def make_metric(described: dict[str, Any]) -> Any:
 def updates_read(tracer: Tracer, model: KerasModel) -> Iterator[None]:
     """Inside, updates of metric objects that the model's layers hold are told to the tracer, and not made.
 
+    An object that cannot be made anew from its config is left as it is, and so are updates inside of a condition or
+    loop: what they assign is lost in training, and said.
+
     Args:
         tracer: the `Tracer` of the model that is called inside.
         model: of either Keras.
@@ -48,27 +54,34 @@ def updates_read(tracer: Tracer, model: KerasModel) -> Iterator[None]:
         Nothing. The objects are as before behind it.
     """
     metrics = {id(each): each for layer in model._flatten_layers() for each in getattr(layer, "_metrics", [])}
-    described = [(each, describe_object(each)) for each in metrics.values()]
-    held = [(each, said, vars(each).get("update_state")) for each, said in described if said is not None]
-    for metric, said, _ in held:
-        _CLASSES[said["source"]] = type(metric)
-        object.__setattr__(metric, "update_state", partial(_read, tracer, metric, said))
+    held = []
+    for number, metric in enumerate(metrics.values()):
+        said = describe_object(metric)
+        if said is not None and make_object(said, {said["source"]: type(metric)}) is not None:
+            _CLASSES[said["source"]] = type(metric)
+            held.append((metric, metric.update_state, "update_state" in vars(metric)))
+            call = MetricCall(metric.name, [], said, number)
+            object.__setattr__(metric, "update_state", partial(_read, tracer, metric, metric.update_state, call))
     try:
         yield
     finally:
-        for metric, _, before in held:
+        for metric, before, is_own in held:
             object.__delattr__(metric, "update_state")
-            if before is not None:
+            if is_own:
                 object.__setattr__(metric, "update_state", before)
 
 
-def _read(tracer: Tracer, metric: Any, said: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-    named = {name: value for name, value in kwargs.items() if value is not None}
-    values = [_as_tensor(value) for value in (*args, *named.values())]
-    call = MetricCall(metric.name, list(named), said)
-    tracer.add("metric", tracer.current.layer, values, call)
+def _read(tracer: Tracer, metric: Any, update: Callable, call: MetricCall, *args: Any, **kwargs: Any) -> Any:
+    try:
+        given = inspect.signature(type(metric).update_state).bind(metric, *args, **kwargs).arguments
+    except (TypeError, ValueError):
+        return update(*args, **kwargs)
+    named = {name: value for name, value in given.items() if value is not None and value is not metric}
+    if tf.compat.v1.get_default_graph() is not tracer.graph or not all(map(_is_number, named.values())):
+        return update(*args, **kwargs)
+    values = [tf.identity(tf.convert_to_tensor(value)) for value in named.values()]
+    return tracer.add("metric", tracer.current.layer, values, replace(call, keywords=list(named)))
 
 
-def _as_tensor(value: Any) -> tf.Tensor:
-    tensor = tf.convert_to_tensor(value)
-    return tensor if tensor.graph is tf.compat.v1.get_default_graph() else tf.identity(tensor)
+def _is_number(value: object) -> bool:
+    return tf.is_tensor(value) or isinstance(value, (bool, int, float, np.ndarray, np.generic, list, tf.Variable))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import tensorflow as tf
 
 from qat.quantization.importing.added_losses import behind
-from qat.quantization.importing.assignments import WRITES, writes_of
+from qat.quantization.importing.assignments import WRITES, has_begun, writes_of
 from qat.quantization.importing.call_programs import CallCutter, calls, tensors_at
+from qat.quantization.importing.call_signatures import Signatures
 from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.layer_calls import Added, Key, LayerCall, MetricCall, Trace
 from qat.quantization.ir import control_flow
@@ -67,12 +67,22 @@ class Effects:
         Args:
             inferred: the trace at inference, whose `added` grows. What stands in it is not added again.
         """
-        known = Counter((added.kind, added.key) for added in inferred.added)
+        known: dict[Any, list[Added]] = {}
+        for added in inferred.added:
+            known.setdefault(_identity(added), []).append(added)
+        own, theirs = Signatures(self.trace, self.inferred), Signatures(inferred, self.inferred)
         at_inference = {call.key: call for call in calls(inferred.call)}
         shared = self._shared(self.trace.call)
         for added in self.trace.added:
-            if not _taken(known, (added.kind, added.key)):
-                self._carry(shared[added.key], added.kind, added.metric, added.values, [])
+            others = known.get(_identity(added))
+            other = others.pop(0) if others else None
+            call = shared[added.key]
+            if other is None or own.of(call, added.values) != theirs.of(at_inference[call.key], other.values):
+                carried = self._carry(call, added.kind, added.metric, added.values, [])
+                if other is not None:
+                    other.inference_alone = carried is not None
+        for other in (each for rest in known.values() for each in rest):
+            other.inference_alone = True
         front: list[Added] = []
         for added, places in zip(self._added, self._places, strict=True):
             try:
@@ -173,7 +183,8 @@ class Effects:
         if op.name in self.trace.whole:
             found = map(self.variables.place_of, self.trace.whole[op.name].weights.values())
         else:
-            found = map(self.variables.place, op.inputs[:1] if op.type in READS else [])
+            function = control_flow.kind_of(op) is not None
+            found = map(self.variables.place, op.inputs if function else op.inputs[:1] if op.type in READS else [])
         return [at for at in found if at is not None]
 
     def _carry(
@@ -198,9 +209,9 @@ class Effects:
         """Lines on variables that are assigned in another way, as inside of a condition."""
         graph, lines = self.trace.graph, []
         held = {id(inner): id(outer) for outer, inner in graph.captures}
-        own = self.variables.places_by_handle
+        own = {*self.variables.places_by_handle, *self.variables.counted}
         for op in (op for op in self.operations if op.type in control_flow.KINDS or op.type.startswith(WRITES)):
-            flag = self.variables.flag(op.inputs[0]) if op.type in control_flow.CONDITIONS else None
+            flag = has_begun(op, self.variables) if op.type in control_flow.CONDITIONS else None
             for write, handle in writes_of(op, graph, held, flag=flag):
                 plain = write is op and (op.type in ASSIGNMENTS or op.type in SCATTERS)
                 if handle in own and write.type.startswith(WRITES) and not plain:
@@ -231,7 +242,6 @@ class Effects:
         return call
 
 
-def _taken(known: Counter, key: Any) -> bool:
-    """Whether this is one of the known, and known no more then: a layer adds last what it adds in training alone."""
-    known[key] -= 1
-    return known[key] >= 0
+def _identity(added: Added) -> tuple:
+    """What the two modes have in common, where both add it: the layer's call, and the metric."""
+    return added.kind, added.key, None if added.metric is None else (added.metric.name, added.metric.number)

@@ -76,7 +76,9 @@ def describe(op: tf.Operation) -> dict[str, Any]:
     if op.type not in LOOPS:
         return {}
     shapes = [each.shape for each in op.outputs if each.dtype != tf.resource]
-    return {"shapes": [None if each.rank is None else each.as_list() for each in shapes]}
+    bounds = [tf.get_static_value(each) for each in op.inputs if each.op.name.endswith("maximum_iterations")]
+    most = next((int(each) for each in bounds if each is not None and each >= 0), None)  # XLA's gradient needs it
+    return {"shapes": [None if each.rank is None else each.as_list() for each in shapes], "most": most}
 
 
 def run(kind: str, functions: Sequence[Function], operands: Sequence[tf.Tensor], attrs: dict[str, Any]) -> list:
@@ -98,6 +100,7 @@ def run(kind: str, functions: Sequence[Function], operands: Sequence[tf.Tensor],
             body,
             list(operands),
             [tf.TensorShape(each) for each in attrs["shapes"]],
+            maximum_iterations=attrs["most"],
         )
     elif kind in CALLS:
         made = functions[0](*operands)

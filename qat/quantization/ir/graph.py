@@ -195,6 +195,10 @@ class Graph:
         self.real = "float32"  # float dtype of the model; in the graph all floats are "float32"
         self.preserved: dict[int, PreservedEntries] = {}  # by variable index: zeros and centroids that training keeps
         self.lost_in_training: list[str] = []  # training behaviour that the QAT model lacks, one line per item
+        self.assigned: frozenset[int] = frozenset()  # indices of variables that training assigns
+        self.constants: list[
+            Any
+        ] = []  # variables that the model does not list, read once: the graph holds their values
         self.refused: list[str] = []  # side effects of the model that no file can have
         self.cut = ""  # code that cuts off what no file can hold, where it is known
         self.rewritten: list[Rewritten] = []  # in order

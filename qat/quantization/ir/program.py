@@ -343,6 +343,7 @@ class Cutter:
             lambda handle: self.index_of(outer.get(handle.ref(), handle)),
             lambda tensor: None,
             gradient_of=self.gradient_of,
+            outside_of=lambda handle: self.outside_of(outer.get(handle.ref(), handle)),
         )
         return inside.cut([tensor for tensor in graph.outputs if tensor.dtype != tf.resource], inputs)
 

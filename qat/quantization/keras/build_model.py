@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -196,7 +197,7 @@ class Emitter:
             where nothing is added.
         """
         for tap in taps:
-            told = {name: tap.attrs[name] for name in ("kind", "metric", "program", "in_training")}
+            told = {name: tap.attrs[name] for name in ("kind", "metric", "program", "in_training", "inference_alone")}
             name = f"training_{part_name(tap.name, tap.layer)}--"
             inputs = [self.tensors[tensor] for tensor in tap.inputs if not is_fixed(tensor)]
             if len(inputs) == len(tap.inputs):
@@ -330,7 +331,9 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
     entries = [node.name for node in graph.inputs]
     outputs_named = [f"{name}_output" if name in entries else name for name in names]
     with policy_scope(tf_keras.mixed_precision.Policy(graph.real)), building(FloatVariables(graph.real)) as variables:
-        copies, order = copied_variables(model, {*entries, *outputs_named}, layer_name, graph.preserved)
+        variables.constants = [(weakref.ref(each), each.numpy()) for each in graph.constants]
+        taken = {*entries, *outputs_named}
+        copies, order = copied_variables(model, taken, layer_name, graph.preserved, graph.assigned)
         made, ranges = _emitted(graph, model, outputs_named, Emitter(settings, scheme_of, graph.real))
         made._insert_layers(copies)
     told = {"real": graph.real, "fake_quantization": True, "order": order}

@@ -10,6 +10,8 @@ import sys
 
 import tensorflow as tf
 
+from qat.quantization.ir import outside_variables
+
 WRITERS = (  # parts of the paths of the modules that trace a model to write it
     "tensorflow/lite/python/",
     "tensorflow/python/saved_model/",
@@ -31,3 +33,6 @@ def is_traced_for_a_file() -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+outside_variables.is_written.append(tf.autograph.experimental.do_not_convert(is_traced_for_a_file))

@@ -65,6 +65,8 @@ def warn_of_frozen_originals(model: KerasModel, variables: FloatVariables) -> No
         model: the quantized model, of either Keras; it is said once for each way.
         variables: of the model.
     """
+    if not tf.executing_eagerly():
+        return
     said = vars(model).setdefault("originals", set())
     layers = [(own, own.theirs[0](), own.theirs[1]) for own in variables.layers]
     if not any(theirs is not None and theirs.trainable for _, theirs, _ in layers):
@@ -91,6 +93,9 @@ def warn_of_moved_settings(name: str, variables: FloatVariables) -> None:
         name: of the quantized model.
         variables: of the model; it is said once.
     """
+    if not tf.executing_eagerly():
+        return
+    _warn_of_moved_constants(name, variables)
     for setting in list(variables.settings):
         theirs, place, before = setting
         now = None if theirs() is None else tf.convert_to_tensor(theirs()).numpy()
@@ -100,11 +105,28 @@ def warn_of_moved_settings(name: str, variables: FloatVariables) -> None:
         variables.settings.remove(setting)
         layer = variables.owners[place].name.removesuffix("_variables")
         attribute = variables.variables[place].name.split(":")[0].rpartition("/")[2]
+        held = [each.name.split(":")[0].rpartition("/")[2] for each in variables.owners[place].held]
+        how = f".{attribute}.assign(...)" if held.count(attribute) == 1 else ".variables holds it"
         _warn(
             f"model {name!r}: {attribute!r} of layer {layer!r} was set to {_short(now)} in the float model behind "
             f"quantize_model; this model trains with its own, which is still {_short(own)}. If both were meant, as "
-            f"by a callback's schedule, set it here too: model.get_layer({layer!r}).{attribute}.assign(...)"
+            f"by a callback's schedule, set it here too: model.get_layer({layer!r}){how}"
         )
+
+
+def _warn_of_moved_constants(name: str, variables: FloatVariables) -> None:
+    """Warn where a variable has moved that no layer holds, and that the outputs depend on."""
+    values = [(held(), before) for held, before in variables.constants]
+    moved = [(held, held.numpy(), before) for held, before in values if held is not None]
+    for held, now, before in moved:
+        if not np.array_equal(now, before):
+            variables.constants.clear()
+            _warn(
+                f"model {name!r}: variable {held.name!r}, which no layer holds and the outputs depend on, was set to "
+                f"{_short(now)}; this model and its file compute with {_short(before)}, what it was in quantize_model. "
+                "Let a layer hold it if it is to move in training"
+            )
+            return
 
 
 def _short(value: NDArray) -> str:

@@ -16,7 +16,7 @@ from tensorflow.python.saved_model.function_deserialization import RestoredFunct
 from qat.errors import ConfigError
 from qat.models.keras_types import TensorNest, Training
 from qat.quantization.build_report import build_report
-from qat.quantization.ir.outside_variables import described_now
+from qat.quantization.ir.outside_variables import described_now, held_by
 from qat.quantization.ir.program import Program
 from qat.quantization.ir.weight_source import pack_array, unpack_array
 from qat.quantization.keras.arithmetic import arithmetic_is_told, in_reals, integer_arithmetic
@@ -344,6 +344,7 @@ class _Penalty:
 
     def __init__(self, program: Program, variables: FloatVariables, of: int | None) -> None:
         self.program, self.variables, self.of = program, variables, of
+        self.outside = held_by(program.to_json())
 
     def __call__(self) -> tf.Tensor | None:
         frozen = self.of is not None and not self.variables.is_trained(self.of)

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.quantization.ir.operations import OPERATIONS, POLES, RENAMED_OPS
-from qat.quantization.ir.outside_variables import described_now
+from qat.quantization.ir.outside_variables import described_now, held_by
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, with_gradients
 from qat.quantization.keras.grids import straight_through
 from qat.quantization.keras.holder import RangedHolder
@@ -38,6 +38,7 @@ class Op(RangedHolder):
         super().__init__(**kwargs)
         self.op, self.operands = RENAMED_OPS.get(op, op), list(operands)
         object.__setattr__(self, "attrs", dict(attrs))
+        object.__setattr__(self, "outside", held_by(attrs))
 
     def call(self, inputs: Array | Sequence[Array], place: int = 0) -> Any:
         self.begin_call(place)

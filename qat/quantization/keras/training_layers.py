@@ -11,11 +11,14 @@ from tf_keras.src import backend
 from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.models.keras_types import Training
+from qat.quantization.importing.layer_calls import MetricCall
 from qat.quantization.importing.metric_calls import make_metric
-from qat.quantization.ir.outside_variables import described_now
+from qat.quantization.ir.outside_variables import described_now, held_by
 from qat.quantization.ir.program import Program
 from qat.quantization.keras.holder import PlainCalls
 from qat.quantization.keras.variables import being_built
+
+BEING_BUILT = "_scratch_graph"  # end of the name of the graph in which Keras connects a layer
 
 
 def is_training(training: Training) -> bool:
@@ -45,6 +48,7 @@ class InTraining(PlainCalls, tf_keras.layers.Layer):
                 dict(layer["config"]) | {"dtype": self.dtype}
             )
         object.__setattr__(self, "program", None if program is None else Program.from_json(program))
+        object.__setattr__(self, "outside", held_by(program))
         object.__setattr__(self, "variables_of_model", being_built())
 
     def call(self, inputs: tf.Tensor | Sequence[tf.Tensor], training: Training = None) -> tf.Tensor:
@@ -125,38 +129,53 @@ class Added(PlainCalls, tf_keras.layers.Layer):
         metric: which one, as `MetricCall.to_json` gives it; None of a loss or an update.
         program: what computes it.
         in_training: whether it acts in training alone.
+        inference_alone: whether it acts outside of training alone.
     """
 
-    def __init__(self, kind: str, metric: dict | None, program: dict, in_training: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        kind: str,
+        metric: dict | None,
+        program: dict,
+        in_training: bool = False,
+        inference_alone: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        if metric is not None and metric["described"] is not None:
-            self.counts = make_metric(metric["described"])
+        object.__setattr__(self, "metric", MetricCall.from_json(metric if kind == "metric" else None))
+        if self.metric is not None and self.metric.described is not None:
+            counters = being_built().counters
+            if self.metric.number in counters:  # Keras sees it in the first of the layers that update it
+                object.__setattr__(self, "counts", counters[self.metric.number])
+            else:
+                self.counts = counters[self.metric.number] = make_metric(self.metric.described)
         told = {"kind": kind, "metric": metric, "program": program, "in_training": in_training}
+        told["inference_alone"] = inference_alone
         object.__setattr__(self, "told", told)
         object.__setattr__(self, "program", Program.from_json(program))
+        object.__setattr__(self, "outside", held_by(program))
         object.__setattr__(self, "variables_of_model", being_built())
 
     def call(self, inputs: tf.Tensor | Sequence[tf.Tensor], training: Training = None) -> tf.Tensor:
         output, *rest = (
             inputs if isinstance(inputs, (list, tuple)) else [inputs]
         )  # Keras loads a list of one as its one
-        acts = is_training(training) or not self.told["in_training"]
+        acts = not self.told["inference_alone" if is_training(training) else "in_training"]
+        if self.told["inference_alone"] and tf.compat.v1.get_default_graph().name.endswith(BEING_BUILT):
+            acts = False  # Keras would show in training what was added there
         if acts and call_context().in_call:  # a look at the values alone, as an export's, adds nothing
             self._add(self.program.run(rest, self.variables_of_model.readable))
         return tf.identity(output)
 
     def _add(self, values: list[tf.Tensor]) -> None:
-        metric = self.told["metric"]
         if hasattr(self, "counts"):
-            names = metric["keywords"]
-            given = len(values) - len(names)
-            self.counts.update_state(*values[:given], **dict(zip(names, values[given:], strict=True)))
+            self.counts.update_state(**dict(zip(self.metric.keywords, values, strict=True)))
             return
         for value in values:  # one, or none of an update
-            if metric is None:
+            if self.metric is None:
                 self.add_loss(value)
             else:
-                self.add_metric(value, name=metric["name"])
+                self.add_metric(value, name=self.metric.name)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | described_now(self.told)

@@ -41,6 +41,8 @@ class FloatVariables:
         self.variables: list[Any] = []
         self.readable: list[Any] = []  # the same, as they are to be read
         self.owners: list[LayerVariables] = []
+        self.counters: dict[int, Any] = {}  # metric objects that layers update, by their number
+        self.constants: list[tuple[Callable[[], Any], NDArray]] = []  # variables read once, and the values they had
         self.settings: list[tuple[Callable[[], Any], int, NDArray]] = []  # the float model's, place, value when copied
 
     def add(self, layer: LayerVariables) -> None:
@@ -277,7 +279,11 @@ def serialized_constraint(constraint: Any) -> Any:
 
 
 def copied_variables(
-    model: KerasModel, taken: set[str], name_of: Callable[[str], str], kept: Mapping[int, PreservedEntries]
+    model: KerasModel,
+    taken: set[str],
+    name_of: Callable[[str], str],
+    kept: Mapping[int, PreservedEntries],
+    assigned: frozenset[int] = frozenset(),
 ) -> tuple[list[LayerVariables], list[int]]:
     """Copies of the variables of `model`, in the table that is being built.
 
@@ -286,6 +292,7 @@ def copied_variables(
         taken: names that other layers of the new model have.
         name_of: function of a layer's path to the name of a Keras layer.
         kept: place of a variable, from 0, to the entries of it that stay as they are.
+        assigned: places of the variables that training assigns.
 
     Returns:
         A layer for each of the model's layers with variables of its own, and the places, from 0, of all that can be
@@ -305,7 +312,7 @@ def copied_variables(
         if not own:
             continue
         known.update(map(id, own))
-        being_built().settings += _settings(layer, own, places, trained)
+        being_built().settings += _settings(layer, own, places, trained | assigned)
         layers.append(_copied(layer, own, places, trained, _free(name_of(path), names), kept))
     rest = [v for v in model.variables if id(v) not in known]
     if rest:
@@ -314,15 +321,16 @@ def copied_variables(
 
 
 def _settings(
-    layer: KerasLayer, own: list[Any], places: dict[int, int], trained: frozenset[int]
+    layer: KerasLayer, own: list[Any], places: dict[int, int], moved: frozenset[int]
 ) -> Iterator[tuple[Callable[[], Any], int, NDArray]]:
-    """Numbers that a layer of a user's class holds untrained, as the strength of a gradient reversal: callbacks move
-    them."""
+    """Numbers and flags that a layer of a user's class holds and training does not move, as the strength of a gradient
+    reversal: callbacks set them."""
     if type(layer).__module__.startswith(("keras.", "tf_keras.")):
         return
     for variable in own:
-        real = dtype_of(variable).is_floating
-        if real and places[id(variable)] not in trained and math.prod(variable.shape) <= LARGEST_SETTING:
+        dtype, at = dtype_of(variable), places[id(variable)]
+        is_number = dtype.is_floating or dtype in (tf.bool, tf.int32)  # other integers are states of random numbers
+        if is_number and at not in moved and math.prod(variable.shape) <= LARGEST_SETTING:
             yield weakref.ref(variable), places[id(variable)], tf.convert_to_tensor(variable).numpy()
 
 

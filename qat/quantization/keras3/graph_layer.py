@@ -46,7 +46,7 @@ class QuantizedGraph(keras.layers.Layer):
         self.parts = shared_layers(self.model)
         for part in self.parts:
             self._track_trackable(part, part.name)
-        counted = [layer.counts for layer in self.model.layers if hasattr(layer, "counts")]
+        counted = self.model.float_variables.counters.values()
         self.counted = [each for each in counted if isinstance(each, keras.metrics.Metric)]  # Keras 3 shows them
         self.built = True
 

@@ -80,6 +80,22 @@ def test_values_and_gradients_are_those_of_the_graph(function):
             )
 
 
+def test_a_scan_trains_under_xla():
+    """The gradient of a loop needs the number of its steps there."""
+    variable = tf.Variable([0.5, -0.4, 0.8])
+    program = Program.from_json(cut(scan, variable).to_json())
+
+    @tf.function(jit_compile=True)
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            (found,) = program.run([x], [variable])
+        return tape.gradient(found, variable)
+
+    with tf.GradientTape() as tape:
+        expected = scan(tf.constant(ROWS), variable)
+    np.testing.assert_allclose(gradient(ROWS), tape.gradient(expected, variable), rtol=1e-4)
+
+
 def test_a_loop_that_assigns_a_variable_is_no_program():
     variable = tf.Variable([0.5, -0.4, 0.8])
 

@@ -1,11 +1,15 @@
 """Variables that a float model reads and does not list are read as they are, by the quantized model too."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
 
+from qat.errors import TrainingSemanticsWarning
 from qat.quantization import quantize_model
 from qat.quantization.ir import outside_variables
 
@@ -109,3 +113,36 @@ def test_another_process_reads_what_it_was_when_the_model_was_written(monkeypatc
     weight.assign(5.0)
     loaded(POINTS, training=True)
     assert float(loaded.losses[0]) == pytest.approx(2.0 * np.mean(POINTS**2), rel=1e-2)
+
+
+def test_a_saved_model_holds_what_it_was(tmp_path):
+    weight, entry = tf.Variable(2.0, trainable=False), tf_keras.Input((6,))
+    quantize_model(tf_keras.Model(entry, weighted_loss(tf_keras, weight)(entry)), POINTS).save(tmp_path / "saved")
+    assert (tmp_path / "saved" / "saved_model.pb").is_file()
+
+
+def test_nothing_but_the_model_keeps_the_variable_alive():
+    weight, entry = tf.Variable(2.0, trainable=False), tf_keras.Input((6,))
+    quantized = quantize_model(tf_keras.Model(entry, weighted_loss(tf_keras, weight)(entry)), POINTS)
+    names = [name for name, held in outside_variables._HELD.items() if held is weight]
+    alive = weakref.ref(weight)
+    assert names
+    del weight, quantized, entry
+    tf_keras.backend.clear_session()
+    gc.collect()
+    assert alive() is None
+
+
+def test_an_output_by_a_variable_that_moves_is_said():
+    alpha, entry = tf.Variable(1.0, trainable=False, name="alpha"), tf_keras.Input((6,))
+
+    class Faded(tf_keras.layers.Layer):
+        def call(self, x):
+            return alpha * x
+
+    quantized = quantize_model(tf_keras.Model(entry, Faded()(tf_keras.layers.Dense(2)(entry))), POINTS)
+    quantized.compile("sgd", "mse")
+    quantized.fit(POINTS, POINTS[:, :2], verbose=0)
+    alpha.assign(3.0)
+    with pytest.warns(TrainingSemanticsWarning, match=r"variable 'alpha:0', which no layer holds .* was set to 3;"):
+        quantized.fit(POINTS, POINTS[:, :2], verbose=0)

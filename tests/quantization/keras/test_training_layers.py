@@ -9,7 +9,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.quantization import quantize_model
-from qat.quantization.keras.training_layers import DropoutMask
+from qat.quantization.keras.training_layers import Added, DropoutMask
 
 
 @pytest.mark.parametrize("cell", [pytest.param(layers.GRU, marks=pytest.mark.slow), layers.SimpleRNN])
@@ -74,3 +74,15 @@ def test_a_mask_has_the_rows_of_a_series_that_begins_with_its_time_axis() -> Non
     mask = DropoutMask(0.5, sizes=[6], batch_axis=1)(tf.zeros((3, 5, 4)), training=True)
     assert mask.shape == (5, 6)
     assert set(np.unique(mask)) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("loss", ""), ("metric", "size"), ("loss", None)])
+def test_what_earlier_versions_wrote_down_is_read(kind, metric) -> None:
+    """A metric was its name alone, and that of a loss empty."""
+    program = {"steps": [], "results": [["in", 0]], "dtypes": ["float32"]}
+    layer = Added.from_config({"kind": kind, "metric": metric, "program": program, "in_training": False})
+    entry = tf_keras.Input((2,))
+    model = tf_keras.Model(entry, layer([entry, tf.reduce_mean(entry)]))
+    model.compile("sgd", "mse")
+    found = model.evaluate(np.ones((4, 2)), np.ones((4, 2)), verbose=0, return_dict=True)
+    assert found == ({"loss": 1.0} if kind == "loss" else {"loss": 0.0, "size": 1.0})
