@@ -61,8 +61,8 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
         elif agreement < REFUSED_DB:
             raise ModelError(
                 f"{message}: the two should be equal to rounding. qat has read some layer wrongly, or the model is not "
-                "the same function at each call (random numbers at inference) or in each kernel (the order of "
-                "tf.math.top_k(sorted=False)). Please report it, with the model's layers; cut the model at its middle "
+                "the same function at each call (random numbers at inference) or in each kernel (the order that "
+                "top_k leaves unsorted). Please report it, with the model's layers; cut the model at its middle "
                 "to find which one"
             )
         elif agreement < SUSPECT_DB and _computes_in_float32(float_model):
