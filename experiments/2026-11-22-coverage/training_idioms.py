@@ -97,7 +97,7 @@ class Accumulating(tf_keras.Model):
     """A step of the optimizer for two batches; `super` with its arguments."""
 
     def compile(self, *arguments: Any, **options: Any) -> None:
-        super(Accumulating, self).compile(*arguments, **options)  # noqa: UP008
+        super(Accumulating, self).compile(*arguments, **options)  # noqa: UP008  # as code for Python 2 has it
         self.count = tf.Variable(0, trainable=False)
         self.sums = [tf.Variable(tf.zeros_like(each), trainable=False) for each in self.trainable_variables]
 

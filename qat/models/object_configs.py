@@ -19,6 +19,7 @@ def describe_object(value: object) -> dict[str, Any] | None:
     for package, saving in _SAVING.items():
         for kind, base in KINDS.items():
             if isinstance(value, getattr(getattr(import_module(package), kind), base)):
+                # a class of the user's may not tell its config, or tell what no file holds
                 with contextlib.suppress(TypeError, ValueError, NotImplementedError):
                     config = json.loads(json.dumps(value.get_config()))
                     said = {"kind": kind, "class": type(value).__name__, "config": config}
@@ -56,5 +57,11 @@ def make_object(said: dict[str, Any], also: dict[str, Any] | None = None) -> Any
         return None
     try:
         return made_by.from_config(said["config"])
-    except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError):
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        NotImplementedError,
+    ):  # a class of the user's, or a bent file
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.quantization.kernels.requantize import codes_of_constants
+from qat.quantization.kernels.requantize import quantize_constants
 
 LOWEST, HIGHEST = -128, 127
 LARGEST_BIAS = 2**31 - 1
@@ -29,7 +29,8 @@ class Grid:
 
     def codes(self, values: NDArray) -> NDArray[np.int8]:
         """Constants as codes, as the model rounds them: an array of the shape of `values`."""
-        return codes_of_constants(values, self.low, self.high, np.float64(self.zero_point)).astype(np.int8)
+        codes, _ = quantize_constants(values, self.low, self.high, np.float64(self.zero_point))
+        return codes.astype(np.int8)
 
 
 @dataclass(frozen=True)

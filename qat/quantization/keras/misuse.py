@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterable
-from typing import Any
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from qat.errors import TrainingSemanticsWarning
-from qat.models.keras_types import KerasModel
-from qat.quantization.keras.variables import FloatVariables
+from qat.models.keras_types import KerasLayer, KerasModel
+from qat.quantization.importing.keras_version import dtype_of
+
+if TYPE_CHECKING:
+    from qat.quantization.keras.variables import FloatVariables
+
+LARGEST_SETTING = 16  # numbers
 
 
 def warn_of_frozen_parts(model: KerasModel, variables: FloatVariables) -> None:
@@ -84,6 +91,30 @@ def warn_of_frozen_originals(model: KerasModel, variables: FloatVariables) -> No
                 f"they were. If both were meant, set it here too, by each name, and compile again: "
                 f"model.get_layer({names[0]!r}).trainable = {now}"
             )
+
+
+def settings_of(
+    layer: KerasLayer, own: list[Any], places: dict[int, int], moved: frozenset[int]
+) -> Iterator[tuple[Callable[[], Any], int, NDArray]]:
+    """Numbers and flags that a layer of a user's class holds and training does not move, as the strength of a gradient
+    reversal: callbacks set them.
+
+    Args:
+        layer: of the float model, of either Keras.
+        own: its variables.
+        places: of each of the model's variables its place, by identity.
+        moved: places of the variables that training trains or assigns.
+
+    Yields:
+        A weak reference to the variable, its place, and the value that it has now.
+    """
+    if type(layer).__module__.startswith(("keras.", "tf_keras.")):
+        return
+    for variable in own:
+        dtype, at = dtype_of(variable), places[id(variable)]
+        is_number = dtype.is_floating or dtype in (tf.bool, tf.int32)  # other integers are states of random numbers
+        if is_number and at not in moved and math.prod(variable.shape) <= LARGEST_SETTING:
+            yield weakref.ref(variable), places[id(variable)], tf.convert_to_tensor(variable).numpy()
 
 
 def warn_of_moved_settings(name: str, variables: FloatVariables) -> None:

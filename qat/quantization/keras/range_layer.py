@@ -16,7 +16,7 @@ from qat.quantization.keras.tfmot import QuantizeLayer
 from qat.quantization.keras.variables import being_built
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
-from qat.quantization.kernels.requantize import round_like_converter
+from qat.quantization.kernels.requantize import quantize_constants
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -140,7 +140,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     def as_written(self, values: tf.Tensor) -> tf.Tensor:
         """Constants on this range as the converter writes them into the file."""
-        return round_like_converter(values, *self.ends(), self.zero_point())
+        return quantize_constants(values, *self.ends(), self.zero_point())[1]
 
     def ends(self) -> tuple[Array, Array]:
         """Lowest and highest value, 0 among them: scalars."""

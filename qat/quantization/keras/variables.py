@@ -22,8 +22,8 @@ from qat.models.keras_types import KerasLayer, KerasModel, Shape, TensorNest
 from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.ir.preserved_kernels import PreservedEntries, PreservedVariable, PreservingConstraint
 from qat.quantization.ir.weight_source import Results, Source
+from qat.quantization.keras.misuse import settings_of
 
-LARGEST_SETTING = 16  # numbers
 MOST_KEPT = 1 << 27  # bytes that one pass keeps which runs op by op: half a gigabyte of weights is computed once more
 
 
@@ -312,26 +312,12 @@ def copied_variables(
         if not own:
             continue
         known.update(map(id, own))
-        being_built().settings += _settings(layer, own, places, trained | assigned)
+        being_built().settings += settings_of(layer, own, places, trained | assigned)
         layers.append(_copied(layer, own, places, trained, _free(name_of(path), names), kept))
     rest = [v for v in model.variables if id(v) not in known]
     if rest:
         layers.append(_copied(model, rest, places, trained, _free("other_variables", names), kept))
     return layers, _training_order(model, places)
-
-
-def _settings(
-    layer: KerasLayer, own: list[Any], places: dict[int, int], moved: frozenset[int]
-) -> Iterator[tuple[Callable[[], Any], int, NDArray]]:
-    """Numbers and flags that a layer of a user's class holds and training does not move, as the strength of a gradient
-    reversal: callbacks set them."""
-    if type(layer).__module__.startswith(("keras.", "tf_keras.")):
-        return
-    for variable in own:
-        dtype, at = dtype_of(variable), places[id(variable)]
-        is_number = dtype.is_floating or dtype in (tf.bool, tf.int32)  # other integers are states of random numbers
-        if is_number and at not in moved and math.prod(variable.shape) <= LARGEST_SETTING:
-            yield weakref.ref(variable), places[id(variable)], tf.convert_to_tensor(variable).numpy()
 
 
 def _copied(

@@ -110,8 +110,8 @@ def multiply_by_rounding_factors(total: Array, factors: tuple[Array, Array], awa
     return arrays.cast(rounded, total.dtype)
 
 
-def codes_of_constants(values: Array, low: Array, high: Array, zero_point: Array) -> Array:
-    """int8 codes of constants on a range as TensorFlow's converter rounds them: in float64, halves away from code 0.
+def quantize_constants(values: Array, low: Array, high: Array, zero_point: Array) -> tuple[Array, Array]:
+    """Constants on the int8 grid of a range as TensorFlow's converter rounds them: in float64, halves away from code 0.
 
     A half is one within a millionth of a code: a graph that divides by a constant may multiply by its inverse.
     Source: UniformQuantizedValueConverter, MLIR's QuantOps.
@@ -123,28 +123,14 @@ def codes_of_constants(values: Array, low: Array, high: Array, zero_point: Array
         zero_point: code that stands for 0, a scalar, -128 to 127.
 
     Returns:
-        Integers from -128 to 127, held in float64, of the shape of `values`.
+        The codes, integers from -128 to 127 held in float64, and the real numbers that they stand for, in the dtype of
+        `values`; both of its shape.
     """
     low, high, zero_point = (arrays.cast(each, "float64") for each in (low, high, zero_point))
-    codes = arrays.cast(values, "float64") / scale_of_range(low, high, 255.0) + zero_point
-    return arrays.clip(arrays.round_half_away(arrays.rint(codes * 2.0**20) / 2.0**20), -128.0, 127.0)
-
-
-def round_like_converter(values: Array, low: Array, high: Array, zero_point: Array) -> Array:
-    """Constants on the int8 grid of a range, as `codes_of_constants` rounds them.
-
-    Args:
-        values: real numbers of any shape.
-        low: lower limit of the range, a scalar in the unit of `values`.
-        high: upper limit of the range, a scalar in the same unit.
-        zero_point: code that stands for 0, a scalar, -128 to 127.
-
-    Returns:
-        Real numbers on the grid, of the shape and dtype of `values`.
-    """
-    codes = codes_of_constants(values, low, high, zero_point)
-    low, high, zero_point = (arrays.cast(each, "float64") for each in (low, high, zero_point))
-    return arrays.cast((codes - zero_point) * scale_of_range(low, high, 255.0), values.dtype)
+    scale = scale_of_range(low, high, 255.0)
+    codes = arrays.cast(values, "float64") / scale + zero_point
+    codes = arrays.clip(arrays.round_half_away(arrays.rint(codes * 2.0**20) / 2.0**20), -128.0, 127.0)
+    return codes, arrays.cast((codes - zero_point) * scale, values.dtype)
 
 
 def multiply_by_quantized_multiplier_in_blocks_of_8(total: Array, factor: Array) -> Array:

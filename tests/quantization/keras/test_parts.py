@@ -134,7 +134,7 @@ class Explicit(tf_keras.Model):
     """`super` with its arguments, as code for Keras 2 has it, a decorated method, and one that asks for its class."""
 
     def compile(self, *arguments, factor=2.0, **options):
-        super(Explicit, self).compile(*arguments, **options)  # noqa: UP008
+        super(Explicit, self).compile(*arguments, **options)  # noqa: UP008  # as code for Python 2 has it
         self.factor = factor
 
     @functools.wraps(tf_keras.Model.train_step)
