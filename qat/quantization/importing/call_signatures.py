@@ -37,7 +37,8 @@ class Signatures:
         return any(op.name in self.needed for op in self.operations[call.start : call.end])
 
     def parts(self, call: LayerCall, all_ops: bool = False) -> list[list[tuple]]:
-        """The call's own ops with what they read: before each of the layers that it calls, and behind the last.
+        """The call's own ops with what they read: before each of the layers that it calls, and behind the last, there
+        with where the call's outputs come from.
 
         Args:
             call: the layer call.
@@ -61,6 +62,7 @@ class Signatures:
                 said.append((*_spelled(op), tuple(known.get(tensor.ref()) for tensor in op.inputs)))
                 known |= {tensor.ref(): ("own", part, number, at) for at, tensor in enumerate(op.outputs)}
             parts.append(said)
+        parts[-1].append(tuple(known.get(tensor.ref()) for tensor in call.outputs))
         return parts
 
     def of(self, call: LayerCall, tensors: list[tf.Tensor]) -> list[tuple]:
@@ -111,7 +113,7 @@ def find_different(
         if [child.key for child in pair[0]] != [child.key for child in pair[1]]:
             yield one, other, None
             continue
-        unread = not inferred.is_needed(one)  # at inference: in training something may read its outputs
+        unread = not (inferred.is_needed(one) and trained.is_needed(other))  # in one mode; in the other it counts
         parts = zip(inferred.parts(one, unread), trained.parts(other, unread), strict=True)
         different = [at for at, (first, second) in enumerate(parts) if first != second]
         if different:

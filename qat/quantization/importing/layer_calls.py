@@ -40,7 +40,7 @@ class LayerCall:
     outputs: list[tf.Tensor] = field(default_factory=list)
 
 
-Exchange = Callable[["Tracer", "LayerCall", list[tf.Tensor]], dict[Any, tf.Tensor]]  # the tensors to what they become
+Exchange = Callable[["Tracer", "LayerCall", list[tf.Tensor]], list[tf.Tensor]]  # what each of the tensors becomes
 
 
 @dataclass

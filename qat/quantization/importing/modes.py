@@ -7,7 +7,7 @@ nodes), variables that are updated, penalties on weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -61,9 +61,8 @@ def read(model: KerasModel) -> Graph:
 
 def _other_normalizations(model: KerasModel) -> list[str]:
     """BatchNormalization that normalises by more than the batch; it is trained by the batch."""
-    kind = version_of(model).layers.BatchNormalization
-    norms = [each for each in model._flatten_layers() if isinstance(each, kind)]
-    return [f"layer {norm.name!r}: renorm=True" for norm in norms if getattr(norm, "renorm", False) and norm.trainable]
+    norms = [each for each in model._flatten_layers() if hasattr(each, "moving_mean") and each.trainable]
+    return [f"layer {norm.name!r}: renorm=True" for norm in norms if getattr(norm, "renorm", False)]
 
 
 def _read_both(model: KerasModel, table: dict) -> Graph:
@@ -127,13 +126,14 @@ class _Both:
         signatures = Signatures(inferred, self.shared)
         pairs = list(find_different(signatures, self.signatures, inferred.call, self.trained.call))
         different = [(other, None if other.key in whole else parts) for _, other, parts in pairs]
-        at_inference = {other.key: len(one.outputs) for one, other, _ in pairs}
+        at_inference = {call.key: call for call in calls(inferred.call)}
         known = {call.key for call, _ in different}
         for call, parts in [*different, *((call, None) for key, call in whole.items() if key not in known)]:
             try:
-                if at_inference.get(call.key, len(call.outputs)) != len(call.outputs):
-                    raise NotExtractableError(_COUNTS.format(len(call.outputs), at_inference[call.key]))
-                self._add_regions(found, call, parts)
+                count = len(at_inference.get(call.key, call).outputs)
+                if count != len(call.outputs):
+                    raise NotExtractableError(_COUNTS.format(len(call.outputs), count))
+                self._add_regions(found, call, parts, at_inference)
             except NotExtractableError as reason:
                 self.lost_in_training.append(f"layer {call.key[0]!r}: what it computes in training ({reason})")
         return found
@@ -157,7 +157,9 @@ class _Both:
         except NotExtractableError:
             return {}
 
-    def _add_regions(self, found: dict[Key, Region], call: LayerCall, parts: list[int] | None) -> None:
+    def _add_regions(
+        self, found: dict[Key, Region], call: LayerCall, parts: list[int] | None, at_inference: Mapping[Key, LayerCall]
+    ) -> None:
         """`parts` are the places, among the layers that it calls, before which a call differs; None: all of it."""
         if not call.arguments or not call.outputs:
             raise NotExtractableError("it is not called on tensors")
@@ -171,21 +173,25 @@ class _Both:
                 found.setdefault(call.key, Region()).outputs = self._exchange(call, call.outputs, before)
             else:
                 child = children[at]
+                if len(child.arguments) != len(at_inference[child.key].arguments):
+                    raise NotExtractableError(f"it calls layer {child.key[0]!r} on more tensors in one mode")
                 found.setdefault(child.key, Region()).arguments = self._exchange(call, child.arguments, before)
 
     def _exchange(self, call: LayerCall, tensors: list[tf.Tensor], before: list[LayerCall]) -> Exchange:
         """What makes these tensors of a layer call in training, from its arguments and what it has called `before`."""
         program, places = self.call_cutter.cut(call, before, tensors)
         sources = sources_of(call, before)
-        changed = [at for at, tensor in enumerate(tensors) if tensor.ref() not in sources]
+        taken = [sources.get(tensor.ref()) for tensor in tensors]
 
-        def exchange(tracer: Tracer, now: LayerCall, current: list[tf.Tensor]) -> dict[Any, tf.Tensor]:
+        def exchange(tracer: Tracer, now: LayerCall, current: list[tf.Tensor]) -> list[tf.Tensor]:
             found = tensors_at(places, now)
-            made = {}
-            for at in changed:
+            made = list(current)
+            for at, place in enumerate(taken):
+                if place is not None and tensors_at([place], now)[0] is current[at]:
+                    continue  # passed on in both modes
                 key = repr((now.key, len(now.children), at))
                 told = {"program": program, "output": at, "call": key, "path": f"{now.key[0]}#{key}"}
-                made[current[at].ref()] = tracer.keep("in_training", [current[at], *found], current[at].shape, **told)
+                made[at] = tracer.keep("in_training", [current[at], *found], current[at].shape, **told)
             return made
 
         return exchange

@@ -228,9 +228,10 @@ class Tracer:
         return _exchanged((args, kwargs), region.arguments(self, self.current, given))
 
 
-def _exchanged(nest: TensorNest, made: dict[Any, tf.Tensor]) -> Any:
-    """The nest with tensors exchanged; what stands for a tensor has the mask that Keras has put on it."""
-    flat = [made.get(each.ref(), each) if tf.is_tensor(each) else each for each in tf.nest.flatten(nest)]
+def _exchanged(nest: TensorNest, made: Sequence[tf.Tensor]) -> Any:
+    """The nest with its tensors exchanged, in order; what stands for a tensor has the mask that Keras has put on it."""
+    following = iter(made)
+    flat = [next(following) if tf.is_tensor(each) else each for each in tf.nest.flatten(nest)]
     for before, after in zip(tf.nest.flatten(nest), flat, strict=True):
         mask = getattr(before, "_keras_mask", None)
         if mask is not None and after is not before:

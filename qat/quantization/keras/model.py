@@ -21,6 +21,7 @@ from qat.quantization.ir.program import Program
 from qat.quantization.ir.weight_source import pack_array, unpack_array
 from qat.quantization.keras.arithmetic import arithmetic_is_told, in_reals, integer_arithmetic
 from qat.quantization.keras.bind_ranges import bind_ranges
+from qat.quantization.keras.call_order import ordered_by_calls
 from qat.quantization.keras.carried_attributes import give_attributes
 from qat.quantization.keras.custom_training import driven_class, found_driver
 from qat.quantization.keras.deep_recursion import deep_recursion
@@ -70,6 +71,10 @@ class QatModel(EvaluatedInIntegers):
     check_rows = None  # some calibration rows, one array per input: `qat.quantization.keras.check_rows`
 
     driver = None  # name of the float model's class, whose `train_step` and the like this one has
+
+    def _init_graph_network(self, inputs: TensorNest, outputs: TensorNest) -> None:
+        super()._init_graph_network(inputs, outputs)
+        self._nodes_by_depth = ordered_by_calls(self._nodes_by_depth)
 
     def save(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
         """Save as Keras does; a `.tflite` is no file of Keras, which would make a folder of that name.

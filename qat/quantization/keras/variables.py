@@ -103,7 +103,7 @@ class FloatVariables:
         return _passes.get()[self].setdefault(graph, Results(MOST_KEPT if graph is None else math.inf))
 
     def is_trained(self, place: int) -> bool:
-        """Whether the layer of this variable is trainable now."""
+        """Whether the layer of this variable is trainable now, and so in training mode."""
         return bool(self.owners[place].trainable)
 
     @property
@@ -125,7 +125,8 @@ class FloatVariables:
 
     def trainable(self, order: Sequence[int]) -> list[tf.Variable]:
         """Those that are trained now, in this order of places."""
-        return [self.variables[place] for place in order if self.is_trained(place)]
+        held = ((self.variables[place], self.owners[place]) for place in order)
+        return [variable for variable, owner in held if owner.trainable and not owner.held_back]
 
 
 # what forward passes have computed, by graph: of this thread, for each replica of a strategy has a thread and variables
@@ -160,6 +161,8 @@ class LayerVariables(tf_keras.layers.Layer):
             has one, its `constraint`, serialized; `kept` where zeros or equal entries stay so.
         values: what they begin with; zeros where none are given.
         constraints: the constraints themselves, where a config need not have them.
+        held_back: whether the float model, or one inside of it, is frozen and the layer itself is not: Keras 2 trains
+            none of its variables then. Setting `trainable` ends this.
     """
 
     def __init__(
@@ -167,9 +170,11 @@ class LayerVariables(tf_keras.layers.Layer):
         specs: list[dict],
         values: Sequence[Any] | None = None,
         constraints: Sequence[Any] | None = None,
+        held_back: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        object.__setattr__(self, "held_back", held_back)
         object.__setattr__(self, "specs", [dict(spec) for spec in specs])  # plain: Keras would wrap and track it all
         object.__setattr__(self, "places", [int(spec["place"]) for spec in specs])
         made, every_kept = [], []
@@ -198,6 +203,15 @@ class LayerVariables(tf_keras.layers.Layer):
         if table is not None:
             table.add(self)
 
+    @property
+    def trainable(self) -> bool:
+        return super().trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        object.__setattr__(self, "held_back", False)
+        tf_keras.layers.Layer.trainable.fset(self, value)
+
     def call(self, inputs: TensorNest) -> Any:
         return inputs
 
@@ -225,7 +239,7 @@ class LayerVariables(tf_keras.layers.Layer):
         return own[0] if len(own) == 1 else None
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"specs": self.specs}
+        return super().get_config() | {"specs": self.specs, "held_back": self.held_back}
 
 
 def no_attribute(layer: str, name: str, held: Sequence[str], package: str) -> str:
@@ -302,6 +316,7 @@ def copied_variables(
     places = {id(variable): at for at, variable in enumerate(model.variables)}
     trained = version.trained_places(model)
     known: set[int] = set()
+    now = {id(variable) for variable in model.trainable_variables}
     layers, names = [], set(taken)
     for path, layer in _layers_by_path(model):
         if isinstance(layer, tf_keras.metrics.Metric):
@@ -314,6 +329,8 @@ def copied_variables(
         known.update(map(id, own))
         being_built().settings += settings_of(layer, own, places, trained | assigned)
         layers.append(_copied(layer, own, places, trained, _free(name_of(path), names), kept))
+        held = {id(v) for v in own if places[id(v)] in trained}
+        object.__setattr__(layers[-1], "held_back", bool(layer.trainable and held and not held & now))
     rest = [v for v in model.variables if id(v) not in known]
     if rest:
         layers.append(_copied(model, rest, places, trained, _free("other_variables", names), kept))

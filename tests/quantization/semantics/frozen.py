@@ -105,3 +105,12 @@ def sequential_in_sequential():
     """Sequential models inside each other."""
     inner = tf_keras.Sequential([layers.Dense(5, activation="relu"), layers.BatchNormalization()], name="inner")
     return tf_keras.Sequential([tf_keras.Input((6,), name="vector"), inner, layers.Dense(2)])
+
+
+@semantics()
+def layers_that_train_inside_of_a_frozen_base():
+    """base.trainable = False, then a layer of it trainable: Keras trains none of it, and a normalization acts."""
+    base, entry = _base(), image()
+    base.trainable = False
+    base.get_layer("deeper").trainable = base.get_layer("norm").trainable = True
+    return tf_keras.Model(entry, layers.Dense(2)(base(entry)))

@@ -156,6 +156,24 @@ class Subtracted(layers.Layer):
         return inputs[0] - inputs[1] if training else inputs[1] - inputs[0]
 
 
+class First(layers.Layer):
+    """One of two tensors in training, the other one at inference: what is passed on, and no op, differs."""
+
+    def call(self, inputs, training=None):
+        return inputs[0] if training else inputs[1]
+
+
+class Exchanged(layers.Layer):
+    """Two outputs, one tensor at inference; in training one is passed on and one is another."""
+
+    def call(self, x, training=None):
+        return (x, 3.0 * x) if training else (x, x)
+
+
+def _scaled(x):
+    return tf_keras.backend.in_train_phase(1.5 * x, x)
+
+
 def _behind_dense(layer):
     entry = vector()
     return tf_keras.Model(entry, layers.Dense(2)(layer(layers.Dense(5)(entry))))
@@ -261,3 +279,26 @@ def shaken_branches():
 def branches_subtracted_the_other_way_round():
     """What differs is what the ops read."""
     return _of_two(Subtracted())
+
+
+@semantics()
+def passed_on_in_training_alone():
+    """Branches, inputs and outputs that a layer passes on in one mode alone; `in_train_phase` in a Lambda."""
+    entry = vector()
+    a, b = layers.Dense(4, activation="relu")(entry), layers.Lambda(_scaled)(layers.Dense(4)(entry))
+    first, second = Exchanged()(First()([a, b]))
+    return tf_keras.Model(entry, layers.Dense(2)(layers.Concatenate()([first, second, First()([entry, 2.0 * entry])])))
+
+
+@semantics()
+def norm_called_at_unlike_depths():
+    """Statistics move in the order of the float model's calls, whichever branch is deeper in the quantized graph."""
+    first, second, dense, norm = (
+        vector(name="first"),
+        vector(name="second"),
+        layers.Dense(4),
+        layers.BatchNormalization(),
+    )
+    head = tf_keras.Sequential([layers.Dense(4, activation="relu") for _ in range(3)])
+    a, b = norm(dense(first)), norm(dense(second))
+    return tf_keras.Model([first, second], layers.Add()([layers.Dense(4)(a), head(b)]))

@@ -33,7 +33,7 @@ def read_reshape(state: Import, op: tf.Operation) -> list[Tensor]:
     holder = state.tensor(op.inputs[0]).node
     if holder.attrs.get("open_batch"):  # stands once for every sample
         once = [1 if isinstance(size, Open) else size for size in shape]
-        if once[:1] != [1] and holder.value.size != np.prod(once[1:] if once else 0):
+        if once[:1] != [1] and holder.value.size != np.prod(once[1:] if once else 0) and not _are_places(op, once):
             word = f"tf:{op.type} across samples that are equal"
             return state.op(op, word, [op.inputs[0]], advice="keep the first axis for the samples alone")
         return state.op(op, "reshape", [op.inputs[0]], shape=once)
@@ -43,6 +43,11 @@ def read_reshape(state: Import, op: tf.Operation) -> list[Tensor]:
     outputs = state.op(op, "reshape", [op.inputs[0]], shape=[-1 if isinstance(s, Open) else s for s in shape])
     outputs[0].shape = tuple(None if size == -1 or isinstance(size, Open) else size for size in shape)
     return outputs
+
+
+def _are_places(op: tf.Operation, once: list[int]) -> bool:
+    """Whether all that is read of a reshape are rows, which a gather takes one for each of its own rows."""
+    return once[:1] == [-1] and all(reader.type == "GatherV2" for reader in op.outputs[0].consumers())
 
 
 def _with_or_without(state: Import, op: tf.Operation, source: tuple[int | None, ...]) -> tuple[int | None, ...] | None:
