@@ -18,6 +18,7 @@ NEVER_DRAWN = {  # and where they come from
     "dequantize": "placement, of layers in quant.skip",
     "floor_div": "`quotients_of_ids` of the zoo",
     "floor_mod": "`quotients_of_ids` of the zoo",
+    "for_training": "constants that programs of training read",
     "identity": "emission, of outputs",
     "requantize": "placement",
 }

@@ -34,7 +34,7 @@ PASSED_ON = (
     tf_keras.layers.Dropout,
     tf_keras.layers.ActivityRegularization,
 )
-PASSED_OPS = ("custom_gradient", "dropped", "identity", "in_training", "stop_gradient")
+PASSED_OPS = ("custom_gradient", "dropped", "for_training", "identity", "in_training", "stop_gradient")
 QAT_LAYERS = (RangeLayer, CanonicalWrapper, Linear, Op, Lstm)
 KNOWN_LAYERS = (*QAT_LAYERS, *PASSED_ON, tf_keras.layers.InputLayer)
 

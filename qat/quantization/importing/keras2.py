@@ -233,7 +233,7 @@ def is_plain(model: KerasModel, known: Container[Any]) -> bool:
 
     Returns:
         False for a model with a call of its own, for a layer that is not of tf_keras or holds other layers, and for one
-        that takes `training` and is not known; else True.
+        that takes `training` and is not known, or normalizes along several axes, which its ops say; else True.
     """
     for layer in model._flatten_layers():
         inner = list(layer._flatten_layers(include_self=False, recursive=False))
@@ -245,7 +245,12 @@ def is_plain(model: KerasModel, known: Container[Any]) -> bool:
         elif (
             inner
             or not type(layer).__module__.startswith("tf_keras.src.")
-            or (layer._expects_training_arg and type(layer).call not in known)
+            or (layer._expects_training_arg and (type(layer).call not in known or _has_several_axes(layer)))
         ):
             return False
     return True
+
+
+def _has_several_axes(layer: KerasLayer) -> bool:
+    axis = getattr(layer, "axis", None)
+    return isinstance(axis, (list, tuple)) and len(axis) > 1

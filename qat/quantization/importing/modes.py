@@ -16,7 +16,7 @@ from tensorflow.python.framework import func_graph as func_graph_lib
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.added_losses import cutter_of
 from qat.quantization.importing.assignments import assigned_at_inference, unchanged
-from qat.quantization.importing.call_programs import CallCutter, calls, sources_of, tensors_at
+from qat.quantization.importing.call_programs import CallCutter, calls, tensors_at
 from qat.quantization.importing.call_signatures import Signatures, find_different
 from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.importer import import_trace
@@ -133,7 +133,7 @@ class _Both:
                 count = len(at_inference.get(call.key, call).outputs)
                 if count != len(call.outputs):
                     raise NotExtractableError(_COUNTS.format(len(call.outputs), count))
-                self._add_regions(found, call, parts, at_inference)
+                self._add_regions(found, call, parts, at_inference, signatures)
             except NotExtractableError as reason:
                 self.lost_in_training.append(f"layer {call.key[0]!r}: what it computes in training ({reason})")
         return found
@@ -158,37 +158,50 @@ class _Both:
             return {}
 
     def _add_regions(
-        self, found: dict[Key, Region], call: LayerCall, parts: list[int] | None, at_inference: Mapping[Key, LayerCall]
+        self,
+        found: dict[Key, Region],
+        call: LayerCall,
+        parts: list[int] | None,
+        at_inference: Mapping[Key, LayerCall],
+        inferred: Signatures,
     ) -> None:
         """`parts` are the places, among the layers that it calls, before which a call differs; None: all of it."""
         if not call.arguments or not call.outputs:
             raise NotExtractableError("it is not called on tensors")
         if parts is None:
-            found.setdefault(call.key, Region()).outputs = self._exchange(call, call.outputs, [])
+            found.setdefault(call.key, Region()).outputs = self._exchange(call, call.outputs, [], frozenset())
             return
-        children = self.signatures.children(call)
+        children, other = self.signatures.children(call), at_inference[call.key]
         for at in parts:
             before = children[:at]
             if at == len(children):
-                found.setdefault(call.key, Region()).outputs = self._exchange(call, call.outputs, before)
+                same = self._equal(call, call.outputs, inferred, other, other.outputs)
+                found.setdefault(call.key, Region()).outputs = self._exchange(call, call.outputs, before, same)
             else:
-                child = children[at]
-                if len(child.arguments) != len(at_inference[child.key].arguments):
+                child, its = children[at], at_inference[children[at].key]
+                if len(child.arguments) != len(its.arguments):
                     raise NotExtractableError(f"it calls layer {child.key[0]!r} on more tensors in one mode")
-                found.setdefault(child.key, Region()).arguments = self._exchange(call, child.arguments, before)
+                same = self._equal(call, child.arguments, inferred, other, its.arguments)
+                found.setdefault(child.key, Region()).arguments = self._exchange(call, child.arguments, before, same)
 
-    def _exchange(self, call: LayerCall, tensors: list[tf.Tensor], before: list[LayerCall]) -> Exchange:
-        """What makes these tensors of a layer call in training, from its arguments and what it has called `before`."""
+    def _equal(
+        self, call: LayerCall, tensors: list[tf.Tensor], inferred: Signatures, other: LayerCall, theirs: list[tf.Tensor]
+    ) -> frozenset[int]:
+        """The places of the tensors that are computed in one way in both modes."""
+        pairs = enumerate(zip(tensors, theirs, strict=True))
+        return frozenset(at for at, (a, b) in pairs if self.signatures.of(call, [a]) == inferred.of(other, [b]))
+
+    def _exchange(
+        self, call: LayerCall, tensors: list[tf.Tensor], before: list[LayerCall], same: frozenset[int]
+    ) -> Exchange:
+        """What makes these tensors of a layer call in training, from its arguments and what it has called `before`; those
+        at the places `same` stay."""
         program, places = self.call_cutter.cut(call, before, tensors)
-        sources = sources_of(call, before)
-        taken = [sources.get(tensor.ref()) for tensor in tensors]
 
         def exchange(tracer: Tracer, now: LayerCall, current: list[tf.Tensor]) -> list[tf.Tensor]:
             found = tensors_at(places, now)
             made = list(current)
-            for at, place in enumerate(taken):
-                if place is not None and tensors_at([place], now)[0] is current[at]:
-                    continue  # passed on in both modes
+            for at in sorted(set(range(len(made))) - same):
                 key = repr((now.key, len(now.children), at))
                 told = {"program": program, "output": at, "call": key, "path": f"{now.key[0]}#{key}"}
                 made[at] = tracer.keep("in_training", [current[at], *found], current[at].shape, **told)

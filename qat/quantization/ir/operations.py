@@ -91,6 +91,7 @@ OPERATIONS: dict[str, Callable] = {
     "greater_equal": tf.greater_equal,
     "identity": tf.identity,
     "in_training": lambda x, *others, **attrs: tf.identity(x),
+    "for_training": lambda value, x, each: tf.repeat(value, tf.shape(x)[:1], 0) if each else tf.identity(value),
     "l2_normalize": lambda x, *, epsilon: tf.math.l2_normalize(x, -1, epsilon),
     "leaky_relu": lambda x, *, alpha: tf.nn.leaky_relu(x, alpha),
     "less": tf.less,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import tf_keras
 from tf_keras.src.mixed_precision.policy import policy_scope
 
 from qat.config import QuantConfig
+from qat.errors import UnsupportedLayerError
 from qat.models.keras_types import KerasModel, KerasTensor, TensorNest
 from qat.quantization.importing.keras_version import is_keras3, version_of
 from qat.quantization.importing.model_inputs import nest_inputs
@@ -81,6 +82,9 @@ class Emitter:
 
     def emit(self, node: Node) -> None:
         inputs = [self.tensors[tensor] for tensor in node.inputs if not is_fixed(tensor)]
+        if node.op == "in_training" and len(inputs) < len(node.inputs):
+            _refuse_constant(node)
+            inputs = self._for_training(node.inputs, inputs[0])
         if node.op == "fake_quant":
             with resulting_in(inputs[0].type_spec):
                 results = self._range(node, inputs[0])
@@ -190,7 +194,7 @@ class Emitter:
         Args:
             output: a Keras tensor of any shape and dtype.
             taps: nodes of op "tap", each with the `kind`, `metric` and `program` of a loss or metric; their inputs are
-                emitted already. One with a constant among its inputs is left out.
+                emitted already.
 
         Returns:
             A Keras tensor with the values and shape of `output`, real numbers in the dtype `real`; `output` itself
@@ -199,10 +203,26 @@ class Emitter:
         for tap in taps:
             told = {name: tap.attrs[name] for name in ("kind", "metric", "program", "in_training", "inference_alone")}
             name = f"training_{part_name(tap.name, tap.layer)}--"
-            inputs = [self.tensors[tensor] for tensor in tap.inputs if not is_fixed(tensor)]
-            if len(inputs) == len(tap.inputs):
-                output = Added(**told, name=name, dtype=self.real)([output, *inputs])
+            inputs = self._for_training(tap.inputs, output)
+            output = Added(**told, name=name, dtype=self.real)([output, *inputs])
         return output
+
+    def _for_training(self, tensors: Sequence[Tensor], samples: KerasTensor) -> list[Any]:
+        """What training alone reads: constants, too, of as many rows as `samples` has where they stand for each."""
+        return [self._constant(each, samples) if is_fixed(each) else self.tensors[each] for each in tensors]
+
+    def _constant(self, tensor: Tensor, samples: KerasTensor) -> Any:
+        node = tensor.node
+        key = ("for_training", node.name)
+        if key not in self.shared:
+            self.shared[key] = Op(
+                op="for_training",
+                attrs={"each": bool(node.attrs.get("open_batch"))},
+                operands=["operand_0", "x"],
+                **self._weights({"operand_0": node.weights["value"]}),
+                name=f"training_{part_name(node.name, node.layer)}--",
+            )
+        return self.shared[key](samples)
 
     def named(self, tensor: KerasTensor, name: str) -> Any:
         """The tensor as the output of a layer with the float model's output name.
@@ -259,6 +279,14 @@ class Emitter:
             fixed and not node.in_float and node.op not in ONE_RANGE_FOR_ALL
         )  # of those the result has the one range
         return CanonicalWrapper(layer, OperandScheme(), dtype=self.real) if quantized else layer
+
+
+def _refuse_constant(node: Node) -> None:
+    if is_fixed(node.inputs[0]):
+        raise UnsupportedLayerError(
+            f"layer {node.layer!r} gives a constant at inference and something else in training: let it give what "
+            "depends on its input in both, or give the constant behind the model"
+        )
 
 
 def _inner_name(node: Node) -> str:

@@ -302,3 +302,28 @@ def norm_called_at_unlike_depths():
     head = tf_keras.Sequential([layers.Dense(4, activation="relu") for _ in range(3)])
     a, b = norm(dense(first)), norm(dense(second))
     return tf_keras.Model([first, second], layers.Add()([layers.Dense(4)(a), head(b)]))
+
+
+class Compared(layers.Layer):
+    """A loss and an output of training that read a constant, which a layer is called on."""
+
+    def call(self, inputs, training=None):
+        x, constant = inputs
+        self.add_loss(tf.reduce_mean(tf.square(x - constant)))
+        return x + constant if training else x * constant
+
+
+class ComparedWithConstants(layers.Layer):
+    """One that has a row for each sample, and one for all."""
+
+    def build(self, shape):
+        self.first, self.second = Compared(), Compared()
+
+    def call(self, x):
+        return self.first([x, tf.zeros_like(x) + 0.5]) + self.second([x, tf.ones((1, x.shape[-1])) * 0.3])
+
+
+@semantics()
+def constants_that_training_reads():
+    """They are no tensors of the graph at inference, and training needs them."""
+    return _behind_dense(ComparedWithConstants())
