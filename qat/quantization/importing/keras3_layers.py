@@ -30,17 +30,15 @@ def _unit_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tupl
 def _time_distributed(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     """One call for all time steps, as they are rows to a layer that looks at each row by itself; else one for each.
 
-    A layer that draws and has no weights draws for each step in training; one with weights draws for all rows at once.
+    Dropout draws for all rows at once: other numbers than the float model's, of the same distribution.
     """
     x, inner = argument(args, kwargs), layer.layer
-    if None in x.shape[1:] or (tracer.training and _only_draws(inner)):
+    if None in x.shape[1:]:
         return original(layer, *args, **kwargs)
     told = {"training": kwargs.get("training")} if inner._call_has_training_arg else {}
     mask = kwargs.get("mask") if inner._call_has_mask_arg else None
     with _as_keras_calls_it(inner):
-        if mask is None and not any(
-            isinstance(part, keras.layers.BatchNormalization) for part in inner._flatten_layers()
-        ):
+        if mask is None and all(map(_is_same_by_rows, inner._flatten_layers())):
             y = inner(tf.reshape(x, [-1, *x.shape[2:]]), **told)
             return tf.reshape(y, [-1, x.shape[1], *y.shape[1:]])
         steps = tf.unstack(x, axis=1)
@@ -48,8 +46,10 @@ def _time_distributed(tracer: Tracer, layer: KerasLayer, original: Callable, arg
         return tf.stack([inner(step, **told, **each) for step, each in zip(steps, masks, strict=True)], axis=1)
 
 
-def _only_draws(layer: KerasLayer) -> bool:
-    return not layer.trainable_variables and any(part._seed_generators for part in layer._flatten_layers())
+def _is_same_by_rows(layer: KerasLayer) -> bool:
+    """Whether one call on the rows of all time steps does what a call for each does, its losses included."""
+    adds = "add_loss" in getattr(getattr(type(layer).call, "__code__", None), "co_names", ())
+    return not (isinstance(layer, keras.layers.BatchNormalization) or layer.activity_regularizer is not None or adds)
 
 
 @contextlib.contextmanager
