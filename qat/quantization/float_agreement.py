@@ -16,8 +16,9 @@ from qat.quantization.importing.assignments import unchanged
 from qat.quantization.importing.model_inputs import input_tensors, nest_inputs
 from qat.quantization.ir.graph import Graph
 from qat.quantization.ir.interpret import run
+from qat.quantization.keras.model import QatModel
 
-ROWS = 8
+ROWS, ODD_ROWS = 8, 7  # of an odd count, few sizes become others unseen
 SUSPECT_DB, REFUSED_DB = 60.0, 30.0  # float32 in another order is above 100 dB as a rule
 
 
@@ -68,6 +69,36 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
         elif agreement < SUSPECT_DB and _computes_in_float32(float_model):
             warnings.warn(f"{message}; float32 alone keeps 100 dB and more", stacklevel=3)
     return expected
+
+
+def refuse_other_sizes(model: QatModel, graph: Graph) -> None:
+    """Raise where training has tensors of other sizes than inference, and the quantized layers hold those of inference.
+
+    Args:
+        model: the quantization-aware model of the graph.
+        graph: its graph; `resized` says whether sizes differ.
+
+    Raises:
+        ModelError: in training the model gives other shapes than the float model; the layer that resizes is named.
+    """
+    resized = graph.resized
+    if resized is None:
+        return
+    rows = [tf.TensorSpec((ODD_ROWS, *each.shape[1:]), each.dtype) for each in model.inputs]
+    train = tf.function(lambda inputs: tf.nest.flatten(model(inputs, training=True)), autograph=False)
+    try:
+        made = train.get_concrete_function(tf.nest.pack_sequence_as(model._nested_inputs, rows)).outputs
+    except (ValueError, tf.errors.InvalidArgumentError):
+        made = []
+    expected = [tf.TensorShape([ODD_ROWS, *shape[1:]]) for shape in resized.outputs]
+    if len(made) == len(expected) and all(map(tf.TensorShape.is_compatible_with, expected, (m.shape for m in made))):
+        return
+    in_training, at_inference = resized.sizes
+    raise ModelError(
+        f"layer {resized.layer!r} gives {list(in_training)} in training and {list(at_inference)} at inference, and the "
+        "layers behind it have the sizes of inference, as the file has: they cannot be trained on others. Crop the "
+        "samples before they reach the model, as by dataset.map, and build the model without this layer"
+    )
 
 
 def _hides_whole_rows(graph: Graph, rows: list[tf.Tensor]) -> bool:

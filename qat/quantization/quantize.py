@@ -17,7 +17,7 @@ from qat.quantization.calibrate import calibrate
 from qat.quantization.coarse_operands import warn_of_coarse_operands, warn_of_lost_outputs
 from qat.quantization.columns import warn_of_columns
 from qat.quantization.equalization import equalize, equalize_uneven
-from qat.quantization.float_agreement import refuse_disagreement
+from qat.quantization.float_agreement import refuse_disagreement, refuse_other_sizes
 from qat.quantization.importing.foreign_models import refuse_foreign
 from qat.quantization.importing.preflight import refuse_blockers
 from qat.quantization.keras.build_model import emit
@@ -66,7 +66,8 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
             all named at once.
         CalibrationError: calibration is empty, without an end, not finite, or misshapen.
         ModelError: the model is no Keras model, it is quantization-aware already, its input sizes are not known, or
-            what it computes and what its rewritten form computes differ.
+            what it computes and what its rewritten form computes differ; layers resize in training alone, and those
+            behind cannot follow.
         ConfigError: `config` is no `QuantConfig`, holds values that are not accepted, or names layers or settings that
             are not there.
     """
@@ -111,6 +112,8 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     if config.bias_correction:
         correct_biases(graph, min_max, batches, config)
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
+    if config.name != "ptq":
+        refuse_other_sizes(model, graph)
     model.told["outcome"] = record_outcome(graph, config)
     for quant_spec, (low, high) in min_max.items():
         if quant_spec in layers:

@@ -1,10 +1,12 @@
 """A rewritten model that computes something else is refused before it is quantized."""
 
+import keras
 import numpy as np
 import pytest
 import tf_keras
 from tf_keras import layers
 
+from qat.config import QuantConfig
 from qat.errors import ModelError
 from qat.quantization import quantize_model
 
@@ -50,3 +52,31 @@ def test_a_model_of_a_fixed_batch_is_asked_with_that_batch():
     model.call = lambda inputs, *args, **kwargs: asked.append(inputs.shape[0]) or layers_call(inputs, *args, **kwargs)
     quantize_model(model, ROWS)
     assert asked[-1] == 3
+
+
+IMAGES = np.random.default_rng(0).normal(size=(128, 8, 8, 3)).astype(np.float32)
+
+
+def _cropped(*behind):
+    """RandomCrop of Keras 3 crops in training alone."""
+    keras.utils.set_random_seed(1)
+    norm, crop = keras.layers.BatchNormalization(), keras.layers.RandomCrop(6, 6, seed=1, name="crop")
+    layers = [keras.layers.Conv2D(4, 1), crop, norm, *behind, keras.layers.GlobalAveragePooling2D()]
+    return keras.Sequential([keras.Input((8, 8, 3)), *layers], name="cropped")
+
+
+@pytest.mark.filterwarnings("error::qat.errors.TrainingSemanticsWarning")
+def test_layers_that_take_any_size_are_trained_on_crops():
+    model = _cropped(keras.layers.Conv2D(2, 3))
+    quantized = quantize_model(model, IMAGES)
+    quantized.fake_quantization(False)
+    np.testing.assert_allclose(quantized(IMAGES, training=True), model(IMAGES, training=True), atol=1e-6)
+
+
+def test_layers_that_have_the_sizes_of_inference_are_refused_behind_crops():
+    model = _cropped(keras.layers.Dense(2))
+    with pytest.raises(
+        ModelError, match=r"layer 'cropped/crop' gives \[None, 6, 6, 4\] in training and \[None, 8, 8, 4\]"
+    ):
+        quantize_model(model, IMAGES)
+    assert quantize_model(model, IMAGES, config=QuantConfig(name="ptq")).output_shape == (None, 2)

@@ -128,6 +128,8 @@ def _is_captured(op: tf.Operation, known: dict[Any, Any]) -> bool:
 def _spelled(op: tf.Operation) -> tuple:
     if op.type == "Const" and op.node_def.attr["value"].tensor.ByteSize() > SMALL_CONSTANT:
         return (op.type,)
+    if op.type == "Placeholder":  # of a layer that is kept whole: whatever its sizes are, it is the same
+        return (op.type, op.get_attr("dtype"))
     return (op.type, _attributes(op.node_def, op.graph))
 
 

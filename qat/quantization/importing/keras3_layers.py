@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -27,15 +28,35 @@ def _unit_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tupl
 
 
 def _time_distributed(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
-    """One call for all time steps, as they are rows to a layer that looks at each row by itself; else one for each."""
+    """One call for all time steps, as they are rows to a layer that looks at each row by itself; else one for each.
+
+    Dropout draws for all rows at once: other numbers than the float model's, of the same distribution.
+    """
     x, inner = argument(args, kwargs), layer.layer
-    told = {"training": kwargs.get("training")} if inner._call_has_training_arg else {}
-    mask = kwargs.get("mask") if inner._call_has_mask_arg else None
     if None in x.shape[1:]:
         return original(layer, *args, **kwargs)
-    if mask is None and not any(isinstance(each, keras.layers.BatchNormalization) for each in inner._flatten_layers()):
-        y = inner(tf.reshape(x, [-1, *x.shape[2:]]), **told)
-        return tf.reshape(y, [-1, x.shape[1], *y.shape[1:]])
-    steps = tf.unstack(x, axis=1)
-    masks = [{}] * len(steps) if mask is None else [{"mask": each} for each in tf.unstack(mask, axis=1)]
-    return tf.stack([inner(step, **told, **each) for step, each in zip(steps, masks, strict=True)], axis=1)
+    told = {"training": kwargs.get("training")} if inner._call_has_training_arg else {}
+    mask = kwargs.get("mask") if inner._call_has_mask_arg else None
+    with _as_keras_calls_it(inner):
+        if mask is None and all(map(_is_same_by_rows, inner._flatten_layers())):
+            y = inner(tf.reshape(x, [-1, *x.shape[2:]]), **told)
+            return tf.reshape(y, [-1, x.shape[1], *y.shape[1:]])
+        steps = tf.unstack(x, axis=1)
+        masks = [{}] * len(steps) if mask is None else [{"mask": each} for each in tf.unstack(mask, axis=1)]
+        return tf.stack([inner(step, **told, **each) for step, each in zip(steps, masks, strict=True)], axis=1)
+
+
+def _is_same_by_rows(layer: KerasLayer) -> bool:
+    """Whether one call on the rows of all time steps does what a call for each does, its losses included."""
+    adds = "add_loss" in getattr(getattr(type(layer).call, "__code__", None), "co_names", ())
+    return not (isinstance(layer, keras.layers.BatchNormalization) or layer.activity_regularizer is not None or adds)
+
+
+@contextlib.contextmanager
+def _as_keras_calls_it(inner: KerasLayer) -> Iterator[None]:
+    """Without its own loss of activity: Keras runs its `call`, which adds none."""
+    held, inner.activity_regularizer = inner.activity_regularizer, None
+    try:
+        yield
+    finally:
+        inner.activity_regularizer = held

@@ -28,7 +28,7 @@ from qat.quantization.importing.lookup_layers import cut_behind
 from qat.quantization.importing.trace import trace
 from qat.quantization.importing.tracer import Tracer
 from qat.quantization.importing.training_effects import Effects
-from qat.quantization.ir.graph import Graph
+from qat.quantization.ir.graph import Graph, Resized
 from qat.quantization.ir.program import NotExtractableError
 
 _COUNTS = (
@@ -82,6 +82,7 @@ def _read_both(model: KerasModel, table: dict) -> Graph:
     both.add_masks(inferred)
     graph = _imported(inferred, model, _updated(model, trained) | effects.assigned)
     graph.lost_in_training += dict.fromkeys([*both.lost_in_training, *effects.lost_in_training])
+    graph.resized = both.resized
     _add_updates(graph, model, trained)
     graph.updates += effects.updates
     return graph
@@ -113,6 +114,7 @@ class _Both:
 
     def __init__(self, model: KerasModel, trained: Trace, inferred: Trace) -> None:
         self.trained, self.lost_in_training = trained, []
+        self.resized: Resized | None = None
         self.shared = {call.key for call in calls(inferred.call)}
         self.signatures = Signatures(trained, self.shared)
         variables = Variables(model, trained.graph)
@@ -125,6 +127,7 @@ class _Both:
         whole = self.effects.read_behind
         signatures = Signatures(inferred, self.shared)
         pairs = list(find_different(signatures, self.signatures, inferred.call, self.trained.call))
+        self.resized = _resized([(one, other) for one, other, _ in pairs], self.trained)
         different = [(other, None if other.key in whole else parts) for _, other, parts in pairs]
         at_inference = {call.key: call for call in calls(inferred.call)}
         known = {call.key for call, _ in different}
@@ -208,6 +211,16 @@ class _Both:
             return made
 
         return exchange
+
+
+def _resized(pairs: list[tuple[LayerCall, LayerCall]], trained: Trace) -> Resized | None:
+    """Of the calls that differ, in either mode, the first whose outputs have other sizes in training."""
+    for one, other in sorted(pairs, key=lambda pair: (pair[1].end, pair[1].start)):
+        for now, then in zip(one.outputs, other.outputs, strict=False):
+            if not now.shape.is_compatible_with(then.shape):
+                sizes = tuple(then.shape), tuple(now.shape)
+                return Resized(other.key[0], sizes, [tensor.shape for tensor in trained.outputs])
+    return None
 
 
 def _updated(model: KerasModel, traced: Trace) -> frozenset[int]:

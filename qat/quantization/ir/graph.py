@@ -177,6 +177,15 @@ class Rewritten:
     into: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Resized:
+    """A model that is trained on tensors of another size than it has at inference, the batch apart."""
+
+    layer: str  # path of the first layer that gives another size
+    sizes: tuple[Any, Any]  # what it gives in training and at inference
+    outputs: list[Any]  # shapes of the model's outputs in training
+
+
 class Graph:
     """Nodes in topological order, the input nodes, and the nest of output tensors."""
 
@@ -195,6 +204,7 @@ class Graph:
         self.real = "float32"  # float dtype of the model; in the graph all floats are "float32"
         self.preserved: dict[int, PreservedEntries] = {}  # by variable index: zeros and centroids that training keeps
         self.lost_in_training: list[str] = []  # training behaviour that the QAT model lacks, one line per item
+        self.resized: Resized | None = None
         self.assigned: frozenset[int] = frozenset()  # indices of variables that training assigns
         self.constants: list[
             Any

@@ -22,6 +22,7 @@ from qat.models.keras_types import KerasLayer, KerasModel, Shape, TensorNest
 from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.ir.preserved_kernels import PreservedEntries, PreservedVariable, PreservingConstraint
 from qat.quantization.ir.weight_source import Results, Source
+from qat.quantization.keras.constraints import read_constraint, write_constraint
 from qat.quantization.keras.misuse import settings_of
 
 MOST_KEPT = 1 << 27  # bytes that one pass keeps which runs op by op: half a gigabyte of weights is computed once more
@@ -158,7 +159,7 @@ class LayerVariables(tf_keras.layers.Layer):
 
     Args:
         specs: of each variable its `place` among the float model's, `name`, `shape`, `dtype`, `trainable` and, where it
-            has one, its `constraint`, serialized; `kept` where zeros or equal entries stay so.
+            has one, its `constraint`, as its `keras` writes it; `kept` where zeros or equal entries stay so.
         values: what they begin with; zeros where none are given.
         constraints: the constraints themselves, where a config need not have them.
         held_back: whether the float model, or one inside of it, is frozen and the layer itself is not: Keras 2 trains
@@ -179,7 +180,7 @@ class LayerVariables(tf_keras.layers.Layer):
         object.__setattr__(self, "places", [int(spec["place"]) for spec in specs])
         made, every_kept = [], []
         for at, spec in enumerate(self.specs):
-            constraint = constraints[at] if constraints is not None else _deserialized(spec.get("constraint"))
+            constraint = constraints[at] if constraints is not None else _constraint(spec)
             kept = PreservedEntries.from_json(spec["kept"]) if spec.get("kept") else None
             every_kept.append(kept)
             made.append(
@@ -280,16 +281,8 @@ class _Given(tf_keras.initializers.Initializer):
         return tf.convert_to_tensor(self.value, dtype=dtype)
 
 
-def _deserialized(constraint: Any) -> Any:
-    return None if constraint is None else tf_keras.constraints.deserialize(constraint)
-
-
-def serialized_constraint(constraint: Any) -> Any:
-    """As a config holds it; None where there is none, or where it cannot be held."""
-    try:
-        return None if constraint is None else tf_keras.constraints.serialize(constraint)
-    except (ValueError, TypeError, NotImplementedError, AttributeError):
-        return None
+def _constraint(spec: dict[str, Any]) -> Any:
+    return read_constraint(spec.get("constraint"), spec.get("keras", "tf_keras"), spec["name"])
 
 
 def copied_variables(
@@ -353,7 +346,8 @@ def _copied(
             "shape": list(variable.shape),
             "dtype": dtype_of(variable).name,
             "trainable": places[id(variable)] in trained,
-            "constraint": serialized_constraint(getattr(variable, "constraint", None)),
+            "constraint": write_constraint(getattr(variable, "constraint", None), version_of(layer).package),
+            "keras": version_of(layer).package,
         }
         for variable in own
     ]

@@ -16,7 +16,7 @@ from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.to_float import foreign_classes, freeze_alike, name_alike
 from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
 
-EVERY_LAYER_HAS = ("name", "trainable", "dtype")
+EVERY_LAYER_HAS = ("name", "trainable", "dtype", "activity_regularizer")
 
 
 def architecture(model: keras.Model) -> dict[str, Any] | None:
@@ -89,8 +89,8 @@ def _cloned(model: keras.Model) -> keras.Model | None:
 class _MadeByItsConstructor:
     """A class or function in its place while a model is built again.
 
-    Keras writes name, policy and trainability down for every layer, and cannot build one again whose constructor takes
-    none of them.
+    Keras writes name, policy, trainability and penalty of activity down for every layer, and cannot build one again
+    whose constructor takes none of them.
 
     Args:
         kind: the class or function.
@@ -110,6 +110,7 @@ class _MadeByItsConstructor:
             made = self.kind(**{key: value for key, value in config.items() if key not in EVERY_LAYER_HAS})
         made.trainable = config.get("trainable", True)
         made.dtype_policy = config.get("dtype")
+        made.activity_regularizer = keras.regularizers.get(config.get("activity_regularizer"))
         return made
 
 

@@ -71,7 +71,7 @@ class Whole(keras.Model):
     """The same for a model."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(activity_regularizer="l2")
         self.body = keras.Sequential([layers.Dense(4, activation=half_relu), Scaled(0.5)])
 
     def call(self, x):
@@ -89,6 +89,7 @@ def test_constructors_that_take_no_name_build_them_again():
         assert [each.name for each in back.layers] == [each.name for each in model.layers]
         assert [each.path for each in back.trainable_variables] == [each.path for each in model.trainable_variables]
         np.testing.assert_array_equal(back.predict(ROWS, verbose=0), model.predict(ROWS, verbose=0))
+        assert type(back.activity_regularizer) is type(model.activity_regularizer)
 
 
 def test_from_a_file_they_are_named_unless_they_are_registered(tmp_path):

@@ -242,6 +242,18 @@ def test_from_equal_seeds_comes_what_the_float_model_draws(layer):
         np.testing.assert_array_equal(state, layer.seed_generator.state)
 
 
+def test_a_layer_for_each_time_step_adds_the_losses_of_the_float_model():
+    """Keras runs its call alone: it adds no loss of activity but those inside of it, one for each step."""
+    dense = layers.TimeDistributed(layers.Dense(4, activity_regularizer="l2", kernel_regularizer="l2"))
+    block = layers.TimeDistributed(keras.Sequential([layers.Dense(4, activity_regularizer="l2"), Tells()]))
+    model = chain((4, 3), dense, block, layers.Flatten(), layers.Dense(2))
+    quantized = computing(model, SERIES)
+    quantized.fake_quantization(False)
+    for _ in range(2):
+        np.testing.assert_allclose(quantized(SERIES, training=True), model(SERIES, training=True), atol=1e-6)
+    assert float(sum(quantized.losses)) == pytest.approx(float(sum(model.losses)), rel=1e-5)
+
+
 def test_dropout_acts_in_bfloat16():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
