@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from qat.config import DataConfig
@@ -18,6 +19,7 @@ from qat.data.partition import keep_whole, partition
 from qat.data.source import Source
 from qat.data.splits import Split, Splits
 from qat.errors import ConfigError, DataError
+from qat.plain_text import is_utf8
 from qat.setting import describe_refused_values
 
 CHANNELS = {"digits": 3, "mnist": 1, "fashion_mnist": 1, "cifar10": 3, "image_folder": 3}  # without data.channels
@@ -169,18 +171,34 @@ def load(config: DataConfig, calibration_samples: int | None, seed: int, *, divi
     while isinstance(source, Source) and source.look is not None and (known := source.look(splits)) is not None:
         source, splits = known, split(known)
     _check_class_names(config, splits.class_names)
+    _warn_of_missing_classes(config, splits)
     _check_augmentation(config, splits.contract)
     return splits
 
 
-def _check_class_names(config: DataConfig, names: Iterable[str]) -> None:
-    """Refuse names that no file can be written with: folders may have names of any bytes."""
+def _check_class_names(config: DataConfig, names: tuple[str, ...]) -> None:
+    """Refuse names that no list of labels can hold, which has a line for each: folders may have names of any bytes."""
+    where = "data.label_names" if config.label_names else f"data.path={config.path}"
     for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            where = "data.label_names" if config.label_names else f"data.path={config.path}"
-            raise DataError(
-                f"{where}: the class {ascii(name)[:80]} has a name that is no UTF-8 text. Rename it, or name the "
-                "classes with data.label_names"
-            ) from None
+        if not is_utf8(name):
+            fault = "a name that is no UTF-8 text"
+        elif not name.strip() or len(name.splitlines()) > 1:
+            fault = "a name that is blank or takes several lines"
+        elif names.count(name) > 1:
+            fault = "the name of another class"
+        else:
+            continue
+        raise DataError(
+            f"{where}: the class {ascii(name)[:80]} has {fault}. Rename it, or name the classes with data.label_names"
+        )
+
+
+def _warn_of_missing_classes(config: DataConfig, splits: Splits) -> None:
+    """Say which classes a split cannot speak of; `data.max_samples` leaves some out on purpose."""
+    for split in (splits.train, splits.val, splits.test):
+        missing = sorted(set(range(len(splits.class_names))) - set(split.labels.tolist()))
+        if missing and len(split) and config.max_samples is None and config.normal_class is None:
+            names = ", ".join(splits.class_names[label][:80] for label in missing[:5])
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            what = "the model cannot learn" if split is splits.train else "its accuracy says nothing of"
+            warnings.warn(f"{split.name} has no sample of {names}{more}: {what} these classes", stacklevel=3)
