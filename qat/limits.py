@@ -121,8 +121,9 @@ def read_file(path: str | Path, key: str = "file_mb", kind: type[Exception] = Da
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))  # a pipe would block for ever
     with os.fdopen(descriptor, "rb") as file:
-        check_regular(path, os.fstat(descriptor), key, kind)
-        return file.read(getattr(current(), key) * MB + 1)
+        status = os.fstat(descriptor)
+        check_regular(path, status, key, kind)
+        return file.read(status.st_size)  # Python reserves as much memory as is asked for
 
 
 def check_regular(path: object, status: os.stat_result, key: str, kind: type[Exception] = DataError) -> None:

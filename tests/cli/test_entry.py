@@ -53,6 +53,29 @@ def test_a_refusal_is_one_line_and_no_stack(tmp_path):
     assert line.startswith("qat: train.epochs=many: expected an integer (")
 
 
+def test_a_working_folder_that_was_removed_is_said(tmp_path):
+    command = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m qat.train"
+    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=where, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr == "qat: the working folder is no longer there: change into another one, by cd.\n"
+
+
+def test_a_name_of_a_file_that_is_no_text_is_refused_before_any_work(tmp_path):
+    done = run_process("hydra.run.dir=run\udcff", cwd=tmp_path)
+    assert done.returncode == 2
+    assert stderr_lines(done)[0].startswith(r"qat: hydra.run.dir=run\udcff: a name that is no UTF-8 text")
+
+
+def test_a_folder_that_is_a_link_to_itself_is_refused(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    done = run_process("hydra.run.dir=loop", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = stderr_lines(done)
+    assert "loop" in line
+    assert "Choose another folder" in line
+
+
 def test_a_finished_run_is_refused_before_anything_is_written_into_its_folder(tmp_path):
     (tmp_path / "results.json").write_text("{}")
     done = run_process(f"hydra.run.dir={tmp_path}", cwd=tmp_path)

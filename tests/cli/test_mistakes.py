@@ -488,6 +488,15 @@ def test_a_path_may_begin_at_home(monkeypatch):
     ]
 
 
+def test_a_comma_in_the_name_of_a_file_is_no_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a,1.tflite", "b"):
+        (tmp_path / name).touch()
+    assert normalize_arguments(["tflite=a,1.tflite"], "verify", VerifyConfig) == ["tflite='a,1.tflite'"]
+    assert normalize_arguments(["tflite=a,1.tflite"], "benchmark", BenchmarkConfig) == ["tflite='a,1.tflite'"]
+    assert normalize_arguments(["tflite=b,c"], "benchmark", BenchmarkConfig) == ["tflite=[b,c]"]
+
+
 def test_folders_of_jobs_are_compared_one_or_several():
     several = normalize_arguments(["runs=[a/seed=0,a/seed=1]"], "compare", CompareConfig)
     assert several == ["runs=['a/seed=0','a/seed=1']"]
