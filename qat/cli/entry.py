@@ -47,6 +47,7 @@ from qat.wrapping import say
 
 _INTERRUPTED = 130  # 128 + the signal's number, as shells count
 _BY_TIME = "a time"  # stands for the folder of a run that no override names
+_BACKENDS = {"KERAS_BACKEND": "tensorflow", "MPLBACKEND": "agg"}  # of this process, whatever is set for other work
 _FOLDER_FAULTS = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
     *(errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
@@ -76,6 +77,7 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we print them
     interrupts.handle_signals()
     let_output_last()
+    os.environ.update(_BACKENDS)
     try:
         _import_from_working_folder()
         if schema is not VerifyConfig:  # which writes nothing

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -171,7 +170,6 @@ def load(config: DataConfig, calibration_samples: int | None, seed: int, *, divi
     while isinstance(source, Source) and source.look is not None and (known := source.look(splits)) is not None:
         source, splits = known, split(known)
     _check_class_names(config, splits.class_names)
-    _warn_of_missing_classes(config, splits)
     _check_augmentation(config, splits.contract)
     return splits
 
@@ -191,14 +189,3 @@ def _check_class_names(config: DataConfig, names: tuple[str, ...]) -> None:
         raise DataError(
             f"{where}: the class {ascii(name)[:80]} has {fault}. Rename it, or name the classes with data.label_names"
         )
-
-
-def _warn_of_missing_classes(config: DataConfig, splits: Splits) -> None:
-    """Say which classes a split cannot speak of; `data.max_samples` leaves some out on purpose."""
-    for split in (splits.train, splits.val, splits.test):
-        missing = sorted(set(range(len(splits.class_names))) - set(split.labels.tolist()))
-        if missing and len(split) and config.max_samples is None and config.normal_class is None:
-            names = ", ".join(splits.class_names[label][:80] for label in missing[:5])
-            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-            what = "the model cannot learn" if split is splits.train else "its accuracy says nothing of"
-            warnings.warn(f"{split.name} has no sample of {names}{more}: {what} these classes", stacklevel=3)

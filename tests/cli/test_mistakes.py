@@ -178,6 +178,7 @@ SWEEPS = [
         "-m hydra.sweep.subdir=a seed=0,1",
         "hydra.sweep.subdir=a: would be the folder of every job. Leave it out, and each",
     ),
+    ("-m seed=range(200) quant.epochs=range(1,101)", "the sweep asks for 20,000 jobs, all values of all keys combined"),
     ("-m hydra.sweep.dir= seed=0,1", "hydra.sweep.dir= expected a folder, as hydra.sweep.dir=runs/first"),
 ]
 

@@ -341,10 +341,3 @@ def test_a_class_whose_name_is_no_line_of_a_list_is_refused(save_folder, name):
     with pytest.raises(DataError, match=r"the class '.*' has a name that is blank or takes several lines. Rename it"):
         load_folder(root)
     assert load_folder(root, label_names=["a", "b"]).class_names == ("a", "b")
-
-
-def test_a_class_that_test_has_no_image_of_is_said(save_folder, tmp_path):
-    save_folder(tmp_path / "set" / "train", cat=10, dog=10)
-    save_folder(tmp_path / "set" / "test", cat=2)
-    with pytest.warns(UserWarning, match=r"^test has no sample of dog: its accuracy says nothing of these classes$"):
-        load_folder(tmp_path / "set")

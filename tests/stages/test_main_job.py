@@ -193,6 +193,7 @@ def test_an_autoencoder_is_judged_by_its_auc_and_so_is_what_it_loses(tiny, tmp_p
     actual = variants["ptq_int8"]
     assert actual.metric.name == "auc"
     assert actual.accuracy is None
+    assert rundir.read_json(tmp_path / "run" / "ptq_int8" / "model.json")["labels"] == []  # its outputs are pixels
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
     assert not [name for name in rows[0] if "points" in name]
     lost = next(float(row["test_drop_auc"]) for row in rows if row["variant"] == "ptq_int8" and row["test_drop_auc"])
