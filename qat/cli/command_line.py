@@ -220,7 +220,7 @@ def _suggest_for_word(word: str, schema: type) -> str:
     key, _, value = word.partition(":")
     if value and key in (*keys, *groups(schema)):
         suggestions = [f"{key}={value.strip()}"]
-    suggestions = suggestions or [f"{key}=…" for key in (*keys, *groups(schema)) if key == word]
+    suggestions = suggestions or [f"{key}=…" for key in {*keys, *groups(schema)} if key == word]
     suggestions = suggestions or [
         f"{group}={word}" for group in groups(schema) if (conf_dir() / group / f"{word}.yaml").is_file()
     ]
