@@ -33,7 +33,7 @@ class Limits:
     Attributes:
         file_mb: content of one model or data file, uncompressed.
         text_mb: one JSON or YAML file, or the config in a model.
-        memory_mb: a child process that reads a file, raised where that is large; also a model's tensor for 32 samples.
+        memory_mb: a child process that reads a file, raised where that is large; also a model's tensor for 4 samples.
         seconds: of such a child, for one file or one call.
         image_megapixels: one image, decoded.
         input_mb: one model input, as float32.
