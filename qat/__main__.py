@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from qat import __version__
+from qat.cli.lasting_output import let_output_last
 from qat.wrapping import say
 
 COMMANDS = {
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     if first in COMMANDS:
         sys.argv = [f"qat {first}", *others]
         importlib.import_module(f"qat.{first}").main()
+    let_output_last()
     if first in ("--version", "-V", "version"):
         print(f"qat {__version__}")
         sys.exit(0)

@@ -87,7 +87,7 @@ class TrainConfig:
     # stop after so many epochs without a better val metric; None = never
     early_stop_epochs: int | None = setting(None, low=1, high=MANY)
     keep_best: bool = True  # keep the weights of the best val epoch
-    callbacks: list[Any] = field(default_factory=list)  # extra Keras callbacks, each a {_target_: …}
+    callbacks: list[Any] = setting([], has_sections=True)  # extra Keras callbacks, each a {_target_: …}
     strategy: str = setting("none", choices=("none", "mirrored", "multiworker"))  # of tf.distribute
     threads: int | None = setting(None, low=1, high=MOST_THREADS, effect=CHANCE)  # TensorFlow's; None = all cores
 

@@ -33,7 +33,7 @@ class Limits:
     Attributes:
         file_mb: content of one model or data file, uncompressed.
         text_mb: one JSON or YAML file, or the config in a model.
-        memory_mb: a child process that reads a file, raised where that is large; also a model's tensor for 32 samples.
+        memory_mb: a child process that reads a file, raised where that is large; also a model's tensor for 4 samples.
         seconds: of such a child, for one file or one call.
         image_megapixels: one image, decoded.
         input_mb: one model input, as float32.
@@ -121,8 +121,9 @@ def read_file(path: str | Path, key: str = "file_mb", kind: type[Exception] = Da
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))  # a pipe would block for ever
     with os.fdopen(descriptor, "rb") as file:
-        check_regular(path, os.fstat(descriptor), key, kind)
-        return file.read(getattr(current(), key) * MB + 1)
+        status = os.fstat(descriptor)
+        check_regular(path, status, key, kind)
+        return file.read(status.st_size)  # Python reserves as much memory as is asked for
 
 
 def check_regular(path: object, status: os.stat_result, key: str, kind: type[Exception] = DataError) -> None:

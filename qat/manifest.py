@@ -134,8 +134,16 @@ def remove_leftovers(run_dir: Path) -> None:
 
 
 def remove(run_dir: Path) -> None:
-    """Remove the folder `.resume` with all that the run keeps in it, if the run made it."""
+    """Remove the folder `.resume` with all that the run keeps in it, if the run made it.
+
+    The manifest goes last: a process that is killed here leaves it, and with it the right to remove the rest.
+    """
     if f"{FOLDER}/" in read(run_dir):
+        for path in (run_dir / FOLDER).iterdir():
+            shutil.rmtree(path, ignore_errors=True)
+            if path != run_dir / NAME and not path.is_dir():
+                with suppress(OSError):
+                    path.unlink()
         shutil.rmtree(run_dir / FOLDER, ignore_errors=True)
 
 
@@ -194,5 +202,5 @@ def is_inside(run_dir: Path, name: str) -> bool:
     try:
         (run_dir / os.fsdecode(os.fsencode(name))).is_file()  # a name that no file system takes
         return (run_dir / name).parent.resolve().is_relative_to(run_dir.resolve())
-    except (OSError, ValueError):  # the latter where it is no text
+    except (OSError, ValueError, RuntimeError):  # no text; links in a circle, before Python 3.13
         return False

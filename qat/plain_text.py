@@ -21,6 +21,15 @@ def writable(text: str) -> str:
     return "".join(each if _is_harmless(each) else _number(each) for each in text)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written as UTF-8; names of files may hold bytes that cannot.
+
+    >>> is_utf8("ü"), is_utf8(chr(0xdcff))
+    (True, False)
+    """
+    return not any("\ud800" <= each <= "\udfff" for each in text)
+
+
 def without_credentials(text: str) -> str:
     """Text whose addresses have no user and no password.
 

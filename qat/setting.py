@@ -37,6 +37,7 @@ class Setting:
     above: float = -math.inf  # as low, which is not accepted itself
     below: float = math.inf
     effect: str = RESULT
+    has_sections: bool = False  # a list of sections, as {key: value}, and not of texts or numbers
 
     @property
     def expected(self) -> str:
@@ -62,7 +63,7 @@ class Setting:
     def takes(self, value: Any) -> bool:
         """Whether a value of the field's type is accepted; a list, where each of its values is."""
         if isinstance(value, list | tuple):
-            return all(map(self.takes, value))
+            return all(self._takes_entry(each) for each in value)
         if value is None or isinstance(value, bool):
             return True
         if self.choices:
@@ -72,6 +73,9 @@ class Setting:
         if not isinstance(value, int | float):
             return True
         return self.low <= value <= self.high and self.above < value < self.below  # no infinity is, and no NaN
+
+    def _takes_entry(self, value: Any) -> bool:
+        return self.takes(value) and (self.has_sections or not isinstance(value, list | tuple | dict))
 
 
 def _show(number: float) -> str:
@@ -91,6 +95,7 @@ def setting(
     above: float = -math.inf,
     below: float = math.inf,
     effect: str = RESULT,
+    has_sections: bool = False,
 ) -> Any:
     """A field of a config dataclass.
 
@@ -101,11 +106,12 @@ def setting(
         above, below: limits that are not accepted themselves; infinite for no limit.
         effect: what depends on it: RESULT, what is learned and how a file computes; CHANCE, luck alone, as between
             seeds; FILES, what is written in addition; NOTHING, speed and messages.
+        has_sections: the field is a list of sections, as {key: value}, and not of texts or numbers.
 
     Returns:
         What `dataclasses.field` returns, with a `Setting` in its metadata.
     """
-    metadata = {_KEY: Setting(tuple(choices), low, high, above, below, effect)}
+    metadata = {_KEY: Setting(tuple(choices), low, high, above, below, effect, has_sections)}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -149,7 +155,9 @@ def describe_refused_values(config: Any, prefix: str = "") -> Iterator[str]:
 
 def _describe_refusal(setting: Setting, value: Any) -> str:
     if isinstance(value, list | tuple):
-        value = next(each for each in value if not setting.takes(each))
+        value = next(each for each in value if not setting._takes_entry(each))
+        if isinstance(value, list | tuple | dict):
+            return f"a list of texts or of numbers, and {value} is none"
     if isinstance(value, float) and not math.isfinite(value):
         return "a finite number"
     if isinstance(value, int) and value > setting.high:

@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import tracemalloc
 import zipfile
 import zlib
 
@@ -16,7 +17,7 @@ from qat.contract import Contract
 from qat.data import load
 from qat.data.stored_arrays import read_array, read_arrays
 from qat.errors import ConfigError, DataError, RunDirError
-from qat.limits import Limits, use
+from qat.limits import Limits, read_file, use
 from qat.plain_text import HarmlessStream, csv_text_cell, writable
 
 
@@ -88,6 +89,16 @@ def test_a_pipe_or_a_file_without_end_in_place_of_json_is_refused(tmp_path):
     (tmp_path / "large.json").write_bytes(b" " * (2 << 20))
     with use(Limits(text_mb=1)), pytest.raises(RunDirError, match=r"large.json: 2 MB, more than limits.text_mb=1"):
         rundir.read_json(tmp_path / "large.json")
+
+
+def test_a_small_file_takes_little_memory_whatever_the_limit(tmp_path):
+    (tmp_path / "small").write_bytes(b"abc")
+    tracemalloc.start()
+    with use(Limits(file_mb=500)):
+        assert read_file(tmp_path / "small") == b"abc"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,23 @@ def test_only_what_the_run_has_written_is_removed(mixed):
     assert not (folder / "qat_int8").exists()
 
 
+def test_a_run_that_is_killed_while_it_removes_what_it_kept_may_remove_the_rest(tmp_path, monkeypatch):
+    with rundir.claim(tmp_path):
+        for name in ("a.npz", "qat/weights.npz", "z.npz"):
+            rundir.write_text(tmp_path / manifest.FOLDER / name, "kept")
+    rmtree, left = manifest.shutil.rmtree, []
+
+    def spy(path, **options):
+        if path == tmp_path / manifest.FOLDER:
+            left.extend(names(path))
+        rmtree(path, **options)
+
+    monkeypatch.setattr(manifest.shutil, "rmtree", spy)
+    manifest.remove(tmp_path)
+    assert left == ["files"]
+    assert not (tmp_path / manifest.FOLDER).exists()
+
+
 def test_temporary_files_of_a_killed_writer_go_and_others_stay(mixed):
     folder, users = mixed
     (folder / "qat_int8" / ".model.tflite.host.123.part").write_text("half")

@@ -105,7 +105,11 @@ def _take_override(argv: Sequence[str], index: int, primary: str, schema: type, 
         raise ConfigError(refusal)
     if part.startswith("~"):
         return part
-    return _quote_unreadable(normalize_override(_expand_home(part, schema), schema, sweep), schema)
+    override = _expand_home(part, schema)
+    key, _, value = override.partition("=")
+    if "," in value and key_type(schema, key) in (str, str | None, Any) and _is_file(value):
+        return f"{key}={quote(value)}"  # and not several
+    return _quote_unreadable(normalize_override(override, schema, sweep), schema)
 
 
 def _expand_home(override: str, schema: type) -> str:
@@ -216,7 +220,7 @@ def _suggest_for_word(word: str, schema: type) -> str:
     key, _, value = word.partition(":")
     if value and key in (*keys, *groups(schema)):
         suggestions = [f"{key}={value.strip()}"]
-    suggestions = suggestions or [f"{key}=…" for key in (*keys, *groups(schema)) if key == word]
+    suggestions = suggestions or [f"{key}=…" for key in {*keys, *groups(schema)} if key == word]
     suggestions = suggestions or [
         f"{group}={word}" for group in groups(schema) if (conf_dir() / group / f"{word}.yaml").is_file()
     ]
@@ -261,6 +265,13 @@ def _quote_value(value: str) -> str:
     """
     listed = re.fullmatch(r"\[([^\[\]]+)\]", value)
     return f"[{','.join(quote(each.strip()) for each in listed[1].split(','))}]" if listed else quote(value)
+
+
+def _is_file(value: str) -> bool:
+    try:
+        return Path(value).exists()
+    except (OSError, ValueError):  # a name that no file system takes
+        return False
 
 
 def _quote_unreadable(override: str, schema: type) -> str:

@@ -42,11 +42,12 @@ from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments, 
 from qat.cli.sweeps.resume import resume_arguments
 from qat.config import BenchmarkConfig, Config, VerifyConfig
 from qat.errors import ConfigError, JobError, QatError, RunDirError
-from qat.plain_text import HarmlessStream, without_credentials, writable
+from qat.plain_text import HarmlessStream, is_utf8, without_credentials, writable
 from qat.wrapping import say
 
 _INTERRUPTED = 130  # 128 + the signal's number, as shells count
 _BY_TIME = "a time"  # stands for the folder of a run that no override names
+_BACKENDS = {"KERAS_BACKEND": "tensorflow", "MPLBACKEND": "agg"}  # of this process, whatever is set for other work
 _FOLDER_FAULTS = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
     *(errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
@@ -76,8 +77,11 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we print them
     interrupts.handle_signals()
     let_output_last()
-    _import_from_working_folder()
+    os.environ.update(_BACKENDS)
     try:
+        _import_from_working_folder()
+        if schema is not VerifyConfig:  # which writes nothing
+            _refuse_undecodable(sys.argv[1:])
         argv = normalize_arguments(sys.argv[1:], primary, schema)
         for sentence in find_repeated(argv):
             _say_on_stderr(f"warning: {sentence}")
@@ -116,8 +120,22 @@ def _import_from_working_folder() -> None:
     """Let the user's modules be imported from the working folder, however the command was started."""
     package = str(Path(qat.__file__).parent)
     sys.path[:] = [folder for folder in sys.path if folder != package]  # that of `python qat/train.py`
-    if not {"", str(Path.cwd())} & set(sys.path):
-        sys.path.insert(0, str(Path.cwd()))
+    try:
+        here = str(Path.cwd())
+    except OSError as error:
+        raise RunDirError("the working folder is no longer there: change into another one, by cd.") from error
+    if not {"", here} & set(sys.path):
+        sys.path.insert(0, here)
+
+
+def _refuse_undecodable(arguments: list[str]) -> None:
+    """Refuse names of files that are no text: results, pages and LiteRT take UTF-8."""
+    for text in (*arguments, os.getcwd()):  # noqa: PTH109 (a Path would be made a text again)
+        if not is_utf8(text):
+            raise ConfigError(
+                f"{ascii(text)[1:-1]}: a name that is no UTF-8 text, which results and pages cannot hold. Rename it, "
+                "or set LC_ALL=C.UTF-8 where it looks right to you."
+            )
 
 
 def _parse_or_answer(primary: str, schema: type) -> argparse.Namespace:
@@ -189,11 +207,12 @@ def _check_folder(folder: Path, config: Any, resumes: bool) -> None:
     """Refuse a folder that this run cannot go on in, before Hydra writes there; a finished one ends `resume=DIR`."""
     from qat.stages.kept_work import refuse_other_settings  # brings NumPy
 
-    refuse_other_settings(folder, config)
     if resumes and is_finished(folder):
+        refuse_other_settings(folder, config, compose(resume_run_arguments([f"resume={folder}"])))
         manifest.remove(folder)  # it was killed after its results
         print(f"nothing to do: the run is finished\n  {folder / rundir.RESULTS}")
         sys.exit(0)
+    refuse_other_settings(folder, config)
     rundir.refuse_finished(folder)
     rundir.refuse_claimed(folder)
 
@@ -302,6 +321,8 @@ def _to_qat_error(error: Exception, schema: type) -> QatError | None:
         return ConfigError(explain(error, schema))
     if isinstance(error, OSError) and error.errno in _FOLDER_FAULTS and error.filename:
         return _folder_error(error)
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # Path.resolve, before Python 3.13
+        return RunDirError(f"{error}. Choose another folder, or remove the link.")
     return None
 
 

@@ -51,7 +51,7 @@ _OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "momentum": {"train": ("train.optimizer.momentum", "0.9")},
 }
 _ADVICE = {  # the same, where what is meant is more than an option; it is said by the training
-    **dict.fromkeys(("verbose", "verbosity", "quiet", "silent", "v", "q"), "log.progress=off"),
+    **dict.fromkeys(("verbose", "verbosity", "quiet", "silent", "q"), "log.progress=off"),
     **dict.fromkeys(("gpu", "gpus", "device", "devices", "cuda"), "CUDA_VISIBLE_DEVICES=0 before the command"),
     **dict.fromkeys(("no_cuda", "no_gpu", "cpu"), "CUDA_VISIBLE_DEVICES=-1 before the command"),
     **dict.fromkeys(("bits", "num_bits", "n_bits"), "quant=qat for 8 bits, quant=qat_w4a8 for weights of 4"),

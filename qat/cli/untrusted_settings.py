@@ -13,7 +13,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from qat import limits, trust
-from qat.errors import RunDirError
+from qat.cli.swept_values import list_swept_values
+from qat.errors import ConfigError, RunDirError
 
 _TRUST_KEYS = ("trust", "model.trust_custom_objects", "limits")
 _OPTION = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
@@ -87,8 +88,11 @@ def _complaints(text: str, typed_overrides: Sequence[str]) -> Iterator[str]:
     try:
         overrides = [OverridesParser.create().parse_override(text)]
         if overrides[0].is_discrete_sweep():
-            each = overrides[0].sweep_string_iterator()
+            each = list_swept_values(overrides[0])
             overrides = [OverridesParser.create().parse_override(f"{key}={one}") for one in each]
+    except ConfigError:
+        yield "asks for too many jobs"
+        return
     except (HydraException, ValueError, RecursionError, AttributeError):
         yield "cannot be understood"
         return

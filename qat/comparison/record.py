@@ -13,6 +13,7 @@ from qat.results import MOST_VARIANTS
 from qat.variants import FLOAT
 
 LARGEST_NUMBER = 1e15  # beyond it no metric, size or time of ours lies, and squares overflow
+_METRIC_LIMITS = {"accuracy": (0, 1), "auc": (0, 1)}
 LONGEST_TEXT = 600  # characters of a reason
 LARGEST_BYTES = 64 << 20  # of a results.json; ours have some ten KiB
 Setting = str | int | float | bool | None
@@ -130,15 +131,15 @@ def _measured(name: str, plain: Any, digests: Mapping[str, Any]) -> Measured:
         return Measured(
             variant=name,
             metric=_check_type(metric["name"], str, "metric.name"),
-            value=_number(metric["value"], "metric.value"),
+            value=_number(metric["value"], "metric.value", *_METRIC_LIMITS.get(metric["name"], ())),
             higher_is_better=_check_type(metric.get("higher_is_better", True), bool, "metric.higher_is_better"),
-            size_bytes=int(_number(plain["size_bytes"], "size_bytes")),
+            size_bytes=int(_number(plain["size_bytes"], "size_bytes", 0)),
             integer_only=_check_type(plain["integer_only"], bool, "integer_only"),
             low=_optional_number(low, "accuracy_interval"),
             high=_optional_number(high, "accuracy_interval"),
-            agreement=_optional_number(plain.get("agreement"), "agreement"),
+            agreement=_optional_number(plain.get("agreement"), "agreement", 0, 1),
             fake_quant=_optional_number(plain.get("fake_quant_metric"), "fake_quant_metric"),
-            latency_ms=_optional_number(plain.get("latency_ms"), "latency_ms"),
+            latency_ms=_optional_number(plain.get("latency_ms"), "latency_ms", 0),
             parity=_check_type(plain["parity"]["passed"], bool, "parity.passed") if plain.get("parity") else None,
             sha256=_text(digests.get(str(plain.get("file")))),
         )
@@ -192,14 +193,16 @@ def _made_by(plain: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _number(value: Json, key: str) -> float:
+def _number(value: Json, key: str, low: float = -LARGEST_NUMBER, high: float = LARGEST_NUMBER) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
         raise NotARunError(f"{key}={_shorten(value)} is no finite number")
+    if not low <= value <= high:
+        raise NotARunError(f"{key}={_shorten(value)} is not from {low:g}" + (f" to {high:g}" if high == 1 else ""))
     return float(value)
 
 
-def _optional_number(value: Json, key: str) -> float | None:
-    return None if value is None else _number(value, key)
+def _optional_number(value: Json, key: str, low: float = -LARGEST_NUMBER, high: float = LARGEST_NUMBER) -> float | None:
+    return None if value is None else _number(value, key, low, high)
 
 
 def _check_type(value: Json, kind: type, key: str) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from qat.config import DataConfig
@@ -18,6 +18,7 @@ from qat.data.partition import keep_whole, partition
 from qat.data.source import Source
 from qat.data.splits import Split, Splits
 from qat.errors import ConfigError, DataError
+from qat.plain_text import is_utf8
 from qat.setting import describe_refused_values
 
 CHANNELS = {"digits": 3, "mnist": 1, "fashion_mnist": 1, "cifar10": 3, "image_folder": 3}  # without data.channels
@@ -173,14 +174,18 @@ def load(config: DataConfig, calibration_samples: int | None, seed: int, *, divi
     return splits
 
 
-def _check_class_names(config: DataConfig, names: Iterable[str]) -> None:
-    """Refuse names that no file can be written with: folders may have names of any bytes."""
+def _check_class_names(config: DataConfig, names: tuple[str, ...]) -> None:
+    """Refuse names that no list of labels can hold, which has a line for each: folders may have names of any bytes."""
+    where = "data.label_names" if config.label_names else f"data.path={config.path}"
     for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            where = "data.label_names" if config.label_names else f"data.path={config.path}"
-            raise DataError(
-                f"{where}: the class {ascii(name)[:80]} has a name that is no UTF-8 text. Rename it, or name the "
-                "classes with data.label_names"
-            ) from None
+        if not is_utf8(name):
+            fault = "a name that is no UTF-8 text"
+        elif not name.strip() or len(name.splitlines()) > 1:
+            fault = "a name that is blank or takes several lines"
+        elif names.count(name) > 1:
+            fault = "the name of another class"
+        else:
+            continue
+        raise DataError(
+            f"{where}: the class {ascii(name)[:80]} has {fault}. Rename it, or name the classes with data.label_names"
+        )

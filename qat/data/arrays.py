@@ -18,6 +18,13 @@ from qat.data.source import Part, Source, check_labels, check_within_classes, ma
 from qat.errors import ConfigError, DataError
 
 _SAMPLES_TO_LOOK_AT = 64  # the first so many, to guess what all of them are
+_STORED_AS = {  # by dtype or by its kind: what is stored in place of an array that is neither uint8 nor float
+    "bool": "Store pixels as x.astype(numpy.uint8) * 255, flags as x.astype(numpy.float32)",
+    "int8": "Store pixels as (x.astype(int) + 128).astype(numpy.uint8), other numbers as x.astype(numpy.float32)",
+    "uint16": "Store pixels as (x // 257).astype(numpy.uint8), other numbers as x.astype(numpy.float32)",
+    "i": "Store pixels from 0 to 255 as x.astype(numpy.uint8), other numbers as x.astype(numpy.float32)",
+    "u": "Store pixels from 0 to 255 as x.astype(numpy.uint8), other numbers as x.astype(numpy.float32)",
+}
 _LUMA = (19595, 38470, 7471)  # ITU-R 601, in 1/65536
 
 
@@ -179,9 +186,14 @@ def _read_samples(array: ArrayLike, where: str) -> NDArray:
         return _finite(samples, where)
     if samples.dtype != np.uint8:
         raise DataError(
-            f"{where} is {samples.dtype}: expected uint8 (images, 0..255) or float32 (features, token ids). Store "
-            "pixels as x.astype(numpy.uint8), those of 16 bits as (x // 257).astype(numpy.uint8), other numbers as "
-            "x.astype(numpy.float32)"
+            f"{where} is {samples.dtype}: expected uint8 (images, 0..255) or float32 (features, token ids). "
+            + (_STORED_AS.get(str(samples.dtype)) or _STORED_AS.get(samples.dtype.kind, "Store numbers"))
+        )
+    if samples.ndim == 4 and samples.size and samples.max() == 1:
+        warnings.warn(
+            f"{where} is uint8 and holds 0 and 1 alone, where pixels go from 0 to 255: scaled, they are all nearly 0. "
+            "If they were scaled before they became integers, store them unscaled; a mask is stored as x * 255",
+            stacklevel=3,
         )
     if samples.ndim == 4 and samples.shape[1] in (1, 3) and samples.shape[3] > 4:
         raise DataError(f"{where} has shape {list(samples.shape)}: channels come last; store x.transpose(0, 2, 3, 1)")

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qat.errors import DataError
 from qat.limits import DAMAGE, current
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 DECODERS = 4  # threads, and decoded images in memory at a time
 _EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
@@ -68,6 +73,11 @@ class ImageFiles:
             yield f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
 
+TURNED = "are to be turned, as their EXIF data say, and are read as they are stored, as TensorFlow reads them"
+TRANSPARENT = "have transparent pixels, and are read without the transparency: with the colours that lie behind it"
+_ORIENTATION, _UPRIGHT = 0x0112, (0, 1)  # a tag of EXIF, and its values for an image that is stored as it is shown
+
+
 def decode(path: str | Path, channels: int | None) -> NDArray[np.uint8]:
     """Decode a JPEG or PNG as it is stored (no EXIF rotation).
 
@@ -82,6 +92,35 @@ def decode(path: str | Path, channels: int | None) -> NDArray[np.uint8]:
         DataError: names the file: it is damaged, has more than 8 bits per channel, or more pixels than
             `limits.image_megapixels` allows.
     """
+    with _open(path) as image:
+        return _to_pixels(image, channels)
+
+
+def inspect(path: str | Path) -> tuple[tuple[int, ...], list[str]]:
+    """Decode a JPEG or PNG to see whether that is possible and what is lost by it.
+
+    Returns:
+        Its shape (height, width, channels), and which of `TURNED` and `TRANSPARENT` it is.
+
+    Raises:
+        DataError: as `decode`.
+    """
+    with _open(path) as image:
+        losses = [TURNED] if image.getexif().get(_ORIENTATION, 1) not in _UPRIGHT else []
+        if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+            losses.append(TRANSPARENT)
+        return _to_pixels(image, None).shape, losses
+
+
+def _to_pixels(image: Image, channels: int | None) -> NDArray[np.uint8]:
+    grey = channels == 1 if channels else image.mode in {"1", "L", "LA"}
+    pixels = np.asarray(image.convert("L" if grey else "RGB"))
+    return pixels[..., None] if grey else pixels
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[Image]:
+    """Open a JPEG or PNG of 8 bits per channel; whatever fails in it is an error that names the file."""
     from PIL import Image
 
     limit = current().image_megapixels
@@ -95,8 +134,7 @@ def decode(path: str | Path, channels: int | None) -> NDArray[np.uint8]:
                     f"{path}: {image.width} x {image.height} pixels, {image.width * image.height / 1e6:,.0f} "
                     f"megapixels, more than limits.image_megapixels={limit} allows. If you know it, set that higher"
                 )
-            grey = channels == 1 if channels else image.mode in {"1", "L", "LA"}
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
+            yield image
     except DataError:
         raise
     except DAMAGE as error:
@@ -104,4 +142,3 @@ def decode(path: str | Path, channels: int | None) -> NDArray[np.uint8]:
             f"{path}: no readable JPEG or PNG ({error}). Repair or remove it, or set data.skip_corrupt=true to leave "
             "such files out"
         ) from error
-    return pixels[..., None] if grey else pixels

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.config import DataConfig
-from qat.data.files import DECODERS, ImageFiles, decode
+from qat.data.files import DECODERS, ImageFiles, inspect
 from qat.data.packed_paths import PackedPaths
 from qat.data.source import PART_NAMES, Part, Source, make_contract
 from qat.data.splits import Splits
@@ -43,6 +43,7 @@ class _Folder:
     states: NDArray[np.uint8]
     problems: dict[int, str] = field(default_factory=dict)  # of corrupt files, by row
     shapes: set[tuple[int, ...]] = field(default_factory=set)
+    losses: Counter[str] = field(default_factory=Counter)  # what decoding leaves out, of how many images
 
 
 def read(config: DataConfig) -> Source:
@@ -132,24 +133,33 @@ def _look(folder: _Folder, splits: Splits) -> Source | None:
     files = splits.train.samples
     is_new = corrupt.size or not isinstance(files, ImageFiles) or _channels(folder) != files.channels
     _common_size(folder)
-    return _to_source(folder) if is_new else None
+    if is_new:
+        return _to_source(folder)
+    for loss, count in folder.losses.items():
+        warnings.warn(
+            f"data.path={folder.config.path}: {count} images {loss}. If the app shows them otherwise to the model, "
+            "save them so",
+            stacklevel=3,
+        )
+    return None
 
 
 def _decode_all(folder: _Folder, rows: NDArray[np.int64]) -> None:
-    def inspect(row: int) -> tuple[int, tuple[int, ...] | None, str]:
+    def look(row: int) -> tuple[int, tuple[int, ...] | None, list[str]]:
         try:
-            return row, decode(folder.paths[row], None).shape, ""
+            return row, *inspect(folder.paths[row])
         except DataError as error:
-            return row, None, str(error)
+            return row, None, [str(error)]
 
     with ThreadPoolExecutor(DECODERS) as pool:
         for start in range(0, len(rows), _CHUNK):
-            for row, shape, problem in pool.map(inspect, rows[start : start + _CHUNK].tolist()):
+            for row, shape, said in pool.map(look, rows[start : start + _CHUNK].tolist()):
                 folder.states[row] = _READABLE if shape else _CORRUPT
                 if shape:
                     folder.shapes.add(shape)
+                    folder.losses.update(said)
                 else:
-                    folder.problems[row] = problem
+                    folder.problems[row] = said[0]
 
 
 def _to_source(folder: _Folder) -> Source:

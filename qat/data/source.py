@@ -161,9 +161,9 @@ def check_labels(array: ArrayLike, samples: int, where: str) -> NDArray[np.int64
         )
     if len(labels) == 0:
         raise DataError(f"{where} is empty: expected at least one sample")
-    labels = labels.astype(np.int64)
-    _refuse_labels(labels < 0, labels, where, "outside the classes", "classes are numbered from 0")
-    return labels
+    numbers = labels.astype(np.int64)  # what is too large for it turns negative
+    _refuse_labels(numbers < 0, labels, where, "outside the classes", "classes are numbered from 0")
+    return numbers
 
 
 def _explain_labels(labels: NDArray) -> str:
@@ -200,7 +200,7 @@ def check_within_classes(labels: NDArray[np.int64], class_names: tuple[str, ...]
     )
 
 
-def _refuse_labels(wrong: NDArray[np.bool_], labels: NDArray[np.int64], where: str, why: str, advice: str) -> None:
+def _refuse_labels(wrong: NDArray[np.bool_], labels: NDArray[np.integer], where: str, why: str, advice: str) -> None:
     if wrong.any():
         first = int(np.argmax(wrong))
         raise DataError(

@@ -220,6 +220,8 @@ def read_run_jobs(folder: Path, samples: int, trust: Any = False) -> Iterator[tu
         result = RunResult.from_dict(rundir.read_json(record))
     except ValueError as error:
         raise RunDirError(f"{record}: {error}") from error
+    if not result.variants:
+        raise RunDirError(f"{record}: variants is empty, so there is no file to diagnose. It was changed since the run")
     for phrase in rundir.changed_files(folder, result.sha256):
         warnings.warn(f"{folder}: {phrase}; it is diagnosed as it is now", stacklevel=2)
     splits = _splits(_data_config(result.config.get("data"), record, trust), _seed(result.seeds), record)

@@ -16,7 +16,7 @@ BATCH = 4  # samples of a small step
 
 
 def refuse_large_tensors(path: str, model: KerasModel) -> None:
-    """Refuse a model one of whose tensors, for a small batch, takes more than `limits.memory_mb`.
+    """Refuse a model one of whose tensors, for a small batch or its own, takes more than `limits.memory_mb`.
 
     Args:
         path: of the model's file, for the message.
@@ -26,18 +26,19 @@ def refuse_large_tensors(path: str, model: KerasModel) -> None:
         ModelError: names the layer, its output's shape for one sample, its size and the limit.
     """
     limit = current().memory_mb
-    for layer, shape in _outputs(model):
-        size = 4 * BATCH * prod(each or 1 for each in shape) / MB
+    for layer, (own_batch, *shape) in _outputs(model):
+        samples = max(own_batch or 1, BATCH)
+        size = 4 * samples * prod(each or 1 for each in shape) / MB
         if size > limit:
             raise ModelError(
-                f"model.path={path}: layer {layer!r} makes {list(shape)} of each sample, {size:,.0f} MB for {BATCH} of "
+                f"model.path={path}: layer {layer!r} makes {shape} of each sample, {size:,.0f} MB for {samples} of "
                 f"them as float32, more than limits.memory_mb={limit} allows. If you know what it is, set "
                 "limits.memory_mb higher"
             )
 
 
 def _outputs(model: Any) -> Iterator[tuple[str, tuple[int | None, ...]]]:
-    """Every output of every layer and operation, those of nested models included: the name, and the shape without N."""
+    """Every output of every layer and operation, those of nested models included: the name, and the shape with N."""
     for each in getattr(model, "operations", None) or model.layers:
         if hasattr(each, "layers"):
             yield from _outputs(each)
@@ -45,4 +46,4 @@ def _outputs(model: Any) -> Iterator[tuple[str, tuple[int | None, ...]]]:
             tensors = node.output_tensors if hasattr(node, "output_tensors") else node.outputs
             for shape in (tensor.shape for tensor in tf.nest.flatten(tensors)):
                 if shape.rank if hasattr(shape, "rank") else shape is not None:
-                    yield each.name, tuple(shape)[1:]
+                    yield each.name, tuple(shape)

@@ -75,7 +75,7 @@ def _metric_against_cost(
         interval = f" ± {half_width:.2f}" if each.value.half_width is not None else ""
         words = f"{each.label}\n{each.variant}: {y:.2f}{interval}{unit}, {x:.4g} {label.split(', ')[1]}"
         limits = (
-            (y - half_width, min(y + half_width, factor if unit else math.inf))
+            (max(y - half_width, 0 if unit else -math.inf), min(y + half_width, factor if unit else math.inf))
             if each.value.half_width is not None
             else (None, None)
         )

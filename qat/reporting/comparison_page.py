@@ -30,6 +30,8 @@ from qat.rundir import REPORT
 
 LONG = 30  # rows of a table; with more it scrolls in a box of its own
 
+TITLE = "Comparison of runs"
+
 
 def comparison_page(comparison: Comparison, charts: Sequence[Chart], out: Path | None = None) -> str:
     """The whole page. All text from run directories is escaped, and the page's own policy forbids any request.
@@ -55,7 +57,7 @@ def comparison_page(comparison: Comparison, charts: Sequence[Chart], out: Path |
         _left_out(comparison),
         _list("How to read the numbers", [*explain_statistics(comparison), *comparison.notes]),
     ]
-    return document("Comparison of runs", body, style="comparison.css", script="comparison.js")
+    return document(TITLE, body, style="comparison.css", script="comparison.js")
 
 
 def _verdict(comparison: Comparison) -> str:

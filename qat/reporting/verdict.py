@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,10 @@ from qat.reporting.numbers import (
     is_in_percent,
 )
 from qat.results import RunResult, Variant
+from qat.tasks import RECONSTRUCTION, TASKS
 from qat.variants import FLOAT, STOCK, STOCK_VARIANT, is_trained
+
+AUC = TASKS[RECONSTRUCTION].metric
 
 
 def format_verdict(result: RunResult, variant_name: str) -> list[str]:
@@ -38,10 +42,11 @@ def _sentences(result: RunResult, variant_name: str) -> Iterator[str]:
     variant, reference = result.variants[variant_name], result.variants.get(FLOAT)
     yield _metric_sentence(result, variant_name)
     if is_near_chance(result, FLOAT if reference is not None else variant_name):
+        share = 100 * (result.most_frequent_class or 0)
+        guess = f"always answering the most frequent class is right in {share:.1f} %"
         yield (
-            f"The model is near chance: always answering the most frequent class is right in "
-            f"{100 * result.most_frequent_class:.1f} %. What is compared here says nothing yet: train longer, or look "
-            "at the labels and at how samples are scaled."
+            f"The model is near chance: {'a guess has an auc of 0.5' if variant.metric.name == AUC else guess}. What "
+            "is compared here says nothing yet: train longer, or look at the labels and at how samples are scaled."
         )
     if variant_name != FLOAT and reference is not None:
         yield f"{variant_name} {format_float_comparison(variant, reference)}."
@@ -54,18 +59,27 @@ def _sentences(result: RunResult, variant_name: str) -> Iterator[str]:
 
 
 def is_near_chance(result: RunResult, variant_name: str) -> bool:
-    """Whether always answering the most frequent class may be as good as a file (its 95 % interval holds that share).
+    """Whether a guess may be as good as a file: always the most frequent class, or for an AUC any order of the samples.
 
     Args:
-        result: what the run measured; it has the share of the most frequent class, 0-1.
+        result: what the run measured; it has the share of the most frequent class, 0-1, and the test samples' number.
         variant_name: name of the file's variant, as `qat_int8`.
 
     Returns:
-        True where the lower end of the accuracy's 95 % interval is at most that share; False also where accuracy is not
-        the metric.
+        True where the lower end of the accuracy's 95 % interval is at most that share, or where 2.5 % of all orders
+        have as large an AUC; False also for other metrics.
     """
-    share, interval = result.most_frequent_class, result.variants[variant_name].accuracy_interval
-    return share is not None and interval is not None and interval[0] <= share
+    share, variant = result.most_frequent_class, result.variants[variant_name]
+    if share is None:
+        return False
+    if variant.metric.name == AUC:
+        samples = result.splits.get("test", 0)
+        of_one, of_other = share * samples, (1 - share) * samples
+        if not of_one * of_other:
+            return False
+        # the variance of the Mann-Whitney statistic where both kinds are drawn from one distribution
+        return variant.metric.value <= 0.5 + 1.96 * math.sqrt((samples + 1) / (12 * of_one * of_other))
+    return variant.accuracy_interval is not None and variant.accuracy_interval[0] <= share
 
 
 def _metric_sentence(result: RunResult, variant_name: str) -> str:

@@ -13,7 +13,7 @@ from qat.json_values import Json
 from qat.plain_text import writable
 from qat.reporting.chart import draw_png
 from qat.reporting.comparison_charts import build_charts
-from qat.reporting.comparison_page import comparison_page
+from qat.reporting.comparison_page import TITLE, comparison_page
 from qat.reporting.comparison_text import (
     CONFIGURATION_TITLES,
     counts_text,
@@ -30,6 +30,7 @@ from qat.reporting.terminal import width
 from qat.wrapping import say
 
 TENSORBOARD_RUN = "comparison"
+PAGE = "index.html"
 MOST_NAMED = 10  # configurations and refused directories on the terminal; the page names all
 # in a narrow terminal
 OPTIONAL_COLUMNS = ("Pareto", "fake-quant", "latency", "metric", "integer-only", "seeds", "size")
@@ -91,8 +92,10 @@ def write_comparison(
 
     Raises:
         ConfigError: a filter or a column that no run knows, a filter that no file meets.
-        RunDirError: `out` cannot be written, or there is no finished run; in the second case all files are written.
+        RunDirError: `out` cannot be written, it holds the page of somebody else, or there is no finished run; in the
+            last case all files are written.
     """
+    _refuse_other_page(out / PAGE)
     comparison = compare_runs(collect(folders), sort=sort, filters=filters, confidence=confidence)
     if comparison.runs and filters and not comparison.rows:
         raise ConfigError(
@@ -108,7 +111,7 @@ def write_comparison(
     rundir.write_text(out / "table.csv", writable(format_csv(comparison)))
     rundir.write_text(out / "table.json", writable(format_json(comparison)))
     rundir.write_text(out / "table.md", writable(format_markdown(comparison)))
-    rundir.write_text(out / "index.html", writable(comparison_page(comparison, list(figures.values()), out)))
+    rundir.write_text(out / PAGE, writable(comparison_page(comparison, list(figures.values()), out)))
     if not comparison.runs:
         reasons = "\n".join(writable(f"  {each.folder}: {each.reason}") for each in comparison.refused[:MOST_NAMED])
         raise RunDirError(
@@ -116,6 +119,15 @@ def write_comparison(
             f"run (it holds {rundir.RESULTS}) or of a sweep."
         )
     return comparison
+
+
+def _refuse_other_page(page: Path) -> None:
+    """Refuse to write over a page that is no comparison: it is the user's."""
+    if page.is_file() and TITLE.encode() not in page.read_bytes():
+        raise RunDirError(
+            f"{page}: not written by qat.compare, which would write over it. Choose another folder, as "
+            "hydra.run.dir=DIR, or remove the file."
+        )
 
 
 def _write_tensorboard(comparison: Comparison, images: Mapping[str, bytes], folder: Path) -> None:

@@ -81,7 +81,8 @@ def write_sidecar_files(run: Run, variant: str, content: bytes | None = None, na
         name: file name of the `.tflite` in that folder.
     """
     suffix = name.removeprefix("model").removesuffix(".tflite")
-    record: dict[str, Any] = {"contract": run.splits.contract.to_dict(), "labels": list(run.splits.class_names)}
+    names = () if run.config.data.normal_class is not None else run.splits.class_names  # a reconstruction has none
+    record: dict[str, Any] = {"contract": run.splits.contract.to_dict(), "labels": list(names)}
     if content is not None:
         graph = read(content)
         record |= {"file": name, "inputs": _describe(graph.inputs), "outputs": _describe(graph.outputs)}

@@ -226,19 +226,20 @@ def holds_work(run_dir: Path) -> bool:
     return bool(record) and (bool(record["stages"]) or any(folder.glob(f"*{_CHECKPOINTS}/checkpoint")))
 
 
-def refuse_other_settings(run_dir: Path, config: Config) -> None:
+def refuse_other_settings(run_dir: Path, config: Config, begun: Config | None = None) -> None:
     """Refuse to go on in a folder whose work was done with other settings.
 
     Args:
         run_dir: folder of an unfinished run; one that holds no kept work is accepted.
         config: the config that is to be run in it.
+        begun: the config that a finished run was begun with; None takes that of the kept work.
 
     Raises:
         ConfigError: a setting that decides results differs; names each key, its value here and there.
     """
-    if not holds_work(run_dir):
+    if begun is None and not holds_work(run_dir):
         return
-    record = _read(run_dir)
+    record = _read(run_dir) if begun is None else {"config": _plain(begun)}
     here, there = _flat(_plain(config)), _flat(record.get("config", {}))
     if record.get("threads") is not None:
         there["train.threads"] = record["threads"]

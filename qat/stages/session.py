@@ -17,6 +17,8 @@ from qat.training.workers import Workers, begin_workers
 def begin_session(seed: int, threads: int | None, strategy: str = "none") -> Workers:
     """Forget earlier graphs and layer names, seed Python, NumPy and TensorFlow, set TensorFlow's threads.
 
+    Data format and dtype in the user's ~/.keras/keras.json are for other work: a job is what its config says.
+
     Args:
         seed: seed of all three, an integer from 0 to 2^32 - 1.
         threads: number of TensorFlow's threads, within and between ops; None leaves what is set.
@@ -35,6 +37,9 @@ def begin_session(seed: int, threads: int | None, strategy: str = "none") -> Wor
     for package in (tf_keras, keras):
         package.backend.clear_session()
         package.utils.set_random_seed(seed)
+        package.backend.set_image_data_format("channels_last")
+        package.backend.set_floatx("float32")
+        package.backend.set_epsilon(1e-7)
     _forget_gradients()
     gc.collect()
     return workers

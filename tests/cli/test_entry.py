@@ -11,6 +11,8 @@ import pytest
 from qat import rundir
 from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments
 from qat.config import Config
+from qat.tflite import with_metadata
+from qat.tflite.benchmark.single_ops import tiny_model
 
 SLOW_IMPORTS = ("tensorflow", "tf_keras", "sklearn", "rich", "PIL", "matplotlib")
 
@@ -51,6 +53,39 @@ def test_an_answer_about_the_config_imports_nothing_slow_and_leaves_no_folder(ar
 def test_a_refusal_is_one_line_and_no_stack(tmp_path):
     (line,) = stderr_lines(run_process("train.epochs=many", cwd=tmp_path))
     assert line.startswith("qat: train.epochs=many: expected an integer (")
+
+
+def test_a_working_folder_that_was_removed_is_said(tmp_path):
+    command = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m qat.train"
+    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=where, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr == "qat: the working folder is no longer there: change into another one, by cd.\n"
+
+
+def test_a_name_of_a_file_that_is_no_text_is_refused_before_any_work(tmp_path):
+    done = run_process("hydra.run.dir=run\udcff", cwd=tmp_path)
+    assert done.returncode == 2
+    assert stderr_lines(done)[0].startswith(r"qat: hydra.run.dir=run\udcff: a name that is no UTF-8 text")
+
+
+def test_what_is_set_for_other_work_of_keras_and_matplotlib_does_not_count(tmp_path):
+    code = "import os\nok = (os.environ['KERAS_BACKEND'], os.environ['MPLBACKEND']) == ('tensorflow', 'agg')\n"
+    (tmp_path / "mine.py").write_text(f"{code}os._exit(7 if ok else 8)\n")
+    arguments = ["tflite=x.tflite", "data=digits", "user.preprocess=mine:f"]
+    (tmp_path / "x.tflite").write_bytes(with_metadata(tiny_model()))
+    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "KERAS_BACKEND": "jax", "MPLBACKEND": "none"}
+    command = [sys.executable, "-m", "qat.diagnose", *arguments]
+    assert subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, timeout=120).returncode == 7
+
+
+def test_a_folder_that_is_a_link_to_itself_is_refused(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    done = run_process("hydra.run.dir=loop", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = stderr_lines(done)
+    assert "loop" in line
+    assert "Choose another folder" in line
 
 
 def test_a_finished_run_is_refused_before_anything_is_written_into_its_folder(tmp_path):

@@ -32,6 +32,16 @@ def test_a_command_ends_as_it_would_have(where, said, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_the_list_of_commands_ends_so_too():
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = f"{sys.executable} -m qat >/dev/full"
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        0,
+        "qat: warning: nothing more can be shown here (No space left on device)\n",
+    )
+
+
 def test_a_stream_that_nobody_reads_goes_silent():
     read, written = os.pipe()
     os.close(read)

@@ -178,6 +178,7 @@ SWEEPS = [
         "-m hydra.sweep.subdir=a seed=0,1",
         "hydra.sweep.subdir=a: would be the folder of every job. Leave it out, and each",
     ),
+    ("-m seed=range(200) quant.epochs=range(1,101)", "the sweep asks for 20,000 jobs, all values of all keys combined"),
     ("-m hydra.sweep.dir= seed=0,1", "hydra.sweep.dir= expected a folder, as hydra.sweep.dir=runs/first"),
 ]
 
@@ -486,6 +487,15 @@ def test_a_path_may_begin_at_home(monkeypatch):
         "float_run='/home/me/a=b'",
         "train.epochs=3",
     ]
+
+
+def test_a_comma_in_the_name_of_a_file_is_no_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a,1.tflite", "b"):
+        (tmp_path / name).touch()
+    assert normalize_arguments(["tflite=a,1.tflite"], "verify", VerifyConfig) == ["tflite='a,1.tflite'"]
+    assert normalize_arguments(["tflite=a,1.tflite"], "benchmark", BenchmarkConfig) == ["tflite='a,1.tflite'"]
+    assert normalize_arguments(["tflite=b,c"], "benchmark", BenchmarkConfig) == ["tflite=[b,c]"]
 
 
 def test_folders_of_jobs_are_compared_one_or_several():

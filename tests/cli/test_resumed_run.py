@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,14 @@ def test_a_finished_run_is_nothing_to_do(killed):
     done = run_process(f"resume={killed}", cwd=killed.parent)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("nothing to do: the run is finished\n")
+
+
+def test_a_finished_run_does_not_take_other_settings_in_silence(killed):
+    rundir.write_json(killed / "results.json", {})
+    shutil.rmtree(killed / ".resume")
+    done = run_process(f"resume={killed}", "seed=5", cwd=killed.parent)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"seed=5: the run in {killed} was begun with 4" in done.stderr
 
 
 def test_a_run_that_is_being_written_keeps_its_settings(killed):

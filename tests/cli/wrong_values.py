@@ -76,7 +76,8 @@ def wrong_values(command, key, kind):
     origin = typing.get_origin(main) or main
     yield from () if is_optional(kind) else ("null",)
     yield from OF_TYPE.get(origin, ())
-    yield from OF_ELEMENTS.get(typing.get_args(main)[0], ()) if origin is list else ()
+    if origin is list and (elements := typing.get_args(main)[0]) is not typing.Any:
+        yield from (*OF_ELEMENTS.get(elements, ()), "[[1]]", "[{a: 1}]")
     if main in (int, float):
         ends = (limits.low, -1), (limits.high, 1), (limits.above, 0), (limits.below, 0)
         yield from (str(end + step) for end, step in ends if math.isfinite(end))

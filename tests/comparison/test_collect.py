@@ -110,6 +110,7 @@ def test_a_loop_of_links_ends_and_a_run_counts_once(tmp_path, write_run):
     write_run(tmp_path / "a" / "0")
     (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
     (tmp_path / "a" / "again").symlink_to(tmp_path / "a" / "0")
+    (tmp_path / "a" / "itself").symlink_to("itself")
     collected = collect([tmp_path / "a", tmp_path / "a" / "0"])
     assert len(collected.runs) == 1
     assert "given twice, or below another one" in collected.refused[-1].reason

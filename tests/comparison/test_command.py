@@ -118,6 +118,16 @@ def test_no_finished_run_is_an_error_after_all_files_are_written(tmp_path):
     assert (tmp_path / "out" / "index.html").is_file()
 
 
+def test_a_page_of_somebody_else_is_not_written_over(tmp_path, write_run):
+    run = write_run(tmp_path / "run")
+    write_comparison([run], tmp_path / "out")
+    write_comparison([run], tmp_path / "out")  # its own is
+    (tmp_path / "index.html").write_text("<title>My pages</title>")
+    with pytest.raises(RunDirError, match=r"index.html: not written by qat.compare.*hydra.run.dir=DIR"):
+        write_comparison([run], tmp_path)
+    assert not (tmp_path / "table.csv").exists()
+
+
 def test_a_filter_that_nothing_meets_is_refused_and_nothing_is_written(tmp_path, write_run):
     write_run(tmp_path / "runs" / "0", seed=0)
     with pytest.raises(

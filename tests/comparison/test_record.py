@@ -37,6 +37,8 @@ def test_a_run_is_read_with_its_settings_and_numbers(record):
             "metric.value=high is no finite number",
         ),
         (lambda plain: plain["variants"]["float"]["metric"].update(value=1e300) or plain, "no finite number"),
+        (lambda plain: plain["variants"]["float"]["metric"].update(value=-5) or plain, "value=-5 is not from 0 to 1"),
+        (lambda plain: plain["variants"]["float"].update(size_bytes=-1) or plain, "size_bytes=-1 is not from 0$"),
         (lambda plain: plain["variants"]["float"]["metric"].update(name=7) or plain, "metric.name=7 is no text"),
     ],
 )

@@ -1,5 +1,6 @@
 """Pictures in folders: streamed, split, and every broken one named."""
 
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -122,8 +123,8 @@ def test_several_corrupt_images_are_counted_in_the_message(save_folder):
 
 def count_decoded(monkeypatch):
     """The paths that are decoded from now on."""
-    decoded, original = [], image_folder.decode
-    monkeypatch.setattr(image_folder, "decode", lambda path, channels: decoded.append(path) or original(path, channels))
+    decoded, original = [], image_folder.inspect
+    monkeypatch.setattr(image_folder, "inspect", lambda path: decoded.append(path) or original(path))
     return decoded
 
 
@@ -316,3 +317,27 @@ def test_a_file_in_place_of_a_folder_is_said(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"")
     with pytest.raises(DataError, match=r"It is a file; an \.npz is read by data=npz"):
         load_folder(tmp_path / "a.npz")
+
+
+def test_what_decoding_leaves_out_is_said_once_with_the_number_of_images(save_folder):
+    root = save_folder(cat=6, dog=6)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # Orientation: a quarter turn
+    Image.new("RGB", (6, 6)).save(root / "cat" / "phone.jpg", exif=turned)
+    for name, alpha in (("logo", 0), ("opaque", 255)):
+        Image.new("RGBA", (6, 6), (9, 9, 9, alpha)).save(root / "dog" / f"{name}.png")
+    with pytest.warns(UserWarning, match="images") as said:
+        load_folder(root, image_size=[6, 6])
+    assert [re.findall(r": (1 images \w+ \w+ \w+)", str(each.message)) for each in said] == [
+        ["1 images are to be"],
+        ["1 images have transparent pixels"],
+    ]
+
+
+@pytest.mark.parametrize("name", [" ", "a\nb", "a\u2028b"])
+def test_a_class_whose_name_is_no_line_of_a_list_is_refused(save_folder, name):
+    root = save_folder(cat=6, dog=6)
+    (root / "dog").rename(root / name)
+    with pytest.raises(DataError, match=r"the class '.*' has a name that is blank or takes several lines. Rename it"):
+        load_folder(root)
+    assert load_folder(root, label_names=["a", "b"]).class_names == ("a", "b")

@@ -1,5 +1,6 @@
 """Arrays in a file: what is read from them, how they are split, and each way in which they can be wrong."""
 
+import re
 import warnings
 import zipfile
 
@@ -296,3 +297,27 @@ def test_names_whose_bytes_are_no_text_are_refused():
     names = np.frombuffer(np.array([2**31 - 1, 65], np.uint32).tobytes(), "<U1")
     with pytest.raises(DataError, match="class_names: damaged: they are no text"):
         read_class_names(names, "data.path=a.npz: class_names")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "convert"), [(bool, lambda x: x > 127), (np.int8, lambda x: (x.astype(int) - 128).astype(np.int8)),
+                           (np.uint16, lambda x: x.astype(np.uint16) * 257), (np.int64, lambda x: x.astype(int))]
+)  # fmt: skip
+def test_pixels_of_another_type_are_taken_after_what_the_message_says(arrays, save_npz, dtype, convert):
+    x, pixels = convert(arrays["x_train"]), arrays["x_train"]
+    with pytest.raises(DataError, match=rf"x_train is {np.dtype(dtype)}") as refused:
+        load_npz(save_npz(**{**arrays, "x_train": x}))
+    said = re.search(r"pixels (?:from 0 to 255 )?as (.*?\.uint8\)(?: \* 255)?)", str(refused.value))
+    stored = eval(said[1], {"numpy": np, "x": x, "int": int})
+    assert stored.dtype == np.uint8
+    np.testing.assert_array_equal(stored, (pixels > 127) * 255 if dtype is bool else pixels)
+
+
+def test_pixels_that_were_scaled_before_they_became_integers_are_said(arrays, save_npz):
+    with pytest.warns(UserWarning, match=r"x_train is uint8 and holds 0 and 1 alone, where pixels go from 0 to 255"):
+        load_npz(save_npz(**{**arrays, "x_train": (arrays["x_train"] / 255).astype(np.uint8)}))
+
+
+def test_names_of_classes_in_the_file_differ_as_those_of_the_setting_do(arrays, save_npz):
+    with pytest.raises(DataError, match="the class 'a' has the name of another class"):
+        load_npz(save_npz(**arrays, class_names=np.array(["a", "a", "b", "c"])))

@@ -138,6 +138,14 @@ def test_a_function_that_a_runs_config_names_is_not_called_unless_it_is_trusted(
     assert marker.exists()
 
 
+def test_a_run_that_names_no_file_is_refused_and_not_called_sound(finished, tmp_path):
+    folder = _with_data(finished, tmp_path / "run", name="digits")
+    plain = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").write_text(json.dumps({**plain, "variants": {}}))
+    with pytest.raises(RunDirError, match="variants is empty, so there is no file to diagnose"):
+        next(read_run_jobs(folder, 10))
+
+
 @pytest.mark.parametrize("file", ["/etc/model.tflite", "../elsewhere/model.tflite"])
 def test_a_file_outside_of_the_run_is_refused(finished, tmp_path, file):
     folder = _with_data(finished, tmp_path / "run", name="digits")

@@ -19,3 +19,12 @@ def test_a_tensor_that_no_machine_holds_is_refused_by_its_layer(name):
     message = r"'repeat' makes \[1000000, 6\] of each sample, 92 MB for 4 .*limits\.memory_mb=9 allows"
     with use(Limits(memory_mb=9)), pytest.raises(ModelError, match=message):
         refuse_large_tensors("m.keras", model)
+
+
+@pytest.mark.parametrize("name", ["tf_keras", "keras"])
+def test_a_batch_that_the_model_fixes_counts(name):
+    keras = importlib.import_module(name)
+    inputs = keras.Input((6,), batch_size=10**7)
+    model = keras.Model(inputs, keras.layers.Dense(2, name="wide")(inputs))
+    with use(Limits(memory_mb=100)), pytest.raises(ModelError, match=r"229 MB for 10000000 of them"):
+        refuse_large_tensors("m.keras", model)

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from qat.reporting.verdict import describe_losses, format_verdict, suggest_commands
 from qat.results import Metric, Parity, RunResult, Variant
 
@@ -32,6 +34,13 @@ def test_a_gain_within_noise():
     )
     assert training_note.startswith("QAT trained 5 epochs longer than float (20 + 5, train.epochs + quant.epochs)")
     assert "train.epochs=25" in training_note
+
+
+@pytest.mark.parametrize(("auc", "is_said"), [(0.506, True), (0.45, True), (0.9, False)])
+def test_an_auc_that_a_guess_may_have_is_said_to_be(auc, is_said):
+    metric = {"metric": Metric("auc", auc), "accuracy_interval": None}
+    run = replace(result(most_frequent_class=0.9), variants={"float": replace(FLOAT, **metric)}, splits={"test": 128})
+    assert any("near chance: a guess has an auc of 0.5." in line for line in format_verdict(run, "float")) == is_said
 
 
 def test_a_model_at_chance_is_said_to_be():

@@ -73,7 +73,7 @@ def test_what_the_result_was_made_by_is_recorded(results):
     assert results["seeds"] == {"seed": 0, "split_seed": 0}
     assert results["config"]["model"]["name"] == "simple_cnn"
     assert {"tensorflow", "tf_keras", "tensorflow-model-optimization", "ai-edge-litert"} <= set(results["versions"])
-    assert len(results["calibration_indices"]) == results["splits"]["calibration"] == 32
+    assert len(results["calibration_indices"]) == results["splits"]["calibration"] == results["splits"]["train"]
     assert len(results["histories"]["float"]) == len(results["histories"]["qat"]) == 2
 
 
@@ -193,6 +193,7 @@ def test_an_autoencoder_is_judged_by_its_auc_and_so_is_what_it_loses(tiny, tmp_p
     actual = variants["ptq_int8"]
     assert actual.metric.name == "auc"
     assert actual.accuracy is None
+    assert rundir.read_json(tmp_path / "run" / "ptq_int8" / "model.json")["labels"] == []  # its outputs are pixels
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
     assert not [name for name in rows[0] if "points" in name]
     lost = next(float(row["test_drop_auc"]) for row in rows if row["variant"] == "ptq_int8" and row["test_drop_auc"])
@@ -275,7 +276,9 @@ def test_batch_norm_may_be_estimated_anew_before_the_export(finished, tiny, tmp_
 
 def test_too_few_calibration_samples_are_refused_in_the_main_job(tiny, tmp_path):
     with pytest.raises(ConfigError, match=r"min_samples=100: quant\.calibration\.samples=32 are fewer"):
-        main_job(tiny("quant=ptq", "quant.calibration.min_samples=100"), tmp_path / "run")
+        main_job(
+            tiny("quant=ptq", "quant.calibration.min_samples=100", "quant.calibration.samples=32"), tmp_path / "run"
+        )
 
 
 BROKEN = Parity(

@@ -149,7 +149,9 @@ def test_the_library_call_makes_the_file_of_the_entry_point(finished):
 
 def test_too_few_samples_are_refused_before_anything_is_trained(tiny, tmp_path):
     with pytest.raises(ConfigError, match=r"min_samples=100: quant\.calibration\.samples=32 are fewer"):
-        main_job(tiny("quant=ptq", "quant.calibration.min_samples=100"), tmp_path / "run")
+        main_job(
+            tiny("quant=ptq", "quant.calibration.min_samples=100", "quant.calibration.samples=32"), tmp_path / "run"
+        )
     assert not (tmp_path / "run" / "float").exists()
     assert not (tmp_path / "cache").exists() or not list((tmp_path / "cache").glob("*/float.json"))
 

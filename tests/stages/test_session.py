@@ -3,6 +3,7 @@
 import gc
 import weakref
 
+import keras
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -60,3 +61,12 @@ def test_a_gradient_that_is_still_in_use_is_there_after_a_session_has_begun():
     begin_session(0, None)
     assert slope(tf.constant(4.0)) == 2
     assert slope(tf.constant([1.0, 2.0])).numpy().tolist() == [2, 2]  # traced anew
+
+
+def test_what_the_users_own_keras_settings_say_is_for_other_work():
+    for package in (tf_keras, keras):
+        package.backend.set_image_data_format("channels_first")
+        package.backend.set_floatx("float64")
+    begin_session(0, None)
+    for package in (tf_keras, keras):
+        assert (package.backend.image_data_format(), package.backend.floatx()) == ("channels_last", "float32")

@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from omegaconf import DictConfig
 
 from qat.cli.sweeps.resume import key_of_override
+from qat.errors import ConfigError
 from qat.training.threads import cores
 
 
 def _joblib_share(launcher: DictConfig, jobs: int) -> int:
     """It does not depend on `jobs`: workers serve several batches, and TensorFlow sets its threads once per process."""
     workers = int(launcher.n_jobs)
+    if workers == 0:
+        raise ConfigError("hydra.launcher.n_jobs=0: expected how many jobs run at a time; -1 is one for each core.")
     return cores() // (workers if workers > 0 else max(1, cores() + 1 + workers))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator, Sequence
 
 import hydra
@@ -15,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from qat.cli.compose import compose_node, conf_dir
 from qat.cli.explain import explain
+from qat.cli.swept_values import MOST_JOBS, list_swept_values
 from qat.commands import command
 from qat.errors import ConfigError
 
@@ -94,6 +96,11 @@ def _one_axis_at_a_time(overrides: Sequence[str], primary: str, schema: type) ->
     if "params" in sweeper:
         from_file = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
         axes = _axes(from_file) + axes
+    if "n_trials" not in sweeper and (jobs := math.prod(map(len, axes))) > MOST_JOBS:  # a search does not try all
+        raise ConfigError(
+            f"the sweep asks for {jobs:,} jobs, all values of all keys combined, and may have {MOST_JOBS:,}. Give "
+            "fewer values, or search among them by hydra/sweeper=optuna."
+        )
     yield [axis[0] for axis in axes]
     for position, axis in enumerate(axes):
         others = [other[0] for other in axes]
@@ -118,7 +125,7 @@ def _swept_values(override: Override) -> list[str]:
     """
     key = override.get_key_element()
     if override.is_discrete_sweep():
-        return [f"{key}={value}" for value in override.sweep_string_iterator()]
+        return [f"{key}={value}" for value in list_swept_values(override)]
     if override.is_sweep_override():  # an interval: only the sweeper knows what it will try
         return []
     return [str(override.input_line)]

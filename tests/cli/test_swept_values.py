@@ -1,0 +1,26 @@
+"""A sweep without end is refused before it takes all memory: what is typed, and what a folder asks for."""
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from qat.cli.swept_values import list_swept_values
+from qat.cli.untrusted_settings import accept_overrides, is_harmless
+from qat.errors import ConfigError, RunDirError
+
+
+def parse(text):
+    return OverridesParser.create().parse_override(text)
+
+
+def test_the_values_of_a_sweep_are_listed():
+    assert list_swept_values(parse("quant=ptq,qat")) == ["ptq", "qat"]
+    assert list_swept_values(parse("seed=range(0,3)")) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("values", ["range(0,1000000000)", "shuffle(range(0,1000000000))", "range(0,1,1e-9)"])
+def test_a_range_without_end_is_refused_at_once(values):
+    with pytest.raises(ConfigError, match=r"seed: more than 10,000 values"):
+        list_swept_values(parse(f"seed={values}"))
+    assert not is_harmless(f"seed={values}")
+    with pytest.raises(RunDirError, match="asks for too many jobs"):
+        accept_overrides([f"seed={values}"], [], "multirun.yaml")
