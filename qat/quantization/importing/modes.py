@@ -197,8 +197,10 @@ class _Both:
     def _exchange(
         self, call: LayerCall, tensors: list[tf.Tensor], before: list[LayerCall], same: frozenset[int]
     ) -> Exchange:
-        """What makes these tensors of a layer call in training, from its arguments and what it has called `before`; those
-        at the places `same` stay."""
+        """What makes these tensors of a layer call in training, from its arguments and what it has called `before`.
+
+        Those at the places `same` stay.
+        """
         program, places = self.call_cutter.cut(call, before, tensors)
 
         def exchange(tracer: Tracer, now: LayerCall, current: list[tf.Tensor]) -> list[tf.Tensor]:
