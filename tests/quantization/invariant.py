@@ -668,7 +668,7 @@ def _equal(case: Case, quantize: Quantize, report: Report, relative: float, whol
         compared.tape()
     if not whole:
         return
-    if any(gradient is not None for gradient in step(float_model, compared.batch).gradients):
+    if any(gradient is not None and np.any(gradient) for gradient in step(float_model, compared.batch).gradients):
         _fit_on_the_grid(report, qat_model, compared.batch)
     untouched.hold("untouched by fit")
     _back_to_float(report, float_model, qat_model, compared.batch)

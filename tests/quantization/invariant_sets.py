@@ -36,9 +36,12 @@ SHIPPED: dict[str, tuple[tuple[int, ...], int, dict[str, Any]]] = {
 }
 SPECIAL: dict[str, dict[str, Any]] = {  # of the zoo
     "augmentation_and_noise_gone": {"silenceable": False},
+    "edsr": {"depth": "step"},  # in float64 its 1 / 127.5 is a float32 one, and the loss takes 127.5 away again
     "functional_subclass": {"depth": "step"},  # its own train_step refuses to train
     "gru_attention_tagger": {"depth": "step"},  # where all is hidden, -1e9 leaves scores in float64 and none in float32
+    "softmax_masked": {"depth": "step"},  # a mask of one row for all: Keras' own loss cannot take it
     "random_crop_and_center_crop": {"silenceable": False},  # no rate to set to 0
+    "variational_sampled": {"silenceable": False},
 }
 FITTED = ("multi_task", "triplet", "gru")  # of the zoo: compared in `fit` as well
 FAMILIES = (
