@@ -115,13 +115,8 @@ def remove_files(run_dir: Path) -> None:
 def begin_anew(run_dir: Path) -> None:
     """Remove the files that the manifest names, and all that the run keeps to go on from, except the manifest."""
     remove_files(run_dir)
-    if f"{FOLDER}/" not in read(run_dir):
-        return
-    for path in (run_dir / FOLDER).iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name != Path(NAME).name:
-            path.unlink(missing_ok=True)
+    if _is_own(run_dir):
+        _empty(run_dir)
 
 
 def remove_leftovers(run_dir: Path) -> None:
@@ -138,13 +133,24 @@ def remove(run_dir: Path) -> None:
 
     The manifest goes last: a process that is killed here leaves it, and with it the right to remove the rest.
     """
-    if f"{FOLDER}/" in read(run_dir):
-        for path in (run_dir / FOLDER).iterdir():
-            shutil.rmtree(path, ignore_errors=True)
-            if path != run_dir / NAME and not path.is_dir():
-                with suppress(OSError):
-                    path.unlink()
+    if _is_own(run_dir):
+        _empty(run_dir)
         shutil.rmtree(run_dir / FOLDER, ignore_errors=True)
+
+
+def _is_own(run_dir: Path) -> bool:
+    """Whether the run made its folder `.resume`; a link leads to somebody else's."""
+    return f"{FOLDER}/" in read(run_dir) and not (run_dir / FOLDER).is_symlink()
+
+
+def _empty(run_dir: Path) -> None:
+    """Remove all in `.resume` but the manifest; of links, not what they lead to."""
+    for path in (run_dir / FOLDER).iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path != run_dir / NAME:
+            with suppress(OSError):
+                path.unlink()
 
 
 def sha256(path: Path) -> str:

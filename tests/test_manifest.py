@@ -68,6 +68,17 @@ def test_a_folder_named_resume_that_the_user_has_made_stays(tmp_path):
     assert (tmp_path / ".resume" / "cv.txt").exists()
 
 
+def test_a_resume_folder_that_is_a_link_leads_to_somebody_elses_files(tmp_path):
+    run, theirs = tmp_path / "run", tmp_path / "theirs"
+    rundir.write_text(theirs / "thesis.txt", "the user's")
+    rundir.write_text(theirs / "files", ".resume/\n")
+    run.mkdir()
+    (run / ".resume").symlink_to("../theirs")
+    manifest.begin_anew(run)
+    manifest.remove(run)
+    assert names(theirs) == ["files", "thesis.txt"]
+
+
 @pytest.mark.parametrize("name", ["../outside", "/etc/outside", "link/outside", "", ".", "a\0b", "a" * 5000, "\ud800"])
 def test_a_manifest_of_a_stranger_reaches_nothing_outside(name, tmp_path):
     outside, folder = tmp_path / "outside", tmp_path / "run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from math import isfinite
 
 from hydra.core.override_parser.types import Override, RangeSweep
 
@@ -21,10 +22,12 @@ def list_swept_values(override: Override) -> list[str]:
         Each value as it is typed, at most `MOST_JOBS`.
 
     Raises:
-        ConfigError: there are more values, which could take all memory.
+        ConfigError: there are more values, which could take all memory, or a range that never ends.
     """
     key, value = override.get_key_element(), override.value()
-    is_large = isinstance(value, RangeSweep) and abs((value.stop - value.start) / (value.step or 1)) > MOST_JOBS
+    if isinstance(value, RangeSweep) and not (value.step and all(map(isfinite, (value.start, value.stop, value.step)))):
+        raise ConfigError(f"{key}: range({value.start},{value.stop},{value.step}) never ends. Give numbers and a step.")
+    is_large = isinstance(value, RangeSweep) and abs((value.stop - value.start) / value.step) > MOST_JOBS
     values = [] if is_large else list(islice(override.sweep_string_iterator(), MOST_JOBS + 1))
     if is_large or len(values) > MOST_JOBS:
         raise ConfigError(f"{key}: more than {MOST_JOBS:,} values, and a sweep has at most so many jobs. Give fewer.")

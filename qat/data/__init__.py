@@ -180,7 +180,7 @@ def _check_class_names(config: DataConfig, names: tuple[str, ...]) -> None:
     for name in names:
         if not is_utf8(name):
             fault = "a name that is no UTF-8 text"
-        elif not name.strip() or len(name.splitlines()) > 1:
+        elif not name.strip() or name.splitlines() != [name]:
             fault = "a name that is blank or takes several lines"
         elif names.count(name) > 1:
             fault = "the name of another class"

@@ -25,6 +25,7 @@ _STORED_AS = {  # by dtype or by its kind: what is stored in place of an array t
     "i": "Store pixels from 0 to 255 as x.astype(numpy.uint8), other numbers as x.astype(numpy.float32)",
     "u": "Store pixels from 0 to 255 as x.astype(numpy.uint8), other numbers as x.astype(numpy.float32)",
 }
+_NO_SAMPLES = "Store the numbers that the model takes, as x.astype(numpy.float32), once each is one real number"
 _LUMA = (19595, 38470, 7471)  # ITU-R 601, in 1/65536
 
 
@@ -187,7 +188,7 @@ def _read_samples(array: ArrayLike, where: str) -> NDArray:
     if samples.dtype != np.uint8:
         raise DataError(
             f"{where} is {samples.dtype}: expected uint8 (images, 0..255) or float32 (features, token ids). "
-            + (_STORED_AS.get(str(samples.dtype)) or _STORED_AS.get(samples.dtype.kind, "Store numbers"))
+            + (_STORED_AS.get(samples.dtype.name) or _STORED_AS.get(samples.dtype.kind, _NO_SAMPLES))
         )
     if samples.ndim == 4 and samples.size and samples.max() == 1:
         warnings.warn(

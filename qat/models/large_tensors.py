@@ -45,5 +45,5 @@ def _outputs(model: Any) -> Iterator[tuple[str, tuple[int | None, ...]]]:
         for node in each._inbound_nodes:
             tensors = node.output_tensors if hasattr(node, "output_tensors") else node.outputs
             for shape in (tensor.shape for tensor in tf.nest.flatten(tensors)):
-                if shape.rank if hasattr(shape, "rank") else shape is not None:
+                if shape is not None and getattr(shape, "rank", 0) is not None and len(shape):
                     yield each.name, tuple(shape)

@@ -86,10 +86,11 @@ def refuse_other_sizes(model: QatModel, graph: Graph) -> None:
         return
     rows = [tf.TensorSpec((ODD_ROWS, *each.shape[1:]), each.dtype) for each in model.inputs]
     train = tf.function(lambda inputs: tf.nest.flatten(model(inputs, training=True)), autograph=False)
+    made, reason = [], None
     try:
         made = train.get_concrete_function(tf.nest.pack_sequence_as(model._nested_inputs, rows)).outputs
-    except (ValueError, tf.errors.InvalidArgumentError):
-        made = []
+    except (ValueError, tf.errors.InvalidArgumentError) as error:
+        reason = error
     expected = [tf.TensorShape([ODD_ROWS, *shape[1:]]) for shape in resized.outputs]
     if len(made) == len(expected) and all(map(tf.TensorShape.is_compatible_with, expected, (m.shape for m in made))):
         return
@@ -98,7 +99,7 @@ def refuse_other_sizes(model: QatModel, graph: Graph) -> None:
         f"layer {resized.layer!r} gives {list(in_training)} in training and {list(at_inference)} at inference, and the "
         "layers behind it have the sizes of inference, as the file has: they cannot be trained on others. Crop the "
         "samples before they reach the model, as by dataset.map, and build the model without this layer"
-    )
+    ) from reason
 
 
 def _hides_whole_rows(graph: Graph, rows: list[tf.Tensor]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from qat.calibration_data import Calibration, as_batches
 from qat.config import QuantConfig
-from qat.errors import ConfigError, TrainingSemanticsWarning
+from qat.errors import ConfigError, TrainingSemanticsWarning, UnsupportedLayerError
 from qat.models.keras_types import KerasModel
 from qat.models.leading_layers import find_unscaled_inputs
 from qat.models.which_keras import is_keras3, unwrap
@@ -20,6 +20,7 @@ from qat.quantization.equalization import equalize, equalize_uneven
 from qat.quantization.float_agreement import refuse_disagreement, refuse_other_sizes
 from qat.quantization.importing.foreign_models import refuse_foreign
 from qat.quantization.importing.preflight import refuse_blockers
+from qat.quantization.ir.graph import Graph
 from qat.quantization.keras.build_model import emit
 from qat.quantization.keras.check_rows import keep_rows
 from qat.quantization.keras3.model import as_keras3
@@ -28,6 +29,7 @@ from qat.quantization.outliers import warn_of_outliers
 from qat.quantization.placement import place
 from qat.quantization.preserve import mark_preserved
 from qat.quantization.rewrites import canonicalize
+from qat.quantization.rewrites.builder import is_fixed
 from qat.quantization.rewrites.comparisons import scale_comparisons
 from qat.quantization.rewrites.recurrent import carry_codes, join_gates, parts_by_slices
 from qat.quantization.rewrites.rounding import fit_integers
@@ -81,6 +83,7 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     config = config or QuantConfig(name="qat")
     refuse_unusable(config)
     graph = canonicalize(float_model)
+    _look_at_constants(graph, trains=config.name != "ptq")
     refuse_blockers(graph)
     mark_preserved(graph, float_model, config)
     if config.equalization:
@@ -130,3 +133,17 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
             stacklevel=2,
         )
     return as_keras3(model, float_model) if is_keras3(float_model) else model
+
+
+def _look_at_constants(graph: Graph, trains: bool) -> None:
+    """Refuse layers that give a constant at inference and something else in training; where nothing is trained, they
+    give the constant."""
+    for node in list(graph.nodes_of("in_training")):
+        if not is_fixed(node.inputs[0]):
+            continue
+        if trains:
+            raise UnsupportedLayerError(
+                f"layer {node.layer!r} gives a constant at inference and something else in training: let it give what "
+                "depends on its input in both, or give the constant behind the model"
+            )
+        graph.bypass(node)

@@ -95,7 +95,7 @@ def write_comparison(
         RunDirError: `out` cannot be written, it holds the page of somebody else, or there is no finished run; in the
             last case all files are written.
     """
-    _refuse_other_page(out / PAGE)
+    _refuse_other_files(out)
     comparison = compare_runs(collect(folders), sort=sort, filters=filters, confidence=confidence)
     if comparison.runs and filters and not comparison.rows:
         raise ConfigError(
@@ -121,13 +121,17 @@ def write_comparison(
     return comparison
 
 
-def _refuse_other_page(page: Path) -> None:
-    """Refuse to write over a page that is no comparison: it is the user's."""
-    if page.is_file() and TITLE.encode() not in page.read_bytes():
-        raise RunDirError(
-            f"{page}: not written by qat.compare, which would write over it. Choose another folder, as "
-            "hydra.run.dir=DIR, or remove the file."
-        )
+def _refuse_other_files(out: Path) -> None:
+    """Refuse to write over tables and a page that stand in a folder without a comparison: they are the user's."""
+    page = out / PAGE
+    if page.is_file() and TITLE.encode() in page.read_bytes():
+        return
+    for name in (PAGE, "table.csv", "table.json", "table.md"):
+        if (out / name).exists():
+            raise RunDirError(
+                f"{out / name}: not written by qat.compare, which would write over it. Choose another folder, as "
+                "hydra.run.dir=DIR, or remove the file."
+            )
 
 
 def _write_tensorboard(comparison: Comparison, images: Mapping[str, bytes], folder: Path) -> None:

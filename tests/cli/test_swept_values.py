@@ -24,3 +24,9 @@ def test_a_range_without_end_is_refused_at_once(values):
     assert not is_harmless(f"seed={values}")
     with pytest.raises(RunDirError, match="asks for too many jobs"):
         accept_overrides([f"seed={values}"], [], "multirun.yaml")
+
+
+@pytest.mark.parametrize("values", ["range(0,5,0)", "range(0,nan)", "range(0,inf)"])
+def test_a_range_that_never_ends_is_refused_by_its_key(values):
+    with pytest.raises(ConfigError, match=r"seed: range\(.*\) never ends"):
+        list_swept_values(parse(f"seed={values}"))

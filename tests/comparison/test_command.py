@@ -126,6 +126,9 @@ def test_a_page_of_somebody_else_is_not_written_over(tmp_path, write_run):
     with pytest.raises(RunDirError, match=r"index.html: not written by qat.compare.*hydra.run.dir=DIR"):
         write_comparison([run], tmp_path)
     assert not (tmp_path / "table.csv").exists()
+    (tmp_path / "index.html").rename(tmp_path / "table.json")
+    with pytest.raises(RunDirError, match=r"table.json: not written by qat.compare"):
+        write_comparison([run], tmp_path)
 
 
 def test_a_filter_that_nothing_meets_is_refused_and_nothing_is_written(tmp_path, write_run):

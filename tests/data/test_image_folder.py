@@ -334,7 +334,7 @@ def test_what_decoding_leaves_out_is_said_once_with_the_number_of_images(save_fo
     ]
 
 
-@pytest.mark.parametrize("name", [" ", "a\nb", "a\u2028b"])
+@pytest.mark.parametrize("name", [" ", "a\nb", "a\u2028b", "a\n"])
 def test_a_class_whose_name_is_no_line_of_a_list_is_refused(save_folder, name):
     root = save_folder(cat=6, dog=6)
     (root / "dog").rename(root / name)

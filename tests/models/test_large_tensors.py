@@ -28,3 +28,9 @@ def test_a_batch_that_the_model_fixes_counts(name):
     model = keras.Model(inputs, keras.layers.Dense(2, name="wide")(inputs))
     with use(Limits(memory_mb=100)), pytest.raises(ModelError, match=r"229 MB for 10000000 of them"):
         refuse_large_tensors("m.keras", model)
+
+
+def test_a_single_number_between_layers_is_no_large_tensor():
+    keras = importlib.import_module("keras")
+    inputs = keras.Input((6,))
+    refuse_large_tensors("m.keras", keras.Model(inputs, inputs * keras.ops.max(inputs)))

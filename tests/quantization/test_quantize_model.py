@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 
 from qat.config import CalibrationConfig, QuantConfig
-from qat.errors import CalibrationError, ConfigError, ModelError
+from qat.errors import CalibrationError, ConfigError, ModelError, UnsupportedLayerError
 from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
 from qat.quantization.keras.range_layer import RangeLayer
@@ -153,3 +154,35 @@ def test_a_layer_that_is_dead_on_the_calibration_data_still_makes_a_file_that_ru
     model = tf_keras.Model(image, tf_keras.layers.Conv2D(2, 1, bias_initializer="ones")(dead(image)))
     answers = Interpreter(convert(quantize_model(model, images))).predict(images)
     np.testing.assert_allclose(answers, 1.0, atol=0.01)
+
+
+class _Gate(tf_keras.layers.Layer):
+    """Closed in part in training, open at inference."""
+
+    def call(self, x, training=None):
+        return x * (tf.random.uniform(tf.shape(x)) if training else tf.ones_like(x))
+
+
+class _OpenGate(tf_keras.layers.Layer):
+    def build(self, shape):
+        self.mask = _Mask()
+
+    def call(self, x):
+        return x * self.mask(x)
+
+
+class _Mask(tf_keras.layers.Layer):
+    def call(self, x, training=None):
+        return tf.random.uniform(tf.shape(x)) if training else tf.ones_like(x)
+
+
+def test_a_constant_that_training_replaces_is_refused_where_it_is_trained_and_kept_where_not():
+    rows = np.random.default_rng(0).normal(size=(128, 6)).astype(np.float32)
+    entry = tf_keras.Input((6,))
+    model = tf_keras.Model(entry, tf_keras.layers.Dense(2)(_OpenGate(name="gate")(entry)))
+    with pytest.raises(UnsupportedLayerError, match=r"layer 'gate/.*' gives a constant at inference"):
+        quantize_model(model, rows)
+    untrained = quantize_model(model, rows, QuantConfig(name="ptq"))
+    np.testing.assert_allclose(untrained.predict(rows, verbose=0), model.predict(rows, verbose=0), atol=0.1)
+    whole = tf_keras.Model(entry, tf_keras.layers.Dense(2)(_Gate()(entry)))
+    assert len(quantize_model(whole, rows).trainable_variables) == 2

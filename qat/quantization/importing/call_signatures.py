@@ -62,7 +62,7 @@ class Signatures:
                 said.append((*_spelled(op), tuple(known.get(tensor.ref()) for tensor in op.inputs)))
                 known |= {tensor.ref(): ("own", part, number, at) for at, tensor in enumerate(op.outputs)}
             parts.append(said)
-        parts[-1].append(tuple(known.get(tensor.ref()) for tensor in call.outputs))
+        parts[-1].append(tuple(known.get(t.ref()) if isinstance(t, tf.Tensor) else None for t in call.outputs))
         return parts
 
     def of(self, call: LayerCall, tensors: list[tf.Tensor]) -> list[tuple]:

@@ -47,9 +47,10 @@ def _time_distributed(tracer: Tracer, layer: KerasLayer, original: Callable, arg
 
 
 def _is_same_by_rows(layer: KerasLayer) -> bool:
-    """Whether one call on the rows of all time steps does what a call for each does, its losses included."""
-    adds = "add_loss" in getattr(getattr(type(layer).call, "__code__", None), "co_names", ())
-    return not (isinstance(layer, keras.layers.BatchNormalization) or layer.activity_regularizer is not None or adds)
+    """Whether one call on the rows of all time steps does what a call for each does: of a user's layer that is not
+    known, for it may look at all rows, add losses or have a state."""
+    moves = isinstance(layer, (keras.layers.BatchNormalization, keras.layers.SpectralNormalization))
+    return type(layer).__module__.startswith("keras.src.") and not moves and layer.activity_regularizer is None
 
 
 @contextlib.contextmanager

@@ -71,6 +71,7 @@ def _kept_batch_norm(tracer: Tracer, layer: KerasLayer, x: tf.Tensor, masked: bo
         acts=tracer.acts and not masked,
         fused=bool(getattr(layer, "fused", False)),
         masked=masked,
+        call=tracer.current.start,
     )
 
 

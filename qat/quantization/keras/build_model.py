@@ -14,7 +14,6 @@ import tf_keras
 from tf_keras.src.mixed_precision.policy import policy_scope
 
 from qat.config import QuantConfig
-from qat.errors import UnsupportedLayerError
 from qat.models.keras_types import KerasModel, KerasTensor, TensorNest
 from qat.quantization.importing.keras_version import is_keras3, version_of
 from qat.quantization.importing.model_inputs import nest_inputs
@@ -79,12 +78,12 @@ class Emitter:
         self.range_layers: dict[QuantSpec, RangeLayer | Lstm] = {}  # an LSTM holds its cell's range itself
         self.shared: dict[tuple, CanonicalWrapper] = {}
         self.uses: Counter[QuantSpec] = Counter()
+        self.samples: Any = None  # an input of the model
 
     def emit(self, node: Node) -> None:
         inputs = [self.tensors[tensor] for tensor in node.inputs if not is_fixed(tensor)]
         if node.op == "in_training" and len(inputs) < len(node.inputs):
-            _refuse_constant(node)
-            inputs = self._for_training(node.inputs, inputs[0])
+            inputs = self._for_training(node.inputs)
         if node.op == "fake_quant":
             with resulting_in(inputs[0].type_spec):
                 results = self._range(node, inputs[0])
@@ -203,15 +202,15 @@ class Emitter:
         for tap in taps:
             told = {name: tap.attrs[name] for name in ("kind", "metric", "program", "in_training", "inference_alone")}
             name = f"training_{part_name(tap.name, tap.layer)}--"
-            inputs = self._for_training(tap.inputs, output)
+            inputs = self._for_training(tap.inputs)
             output = Added(**told, name=name, dtype=self.real)([output, *inputs])
         return output
 
-    def _for_training(self, tensors: Sequence[Tensor], samples: KerasTensor) -> list[Any]:
-        """What training alone reads: constants, too, of as many rows as `samples` has where they stand for each."""
-        return [self._constant(each, samples) if is_fixed(each) else self.tensors[each] for each in tensors]
+    def _for_training(self, tensors: Sequence[Tensor]) -> list[Any]:
+        """What training alone reads: constants, too, of as many rows as there are samples where they stand for each."""
+        return [self._constant(each) if is_fixed(each) else self.tensors[each] for each in tensors]
 
-    def _constant(self, tensor: Tensor, samples: KerasTensor) -> Any:
+    def _constant(self, tensor: Tensor) -> Any:
         node = tensor.node
         key = ("for_training", node.name)
         if key not in self.shared:
@@ -222,7 +221,7 @@ class Emitter:
                 **self._weights({"operand_0": node.weights["value"]}),
                 name=f"training_{part_name(node.name, node.layer)}--",
             )
-        return self.shared[key](samples)
+        return self.shared[key](self.samples)
 
     def named(self, tensor: KerasTensor, name: str) -> Any:
         """The tensor as the output of a layer with the float model's output name.
@@ -279,14 +278,6 @@ class Emitter:
             fixed and not node.in_float and node.op not in ONE_RANGE_FOR_ALL
         )  # of those the result has the one range
         return CanonicalWrapper(layer, OperandScheme(), dtype=self.real) if quantized else layer
-
-
-def _refuse_constant(node: Node) -> None:
-    if is_fixed(node.inputs[0]):
-        raise UnsupportedLayerError(
-            f"layer {node.layer!r} gives a constant at inference and something else in training: let it give what "
-            "depends on its input in both, or give the constant behind the model"
-        )
 
 
 def _inner_name(node: Node) -> str:
@@ -394,6 +385,7 @@ def _emitted(
         entry = tf_keras.Input(node.output.shape[1:], dtype=kind, name=node.name)
         entries.append(entry)
         emitter.tensors[node.output] = entry
+        emitter.samples = entry if emitter.samples is None else emitter.samples
     for node in graph.nodes:
         if node.op not in ("input", "const", "variable", "tap"):
             emitter.emit(node)

@@ -1,4 +1,4 @@
-"""The order in which a functional model calls its layers, where one layer is called more than once."""
+"""The order in which a functional model calls its layers, where statistics are moved more than once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 
 def ordered_by_calls(nodes_by_depth: dict[int, list[Any]]) -> dict[int, list[Any]]:
-    """Let the calls of one layer run in the order in which they were made, as those of the float model do: each moves
-    the layer's statistics. Keras runs by depth, which is another one here than there.
+    """Let the calls of one layer run in the order in which they were made, as those of the float model do.
+
+    Each moves the layer's statistics, and Keras runs by depth, which is another one here than there.
 
     Args:
         nodes_by_depth: nodes of a functional model by depth; the outputs' is 0.
@@ -35,14 +36,26 @@ def ordered_by_calls(nodes_by_depth: dict[int, list[Any]]) -> dict[int, list[Any
 
 
 def _earlier_calls(nodes: list[Any]) -> Iterable[tuple[int, Any]]:
-    """The identity of each node that is not its layer's first call, with the call before it."""
-    calls: dict[int, list[Any]] = {}
+    """The identity of each node that is not the first to move its statistics, with the node that moves them before."""
+    calls: dict[Any, list[Any]] = {}
     for node in nodes:
-        calls.setdefault(id(node.layer), []).append(node)
+        calls.setdefault(_moved_by(node.layer), []).append(node)
     for of_layer in calls.values():
-        made = {id(node): at for at, node in enumerate(of_layer[0].layer._inbound_nodes)}
-        for before, after in pairwise(sorted(of_layer, key=lambda node: made[id(node)])):
+        for before, after in pairwise(sorted(of_layer, key=_number)):
             yield id(after), before
+
+
+def _moved_by(layer: Any) -> Any:
+    """What a layer's calls move: a variable, which layers may share that one BatchNormalization was folded into."""
+    inner = getattr(layer, "layer", layer)
+    mean = inner.sources.get("mean") if getattr(inner, "norm", None) else None
+    return ("mean", mean.variable_index) if mean is not None else id(layer)
+
+
+def _number(node: Any) -> tuple[int, int]:
+    """Of a call, in the order of the float model's."""
+    norm = getattr(getattr(node.layer, "layer", node.layer), "norm", None)
+    return (norm or {}).get("call", 0), node.layer._inbound_nodes.index(node)
 
 
 def _read_nodes(node: Any, place: dict[int, int]) -> list[Any]:

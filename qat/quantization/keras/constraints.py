@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from importlib import import_module
 from typing import Any
 
-from qat.errors import TrainingSemanticsWarning
+import keras
+import tf_keras
+
+from qat.errors import ModelError, TrainingSemanticsWarning
 from qat.quantization.keras.to_float_messages import CONFIG_ERRORS
+
+_PACKAGES = {"keras": keras, "tf_keras": tf_keras}
+_NAME_ALONE = "written_by_name"  # key of one that its Keras cannot write down
 
 
 def write_constraint(constraint: Any, package: str) -> Any:
@@ -25,9 +30,9 @@ def write_constraint(constraint: Any, package: str) -> Any:
         return None
     name = getattr(constraint, "__name__", type(constraint).__name__)
     try:
-        return {"class_name": name} if name == "<lambda>" else import_module(package).constraints.serialize(constraint)
+        return {_NAME_ALONE: name} if name == "<lambda>" else _PACKAGES[package].constraints.serialize(constraint)
     except CONFIG_ERRORS:
-        return {"class_name": name}
+        return {_NAME_ALONE: name}
 
 
 def read_constraint(said: Any, package: str, variable: str) -> Any:
@@ -40,16 +45,22 @@ def read_constraint(said: Any, package: str, variable: str) -> Any:
 
     Returns:
         The constraint; None where there is none, or where it is not known.
+
+    Raises:
+        ModelError: `package` is another one.
     """
     if said is None:
         return None
+    if package not in _PACKAGES:
+        raise ModelError(f"variable {variable!r}: keras={package!r} in its config: expected one of {list(_PACKAGES)}")
+    told = said if isinstance(said, dict) else {_NAME_ALONE: said}
     try:
-        found = import_module(package).constraints.deserialize(said)
+        found = None if told.get(_NAME_ALONE) else _PACKAGES[package].constraints.deserialize(said)
     except CONFIG_ERRORS:
         found = None
     if callable(found):
         return found
-    name = said.get("registered_name") or said["class_name"] if isinstance(said, dict) else said
+    name = told.get(_NAME_ALONE) or told.get("registered_name") or told.get("class_name")
     warnings.warn(
         f"variable {variable!r} is trained without its constraint {name}, which is not known here: register it "
         f"with {package}.saving.register_keras_serializable, or give it to load_model as custom_objects",

@@ -9,7 +9,7 @@ from qat.quantization.rewrites.builder import LINEAR, Builder, Match, fixed_and_
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.rounding import with_gradient_of
 
-NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer is told of its BatchNormalization
+NORM = ("epsilon", "momentum", "acts", "fused", "call")  # what a layer is told of its BatchNormalization
 BN_WEIGHTS = ("gamma", "beta", "mean", "variance")
 
 

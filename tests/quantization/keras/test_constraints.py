@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from qat.errors import TrainingSemanticsWarning
+from qat.errors import ModelError, TrainingSemanticsWarning
 from qat.quantization import quantize_model
 from qat.quantization.keras.constraints import read_constraint, write_constraint
 
@@ -52,3 +52,17 @@ def test_those_of_keras_are_read_by_their_own_keras(package):
     assert isinstance(read, kinds.MaxNorm)
     assert read.max_value == 0.5
     assert read_constraint(write_constraint(None, package), package, "d/kernel") is None
+
+
+def test_a_file_names_one_of_two_keras_and_no_module_of_its_own():
+    with pytest.raises(ModelError, match=r"'d/kernel': keras='antigravity' in its config: expected one of"):
+        read_constraint({"class_name": "NonNeg", "config": {}}, "antigravity", "d/kernel")
+
+
+def test_one_that_cannot_be_written_down_is_not_taken_for_that_of_keras():
+    class MaxNorm(keras.constraints.Constraint):
+        def get_config(self):
+            raise NotImplementedError
+
+    with pytest.warns(TrainingSemanticsWarning, match="without its constraint MaxNorm"):
+        assert read_constraint(write_constraint(MaxNorm(), "keras"), "keras", "d/kernel") is None

@@ -304,6 +304,16 @@ def norm_called_at_unlike_depths():
     return tf_keras.Model([first, second], layers.Add()([layers.Dense(4)(a), head(b)]))
 
 
+@semantics()
+def norm_folded_at_one_call_alone():
+    """A BatchNormalization that is part of a dense layer at one call and stands by itself at the other."""
+    entry, norm = vector(), layers.BatchNormalization(momentum=0.5)
+    x = layers.Dense(4, activation="relu")(entry)
+    y = layers.Dense(4)(layers.Dense(4, activation="relu")(x))
+    a, b = norm(y), norm(x)
+    return tf_keras.Model(entry, layers.Dense(2)(layers.Add()([a, b])))
+
+
 class Compared(layers.Layer):
     """A loss and an output of training that read a constant, which a layer is called on."""
 
