@@ -43,6 +43,7 @@ def test_a_tensorflow_that_was_imported_before_keeps_its_keras():
 SLOW = pytest.mark.slow
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("first", "environment", "kept"),
     [

@@ -66,6 +66,7 @@ def test_a_refusal_fits_the_terminal(capsys, monkeypatch):
     assert max(map(len, capsys.readouterr().err.splitlines())) <= 80
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "start",
     [["-m", "qat", "train"], ["-m", "qat.train"], [str(CHECKOUT / "qat/train.py")], [str(CHECKOUT / "qat"), "train"]],

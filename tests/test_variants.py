@@ -13,12 +13,14 @@ from qat.stages.deployed_variant import select_deployed_variant
 from qat.variants import BY_VARIANT, QUANTIZERS
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_an_option_of_its_name_chooses_it(name):
     quant = compose([f"quant={name}"]).quant
     assert (quant.name, quant.weight_bits) == (name, QUANTIZERS[name].weight_bits)
 
 
+@pytest.mark.medium
 def test_each_file_of_conf_names_a_quantizer():
     conf = Path(__file__).parents[1] / "conf" / "quant"
     assert {compose([f"quant={file.stem}"]).quant.name for file in conf.glob("*.yaml")} == set(QUANTIZERS)

@@ -37,6 +37,7 @@ def test_help_comes_without_tensorflow_and_numpy(name, tmp_path):
     assert not imported & {"tensorflow", "numpy"}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["evaluate", "benchmark"])
 @pytest.mark.parametrize("content", [b"", b"\x1c\x00\x00\x00TFL3 and then nothing that makes sense at all ......"])
 def test_a_file_that_is_none_ends_with_2_and_one_line(name, content, tmp_path):
@@ -49,6 +50,7 @@ def test_a_file_that_is_none_ends_with_2_and_one_line(name, content, tmp_path):
     assert "tensorflow" not in imported
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "argument", "more"),
     [
@@ -80,6 +82,7 @@ def test_an_evaluation_is_written_where_it_is_asked_for(file, tmp_path):
     assert "tensorflow" not in imported
 
 
+@pytest.mark.medium
 def test_a_benchmark_is_written_where_it_is_asked_for(file, tmp_path):
     quick = ["rounds=2", "seconds=0.02", "warmup_seconds=0"]
     done, _, stderr_lines = run_process("benchmark", f"tflite={file}", *quick, "hydra.run.dir=out", cwd=tmp_path)

@@ -31,6 +31,7 @@ def stderr_lines(done):
     return [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("arguments", "exit_code"),
     [

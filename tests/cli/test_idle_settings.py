@@ -13,6 +13,7 @@ def idle(*overrides):
     return sorted(sentence.partition(":")[0] for sentence in find_idle_settings(compose(overrides), overrides))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("overrides", "keys"),
     [

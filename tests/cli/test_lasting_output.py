@@ -12,6 +12,7 @@ from qat.tflite import with_metadata
 from qat.tflite.benchmark.single_ops import tiny_model
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("where", "said"),
     [

@@ -61,6 +61,7 @@ EVERY = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", EVERY)
 def test_jobs_share_the_cores_and_one_that_fails_ends_no_other(name, tmp_path):
     done = start(tmp_path, str(Path(__file__).with_name("odd_seeds.py")), *engine(name), "seed=0,1,2")
@@ -98,6 +99,7 @@ def test_real_jobs_side_by_side_train_their_float_model_once(name, tmp_path):
     assert "page:\n  sweep/compare/index.html\n" in done.stdout
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("option", "module"), [("hydra/launcher=ray", "ray"), ("hydra/sweeper=optuna", "optuna")])
 def test_an_engine_that_is_not_installed_is_named_with_its_extra(option, module, tmp_path):
     hidden = (  # as on a machine without it

@@ -39,6 +39,7 @@ def test_an_import_that_fails_is_said_with_its_reason():
     limited_memory.try_import("json")
 
 
+@pytest.mark.medium
 def test_a_command_under_ulimit_ends_with_a_refusal_and_no_stack(tmp_path):
     """900 MB: too few to map TensorFlow's libraries, and enough for Python, Hydra and NumPy."""
     ended = subprocess.run(

@@ -114,6 +114,7 @@ def test_an_unknown_option_is_named_with_the_choices(override, nearest, another)
     assert another in message
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("override", "message"),
     [

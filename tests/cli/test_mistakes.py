@@ -298,6 +298,7 @@ KEYS += [  # a value of another kind, told with an example of its own and with w
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("line", "message"), KEYS, ids=[line for line, _ in KEYS])
 def test_a_key_or_value_that_cannot_be_meant_is_answered(line, message):
     assert message in answer(line.split())
@@ -359,6 +360,7 @@ DATA = [  # what lies at data.path, and what is said of it
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("name", "content", "message"), DATA, ids=[name for name, _, _ in DATA])
 def test_data_that_cannot_be_used_is_answered_by_what_it_is_and_what_is_wanted(name, content, message, tmp_path):
     path = tmp_path / name
@@ -380,6 +382,7 @@ def test_data_that_cannot_be_used_is_answered_by_what_it_is_and_what_is_wanted(n
 ADAM = {"_target_": "tf_keras.optimizers.Adam", "weight_decay": None}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("line", "read", "value"),
     [

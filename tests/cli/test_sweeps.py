@@ -67,6 +67,7 @@ def named(seed, rate):
     return f"seed={seed},quant.learning_rate={rate}"
 
 
+@pytest.mark.medium
 def test_one_failed_job_ends_no_other_and_is_told_at_the_end(swept):
     folder, done = swept
     assert done.returncode == 1
@@ -101,6 +102,7 @@ def test_the_comparison_is_written_and_names_the_failed_jobs(swept):
     assert "seed 1 is odd" in (folder / "sweep/compare/table.md").read_text()
 
 
+@pytest.mark.medium
 def test_a_resumed_sweep_runs_what_is_missing_and_what_is_new(swept):
     folder, _ = swept
     before = {path: path.read_text() for path in folder.glob("sweep/*/ran")}

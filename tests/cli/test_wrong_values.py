@@ -24,6 +24,7 @@ def nodes():
     return {command: composed(command) for command in COMMANDS}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_wrong_value_is_refused_by_its_key(command, nodes):
     tried, wrong = 0, []
@@ -90,6 +91,7 @@ def valid_overrides(draw):
     return key, draw(st.booleans() if kind is bool else numbers_inside(limits, kind is int))
 
 
+@pytest.mark.medium
 @QUICK
 @given(override=invalid_overrides())
 def test_numbers_outside_of_their_limits_are_refused_by_key(override, nodes):

@@ -42,6 +42,7 @@ def planted(plain, path, value):
     return copy
 
 
+@pytest.mark.medium
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_any_value_may_be_anything(tmp_path, write_run, monkeypatch):
     monkeypatch.setattr(comparison_charts, "MOST_TASKS", 2)  # each odd name of a data set is a task of its own

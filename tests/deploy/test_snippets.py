@@ -95,6 +95,7 @@ def test_the_python_snippet_gives_what_our_interpreter_gives(kind, contract, fil
         scope["predict"](raw.astype(np.float32), str(path))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("compiler", CPP_COMPILERS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=CONTRACTS)

@@ -21,6 +21,7 @@ def test_right_codes_and_the_shortcut_of_shifted_pixels_are_no_fault(files, meas
     assert diagnose(files.uint8, **measured, fed=digits.inputs).blame == "none"
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("id", "make"),
     [

@@ -20,6 +20,7 @@ def cases(tmp_path_factory):
         yield others.all_cases()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", QUICK)
 def test_a_quick_case_is_right(cases, name):
     planted = cases[name]()

@@ -18,6 +18,7 @@ def run(folder, *arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("name", "expect", "code", "words"), [
     ("int8", "int8", 0, "NO FAULT FOUND"),
     ("float32", "int8", 1, "C01 NOT_QUANTIZED (certain)"),

@@ -124,6 +124,7 @@ def run(code, names):
     return list(made()) if callable(made) else None
 
 
+@pytest.mark.medium
 def test_every_fix_ends_in_code_that_runs_or_in_a_command_or_says_why_not(file, samples, names):
     told = set(repairs(file, samples))
     assert len(told) > 40

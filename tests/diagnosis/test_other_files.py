@@ -38,6 +38,7 @@ def early(network, settled):
     return model
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("settled", [0.2, 0.5])
 @pytest.mark.parametrize("scheme", ["int8", "float32"])
 def test_an_early_checkpoint_is_told_from_a_wrong_calibration(network, digits, measured, settled, scheme):
@@ -77,6 +78,7 @@ def waves():
     return model, rows[:200], convert(model, calibration=rows[200:400], engine="tflite")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("factor", "which"), [(2.0, 0), (2.0, 1)])
 def test_a_weight_scale_that_was_written_wrongly_is_told_from_a_wrong_calibration(waves, factor, which):
     model, inputs, content = waves
@@ -102,6 +104,7 @@ def test_an_activation_that_was_lost_is_named_and_mended_in_the_file(waves):
     assert "fused activation function is NONE, not RELU" in cause.evidence
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("scheme", ["int8", "float32"])
 def test_joined_branches_that_were_exchanged_are_told_from_a_wrong_calibration(twins, scheme):
     def edit(model):
@@ -164,6 +167,7 @@ def test_labels_belong_to_the_output_that_gives_probabilities_wherever_the_file_
         assert [each.differs for each in pairs] == [False, False]  # heads of one shape, in whatever order
 
 
+@pytest.mark.medium
 def test_a_wrong_weight_scale_that_costs_little_is_told(network, digits, measured):
     content = rescaled(convert(network, calibration=preprocess(digits.x[:100]), engine="tflite"), 4.0, 0)
     expected = network.predict(preprocess(digits.inputs), verbose=0).argmax(axis=1)
@@ -220,6 +224,7 @@ def dose(request):
     return model, rows, rows[rows[:, 2] < 0.5][:300]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("io", ["int8", "uint8", "float32"])
 def test_too_few_output_codes_are_told_from_saturation(dose, io):
     model, rows, asked = dose

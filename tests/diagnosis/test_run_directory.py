@@ -123,6 +123,7 @@ def _with_data(finished, folder, **data):
     return folder
 
 
+@pytest.mark.medium
 def test_a_function_that_a_runs_config_names_is_not_called_unless_it_is_trusted(finished, tmp_path, monkeypatch):
     marker = tmp_path / "marker"
     (tmp_path / "theirs_to_call.py").write_text(f"def load():\n    open({str(marker)!r}, 'w').close()\n    return 3\n")

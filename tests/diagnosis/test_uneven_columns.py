@@ -32,6 +32,7 @@ def trained(readings):
     return model
 
 
+@pytest.mark.medium
 @pytest.mark.filterwarnings("ignore:input 'readings'")
 @pytest.mark.parametrize("engine", ["auto", "tflite"])
 def test_the_columns_are_named_and_the_cut_behind_the_normalization_proves_it(trained, readings, engine):

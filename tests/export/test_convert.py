@@ -86,6 +86,7 @@ def test_the_engine_changes_nothing_in_the_file_of_a_qat_model_of_ours(cnn, cali
     assert convert(model, engine="tflite") == convert(model)
 
 
+@pytest.mark.medium
 def test_an_int8_file_of_a_float_model_is_that_of_its_untrained_quantized_model(cnn, calibration, files):
     untrained = quantize_model(cnn, calibration, config=QuantConfig(name="ptq"))
     assert files.int8 == convert(untrained)
@@ -96,6 +97,7 @@ def test_an_int8_file_of_a_float_model_is_that_of_its_untrained_quantized_model(
     )  # an iterator that can be read once
 
 
+@pytest.mark.medium
 def test_a_qat_file_gives_the_codes_of_the_stock_converter(qat_model):
     def configure(converter):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -212,6 +214,7 @@ def test_a_fused_lstm_is_integer_only_one_sample_at_a_time_and_says_so():
     np.testing.assert_array_equal(found, interpreter.predict(real[:8][::-1])[::-1])  # no state is left over
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("scheme", ["float32", pytest.param("dynamic_range", marks=pytest.mark.slow)])
 def test_inputs_and_outputs_beside_a_fused_lstm_keep_the_models_order(scheme):
     steps, side = tf_keras.Input((6, 4), name="a_steps"), tf_keras.Input((3,), name="b_side")
@@ -226,6 +229,7 @@ def test_inputs_and_outputs_beside_a_fused_lstm_keep_the_models_order(scheme):
         np.testing.assert_allclose(found, keras, atol=1e-5 if scheme == "float32" else 0.02)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("layer", [layers.GRU, layers.SimpleRNN])
 @pytest.mark.parametrize("engine", ["auto", "tflite"])
 def test_recurrent_layers_without_a_kernel_are_unrolled_for_int8_and_left_as_they_were(engine, layer):

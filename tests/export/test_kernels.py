@@ -60,6 +60,7 @@ def test_the_file_holds_kernels_and_biases_on_their_scales(quantized):
         np.testing.assert_allclose(ratios, ratios[0], rtol=1e-6)
 
 
+@pytest.mark.medium
 def test_a_trace_that_is_converted_again_takes_the_kernel_as_it_is_then(quantized):
     traced = trace_model(quantized)
     before = convert(traced)

@@ -38,6 +38,7 @@ def the_models_codes(model, content):
     return np.rint(model.predict(SAMPLES, verbose=0) / scale), np.rint(interpreter.predict(SAMPLES) / scale)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("config", [QuantConfig(), QuantConfig(per_channel=False)], ids=["per_channel", "per_tensor"])
 def test_the_file_has_every_code_of_the_model(config):
     model = quantize_model(network(), SAMPLES, config=config)

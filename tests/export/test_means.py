@@ -17,6 +17,7 @@ MOVES = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("moves", MOVES.values(), ids=MOVES)
 def test_a_mean_that_is_moved_has_the_scale_that_was_trained_for_it(moves):
     tf_keras.utils.set_random_seed(0)

@@ -22,6 +22,7 @@ def build_family(name, input_shape=(32, 32, 3), classes=10, **settings):
     return build(ModelConfig(name=name, **settings), input_shape, classes)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "published", "alpha"),
     [("mobilenet", "MobileNet", 0.25), ("mobilenet_v2", "MobileNetV2", 0.35)]
@@ -44,6 +45,7 @@ def test_the_mlperf_tiny_models_have_the_published_number_of_parameters(name, in
     assert build_family(name, input_shape, classes).count_params() == parameters
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "strides", "size"),
     [("mobilenet", [1] * 14, 32), ("mobilenet", [2, 1, 2, *[1] * 11], 8), ("mobilenet_v2", [1, 1, 2, *[1] * 15], 16)],
@@ -54,6 +56,7 @@ def test_strides_decide_the_size_of_the_last_map_and_not_the_parameters(name, st
     assert model.count_params() == build_family(name, alpha=0.25).count_params()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("name", "blocks"), [("mobilenet", 13), ("mobilenet_v2", 17)])
 def test_the_number_of_strides_is_one_for_the_stem_and_one_for_each_block(name, blocks):
     depthwise = [
@@ -62,6 +65,7 @@ def test_the_number_of_strides_is_one_for_the_stem_and_one_for_each_block(name, 
     assert STRIDES[name] == 1 + len(depthwise) == 1 + blocks
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["mobilenet", "mobilenet_v2", "resnet8", "ds_cnn", "simple_cnn"])
 def test_a_classifier_ends_in_probabilities(name):
     model = build_family(name, alpha=0.25, dropout=0.2)

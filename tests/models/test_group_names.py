@@ -84,6 +84,7 @@ def arrays_in(path):
     return arrays
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("version", "windows", "last"),
     [

@@ -46,6 +46,7 @@ def files(tmp_path_factory):
     return models
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_saved_model_comes_back_with_names_weights_and_outputs(files, kind):
     loaded = load(str(files["folder"] / "plain" / kind), trust=kind == "model")
@@ -205,6 +206,7 @@ def test_a_path_must_be_said_and_must_exist():
         build(ModelConfig(name="saved", path="gone.h5"), (6,), 3)
 
 
+@pytest.mark.medium
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the MLPerf Tiny models are not there (shared/models/mlperf_tiny)")
 @pytest.mark.parametrize(
     ("name", "parameters", "task"),

@@ -79,6 +79,7 @@ HARMFUL = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("symbol", HARMFUL)
 @pytest.mark.parametrize("make", [keras_file, h5_file])
 def test_a_function_that_does_more_than_compute_is_refused_by_name(tmp_path, symbol, make):
@@ -218,6 +219,7 @@ def test_an_array_of_great_shape_that_stores_nothing_is_refused(tmp_path):
         load(path)
 
 
+@pytest.mark.medium
 def test_a_model_whose_making_never_ends_is_stopped(tmp_path):
     def edit(config):  # a layer that waits for itself
         node = layer_of(config)["inbound_nodes"][0]
@@ -316,6 +318,7 @@ OTHERWISE = {
 }
 
 
+@pytest.mark.medium
 def test_layers_of_keras_load_without_trust_from_both_kinds_of_file(tmp_path):
     by_shape = {}
     for name, shape, arguments in _all_layers():

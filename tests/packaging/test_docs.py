@@ -117,6 +117,7 @@ def test_the_readme_is_a_landing_page():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 180
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("command", commands())
 def test_each_command_of_the_guides_composes(command: str):
     for overrides in list_requested_jobs(parse_arguments(put_flags_first(shlex.split(command))), "train", Config):

@@ -36,6 +36,7 @@ def test_each_command_composes(command):
         compose(overrides)
 
 
+@pytest.mark.medium
 def test_the_python_of_the_tour_runs_as_it_stands():
     import tf_keras
 

@@ -44,6 +44,7 @@ SMALL_LAYERS = 6  # with variables of their own: more are deep
 ROWS, BATCH, STEPS = 32, 8, 10
 SHUFFLES = 2  # the rounding floor is the larger of two other orders of the rows
 VANISHING = 1e-5  # of the model's largest gradient: below, and mostly rounding noise, a gradient is none
+NO_GRADIENT = 1e-6  # steps by less move no weight
 RATE, ADAM_RATE = 0.01, 1e-3
 OPTIMIZERS: dict[str, Callable[[float], Any]] = {
     "sgd": lambda rate: tf_keras.optimizers.SGD(rate),
@@ -668,7 +669,7 @@ def _equal(case: Case, quantize: Quantize, report: Report, relative: float, whol
         compared.tape()
     if not whole:
         return
-    if any(gradient is not None and np.any(gradient) for gradient in step(float_model, compared.batch).gradients):
+    if max(map(size_of, step(float_model, compared.batch).gradients), default=0.0) > NO_GRADIENT:
         _fit_on_the_grid(report, qat_model, compared.batch)
     untouched.hold("untouched by fit")
     _back_to_float(report, float_model, qat_model, compared.batch)

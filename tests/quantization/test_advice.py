@@ -94,6 +94,7 @@ OPEN = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("build", "sizes", "code"), OPEN.values(), ids=OPEN)
 def test_the_line_for_open_sizes_keeps_every_weight_and_makes_a_model_that_quantizes(build, sizes, code):
     model = build()

@@ -32,6 +32,7 @@ LONG_BODIES = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("way", LONG_BODIES)
 def test_a_way_out_of_a_long_loop_quantizes_over_as_many_steps(few_ops, way):
     rows = RANDOM.normal(size=(128, 40, 4)).astype(np.float32)

@@ -26,6 +26,7 @@ def marked(names):
     return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in names]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", marked(CASES))
 def test_the_file_computes_what_was_trained(name):
     row = measure(make(name, CASES[name]), seed_of(name), with_ptq=name in QUICK)
@@ -44,6 +45,7 @@ def test_nesting_names_dtypes_training_and_saving_stay_as_they_were(name, tmp_pa
     assert broken_promises(make(name, CASES[name]), seed_of(name), tmp_path) == []
 
 
+@pytest.mark.medium
 def test_a_network_of_several_named_inputs_and_outputs_keeps_its_promises(tmp_path):
     name = "multi_task"
     assert broken_promises(make(name, CASES[name]), seed_of(name), tmp_path) == []

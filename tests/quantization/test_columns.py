@@ -102,6 +102,7 @@ QUIET = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("rows", QUIET.values(), ids=QUIET)
 def test_ordinary_columns_are_not_spoken_of(rows):
     assert said_of(normalized(rows.astype(np.float32)), rows.astype(np.float32))[1] == []

@@ -54,6 +54,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize(("size", "bias"), [(0.0, 1.0), (1e-6, 1e6), (1e-30, 1.0), (1e30, 1.0)])
 def test_the_file_of_an_extreme_layer_is_the_model(kind, size, bias):
@@ -74,6 +75,7 @@ def test_channels_of_zeros_give_their_bias(bias):
     np.testing.assert_allclose(given[..., 0], bias, atol=0.02 * max(bias, 1))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("size", [0.0, 1e-7])
 def test_a_layer_that_is_called_on_two_scales_keeps_its_bias(size):
     """Its kernel goes through the converter, which finds the scale by itself."""

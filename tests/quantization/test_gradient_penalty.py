@@ -34,6 +34,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_gradient_of_a_gradient_is_that_of_the_float_model(name):
     shape, middle = NETWORKS[name]

@@ -29,6 +29,7 @@ def told(report):
     return [f"{f.check}: {f.what}: expected {f.expected}, found {f.found} ({f.tolerance})" for f in report.failures]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in EVERY])
 def test_without_fake_quantization_the_qat_model_trains_as_the_float_model(name):
     case = EVERY[name] if name not in QUICK else replace(EVERY[name], fit=name in FITTED)
@@ -74,6 +75,7 @@ def test_a_constraint_that_is_gone_is_found_behind_a_step():
     assert "ten steps of sgd" in failing({}, {"constraint": None}, depth="full")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("float_options", "qat_options", "found_by"),
     [
@@ -88,6 +90,7 @@ def test_what_is_lost_is_found(float_options, qat_options, found_by):
     assert found_by in failing(float_options, qat_options)
 
 
+@pytest.mark.medium
 def test_a_dropout_that_is_gone_is_found():
     def stop_dropping(_, twin):
         twin.get_layer("drop").rate = 0.0
@@ -109,6 +112,7 @@ def test_a_float_model_that_moves_is_found():
     assert "untouched by quantize_model" in failing({}, {}, move)
 
 
+@pytest.mark.medium
 def test_a_variable_that_both_models_hold_is_found():
     def share(model, twin):
         twin.get_layer("head").bias = model.get_layer("head").bias
@@ -127,6 +131,7 @@ def test_names_are_compared_without_the_prefixes_of_wrappers():
     assert plain("block/requant_conv/kernel:0") == "block/requant_conv/kernel:0"
 
 
+@pytest.mark.medium
 def test_a_model_in_float64_is_held_to_a_millionth():
     case = Case("network", network, depth="deep")
 

@@ -26,6 +26,7 @@ def model(activation: str, squares: bool = False) -> tf_keras.Model:
     return tf_keras.Model(entry, layers.Reshape((2, 2))(x) if squares else x)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "settings",
     [{}, {"run_eagerly": True}, pytest.param({"jit_compile": True}, marks=pytest.mark.slow)],

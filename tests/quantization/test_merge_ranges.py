@@ -30,6 +30,7 @@ def parts(growth):
     return model, rounded
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("growth", "rounded_anew"), [(1.0, 0), (8.0, 3)])
 def test_what_is_near_is_one_range_and_what_is_far_stays_apart(growth, rounded_anew):
     model, rounded = parts(growth)
@@ -40,6 +41,7 @@ def test_what_is_near_is_one_range_and_what_is_far_stays_apart(growth, rounded_a
     np.testing.assert_allclose(Interpreter(content).predict(IMAGES), model.predict(IMAGES, verbose=0), atol=1e-5)
 
 
+@pytest.mark.medium
 def test_one_range_of_two_holds_both_and_follows_both_in_training():
     model, _ = parts(1.0)
     shared = [layer for layer in model.layers if isinstance(layer, RangeLayer) and layer.calls > 1]

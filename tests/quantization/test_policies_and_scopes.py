@@ -51,6 +51,7 @@ def fitted(model):
     return model.fit(IMAGES, KINDS, epochs=2, batch_size=32, shuffle=False, verbose=0).history["loss"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_global_policy_changes_nothing_for_a_float32_model(name, policy, tmp_path):
     float_model = network()
@@ -69,6 +70,7 @@ def test_a_global_policy_changes_nothing_for_a_float32_model(name, policy, tmp_p
         assert convert(again) == convert(model)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("build", [network, pytest.param(recurrent_network, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_model_made_under_a_policy_is_quantized_trains_and_is_exported(name, build, policy, tmp_path):

@@ -61,6 +61,7 @@ BEHIND = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
 def test_every_code_of_every_layer_is_that_of_the_simulation(behind):
     tf_keras.utils.set_random_seed(0)

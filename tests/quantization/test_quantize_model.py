@@ -182,7 +182,7 @@ def test_a_constant_that_training_replaces_is_refused_where_it_is_trained_and_ke
     model = tf_keras.Model(entry, tf_keras.layers.Dense(2)(_OpenGate(name="gate")(entry)))
     with pytest.raises(UnsupportedLayerError, match=r"layer 'gate/.*' gives a constant at inference"):
         quantize_model(model, rows)
-    untrained = quantize_model(model, rows, QuantConfig(name="ptq"))
+    untrained = quantize_model(model, rows, config=QuantConfig(name="ptq"))
     np.testing.assert_allclose(untrained.predict(rows, verbose=0), model.predict(rows, verbose=0), atol=0.1)
     whole = tf_keras.Model(entry, tf_keras.layers.Dense(2)(_Gate()(entry)))
     assert len(quantize_model(whole, rows).trainable_variables) == 2

@@ -1,5 +1,6 @@
 """The random graphs of the zoo draw every op that the canonical form knows."""
 
+import pytest
 import tf_keras
 from tf_keras import layers
 
@@ -43,6 +44,7 @@ class Every(Wiring):
             self.turn += 1
 
 
+@pytest.mark.medium
 def test_every_op_of_the_canonical_form_is_drawn():
     """As the graph is read, or as rewrites leave it."""
     wiring = Every()

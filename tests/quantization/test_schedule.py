@@ -51,12 +51,14 @@ def moving_steps(series):
     return [step for step in range(1, len(series)) if not np.array_equal(series[step], series[step - 1])]
 
 
+@pytest.mark.medium
 def test_ranges_and_statistics_stop_at_their_steps(tiny, images, labels):
     _, watch = fitted(tiny, images, labels, freeze_observers_at="0.6epochs", freeze_bn_at=0.4)
     assert moving_steps(watch.ranges) == [1, 2, 3, 4, 5]
     assert moving_steps(watch.statistics) == [1, 2, 3]
 
 
+@pytest.mark.medium
 def test_quantization_starts_after_its_delay(tiny, images, labels):
     model, watch = fitted(tiny, images, labels, delay="4steps")
     assert watch.enabled == [False] * 4 + [True] * 6
@@ -76,6 +78,7 @@ def test_without_freezing_everything_moves_to_the_end(tiny, images, labels):
     assert moving_steps(watch.ranges) == moving_steps(watch.statistics) == list(range(1, STEPS))
 
 
+@pytest.mark.medium
 def test_learned_ranges_have_gradients_move_and_export(tiny, images, labels):
     config = QuantConfig(name="qat", learned_ranges=True)
     model = quantize_model(tiny, images * 0.7, config=config)

@@ -172,6 +172,7 @@ GRAPHS += (
 )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "graph", [pytest.param(graph, marks=() if graph in QUICK else pytest.mark.slow) for graph in GRAPHS]
 )
@@ -193,6 +194,7 @@ def _all_codes_are_the_same(model):
     return content
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("io", ["uint8", "float32"])
 def test_an_output_that_others_read_is_right_at_every_dtype(io):
     tf_keras.utils.set_random_seed(0)
@@ -227,6 +229,7 @@ def _tower(normalization):
     )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "normalization",
     [layers.BatchNormalization, pytest.param(layers.LayerNormalization, marks=pytest.mark.slow), LayerScale],
@@ -253,6 +256,7 @@ def test_a_factor_that_two_layers_share_stays_one():
     assert len(qat_model.trainable_weights) == len(model.trainable_weights)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "activation", ["elu", *(pytest.param(name, marks=pytest.mark.slow) for name in ("selu", "softplus"))]
 )

@@ -19,6 +19,7 @@ def test_the_model_is_the_one_that_tfmot_makes(tiny, images):
     assert ends == {6.0}  # not calibrated
 
 
+@pytest.mark.medium
 def test_the_float_model_stays_as_it_was(network, images):
     before, weights, config = network(images[:8]).numpy(), network.get_weights(), network.get_config()
     stock = quantize_by_tfmot(network)

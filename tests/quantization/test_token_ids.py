@@ -42,6 +42,7 @@ def test_the_file_takes_integers_under_the_same_name(float_model, content):
     assert Interpreter(content).input_names == tuple(float_model.input_names)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8"])
 def test_model_and_file_give_the_same_for_ids_of_any_dtype(quantized, content, dtype):
     expected = quantized.predict(IDS, verbose=0)
@@ -49,6 +50,7 @@ def test_model_and_file_give_the_same_for_ids_of_any_dtype(quantized, content, d
     np.testing.assert_allclose(Interpreter(content).predict(IDS.astype(dtype)), expected, atol=1e-6)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("dtype", ["float32", "int32"])
 def test_it_trains_on_ids_of_either_kind(dtype):
     model = quantize_model(text_model(), IDS)

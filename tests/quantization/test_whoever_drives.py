@@ -340,6 +340,7 @@ def assert_near_and_moved(name, expected, found, variables, before):
 QUICK = ("class_weight", "generator", "accumulated_gradients", "mode_as_a_tensor")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in ROWS_OF_TABLE]
 )
@@ -435,6 +436,7 @@ def drawn(model, rows=128):
     return random.normal(0, 1, (rows, *entry.shape[1:])).astype(np.float32)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "build", [pytest.param(each, marks=pytest.mark.slow if each in (gru, folded_norm) else ()) for each in FAMILIES]
 )
@@ -557,6 +559,7 @@ def around_keras():
     return model, lambda model: model.compile(sgd(), loss, metrics=["accuracy"])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "make", [own_step, *(pytest.param(make, marks=pytest.mark.slow) for make in (subclassed, around_keras))]
 )
@@ -664,6 +667,7 @@ def test_losses_and_metrics_that_are_added_to_the_twin_count_and_leave_nothing_i
     assert verify(convert(model)).integer_only
 
 
+@pytest.mark.medium
 def test_a_model_that_is_cut_from_the_twin_says_that_it_trains_nothing(pairs):
     """`Model(q.input, ...)` holds the layers and not the variables; `Model(entry, head(q(entry)))` holds both."""
     _, model = pairs[plain_network].fresh()

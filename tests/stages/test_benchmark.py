@@ -29,6 +29,7 @@ def run_folder(finished, tmp_path_factory):
     return folder
 
 
+@pytest.mark.medium
 def test_a_run_is_laid_side_by_side_and_what_it_lacks_is_made(run_folder, finished):
     rows = json.loads((run_folder / "benchmark.json").read_text())
     assert [(row["kind"], row["name"]) for row in rows] == [

@@ -8,6 +8,7 @@ from qat.errors import TrainingDivergedError
 from qat.stages.main_job import main_job
 
 
+@pytest.mark.medium
 def test_a_diverged_training_keeps_its_last_good_weights(tiny, tmp_path):
     config = tiny("quant=float", "train.learning_rate=1000", "train.optimizer._target_=tf_keras.optimizers.SGD")
     config.train.epochs = 20

@@ -73,6 +73,7 @@ def test_a_number_near_chance_is_noted_with_the_command_that_finds_why(low, note
     assert not noted or lines[-1] == f"  {command('diagnose', tflite='m.tflite', data='a.npz')}"
 
 
+@pytest.mark.medium
 def test_a_file_that_says_nothing_is_fed_as_the_model_json_next_to_it_says(bare_file, finished, evaluated):
     contract = Contract((32, 32, 3), range=(0.0, 0.9))
     rundir.write_json(bare_file.with_name("model.json"), {"contract": contract.to_dict()})

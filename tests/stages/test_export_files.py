@@ -33,6 +33,7 @@ def three_types(exported):
     return exported("qat_int8", "export.io=[int8,uint8,float32]", "export.microcontroller=true")
 
 
+@pytest.mark.medium
 def test_each_type_has_its_file_with_its_own_numbers_and_code(three_types):
     folder = three_types
     for suffix, dtype in (("", "int8"), ("_uint8", "uint8"), ("_float32", "float32")):
@@ -65,6 +66,7 @@ def test_batch_and_signature_are_as_asked_for(exported, three_types):
     assert open_graph.signatures[0].key == "serving_default"
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("io", "dtypes"), [("[int8]", ["int16"]), ("[uint8,float32]", ["int16", "float32"])])
 def test_int16x8_has_int16_outside_or_float32(io, dtypes, exported):
     folder = exported("float", f"export.io={io}", scheme="int16x8")

@@ -113,6 +113,7 @@ def test_a_damaged_entry_is_named_removed_and_not_taken(kept, damage, capsys):
     assert not entry.folder.exists()
 
 
+@pytest.mark.medium
 def test_a_second_run_takes_the_model_and_its_history_and_trains_nothing(tiny, tmp_path, capsys):
     for folder, origin in (("first", "trained here"), ("second", "cache ")):
         with begin(tiny("quant=ptq"), tmp_path / folder) as run:

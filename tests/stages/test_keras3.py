@@ -71,6 +71,7 @@ def test_one_that_was_killed_in_its_training_ends_with_the_same_files(finished, 
         assert (tmp_path / "run" / file).read_bytes() == (finished / file).read_bytes(), name
 
 
+@pytest.mark.medium
 def test_all_variants_and_both_models_are_there(finished):
     results = json.loads((finished / "results.json").read_text())
     variants = results["variants"]

@@ -33,6 +33,7 @@ def test_it_ends_with_what_results_json_says(finished, rows):
     assert logged == pytest.approx(losses, rel=1e-4)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("choice", "asked_for"),
     [

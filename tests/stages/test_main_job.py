@@ -33,6 +33,7 @@ def results(finished):
     return json.loads((finished / "results.json").read_text())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "name",
     [
@@ -155,6 +156,7 @@ def test_float_and_deployed_series_lie_on_one_chart(finished):
     assert "results" in actual.Runs()["float"]["tensors"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("quant", "variant", "integer_only", "dtype"),
     [
@@ -293,6 +295,7 @@ BROKEN = Parity(
 )
 
 
+@pytest.mark.medium
 def test_broken_parity_ends_the_run_only_after_all_files_are_written(finished, tiny, tmp_path, monkeypatch):
     from qat.stages import deployment
 

@@ -55,6 +55,7 @@ def test_a_model_that_stock_refuses_is_left_out_with_its_reason_before_it_is_tra
     assert "Layer scaling:" in started.left_out[STOCK_VARIANT]
 
 
+@pytest.mark.medium
 def test_what_is_not_asked_for_is_not_done(run):
     assert train_quantized(run("quant=ptq"), None) is None
     assert select_skipped_layers(run("quant=qat"), None, None) == []
@@ -93,6 +94,7 @@ def test_ranges_are_told_from_other_weights_by_their_names():
     assert [variable.name for variable in range_variables(model)] == [names[0], names[1], names[4]]
 
 
+@pytest.mark.medium
 def test_a_session_begins_the_same_each_time_and_names_layers_anew():
     seen = []
     for _ in range(2):

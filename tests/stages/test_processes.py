@@ -62,6 +62,7 @@ def test_two_runs_side_by_side_train_the_float_model_once(tmp_path):
     assert both.count("float model: cache ") == 1
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "exit_code"),
     [

@@ -71,6 +71,7 @@ def test_corrections_change_the_constants_and_leave_the_file_integer_only(option
     assert any(a.shape != b.shape or not np.array_equal(a, b) for a, b in zip(*constants, strict=True))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("method", ["minmax", pytest.param("mse", marks=pytest.mark.slow)])
 def test_one_scale_for_all_channels_where_it_is_asked_for(method, quantized):
     path = quantized("quant.per_channel=false", f"quant.calibration.method={method}")
@@ -79,6 +80,7 @@ def test_one_scale_for_all_channels_where_it_is_asked_for(method, quantized):
     )
 
 
+@pytest.mark.medium
 def test_a_quantizer_that_is_one_record_gets_a_file_of_its_own_bits(finished, tmp_path, monkeypatch):
     narrow = replace(QUANTIZERS["ptq"], name="ptq_w4a8", variant="ptq_w4a8", precision="int4", weight_bits=4)
     monkeypatch.setitem(QUANTIZERS, narrow.name, narrow)
@@ -92,6 +94,7 @@ def test_a_quantizer_that_is_one_record_gets_a_file_of_its_own_bits(finished, tm
     assert kind_of(read(finished / "ptq_int8" / "model.tflite")) == "int8"
 
 
+@pytest.mark.medium
 def test_narrow_weights_without_a_form_of_their_own_are_refused_before_anything_is_trained(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(QUANTIZERS, "ptq", replace(QUANTIZERS["ptq"], weight_bits=4))
     config = tiny("model=user", "model.target._target_=tests.stages.test_ptq.user_model", "quant=qat")
@@ -109,6 +112,7 @@ def user_model(input_shape, classes):
     return tf_keras.Model(image, tf_keras.layers.Softmax(name="probabilities")(x))
 
 
+@pytest.mark.medium
 def test_float_fallback_is_taken_when_asked_for_and_named(tiny, tmp_path, capsys):
     model = ("model=user", "model.target._target_=tests.stages.test_ptq.user_model", "quant=ptq")
     found = main_job(tiny(*model, "quant.allow_float=true"), tmp_path / "run").variants["ptq_int8"]
@@ -123,6 +127,7 @@ def test_what_tflite_cannot_do_is_not_left_out_in_silence(tiny, tmp_path):
         main_job(tiny(*model, "quant.allow_float=true", "quant.equalization=true"), tmp_path / "run")
 
 
+@pytest.mark.medium
 def test_our_canonical_form_is_calibrated_unless_tflite_is_asked_to(quantized):
     ours, theirs = quantized(), quantized("quant.calibration.engine=tflite")
     assert verify(ours).integer_only

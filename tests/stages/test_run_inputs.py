@@ -55,6 +55,7 @@ def test_a_folder_counts_by_all_of_its_files(npz, tmp_path):
     assert digests(*npz(), *model) != before
 
 
+@pytest.mark.medium
 def test_a_run_goes_on_with_the_same_data_and_with_no_other(npz, tiny, tmp_path):
     options = ("quant.calibration.samples=8", "quant.calibration.min_samples=8", "log.tensorboard=false")
     for value, refused in ((0, False), (0, False), (7, True)):

@@ -5,6 +5,7 @@ import weakref
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 import tf_keras
 from tensorflow.python.framework.func_graph import FuncGraph
@@ -36,6 +37,7 @@ def train_a_quantized_model():
     return weakref.ref(model)
 
 
+@pytest.mark.medium
 def test_no_graph_and_no_model_of_an_earlier_job_stays_in_memory():
     begin_session(0, None)
     before = {id(graph) for graph in graphs()}
@@ -45,6 +47,7 @@ def test_no_graph_and_no_model_of_an_earlier_job_stays_in_memory():
     assert [graph.name for graph in graphs() if id(graph) not in before] == []
 
 
+@pytest.mark.medium
 def test_a_gradient_that_is_still_in_use_is_there_after_a_session_has_begun():
     @tf.custom_gradient
     def doubled(x):
@@ -63,6 +66,7 @@ def test_a_gradient_that_is_still_in_use_is_there_after_a_session_has_begun():
     assert slope(tf.constant([1.0, 2.0])).numpy().tolist() == [2, 2]  # traced anew
 
 
+@pytest.mark.medium
 def test_what_the_users_own_keras_settings_say_is_for_other_work():
     for package in (tf_keras, keras):
         package.backend.set_image_data_format("channels_first")

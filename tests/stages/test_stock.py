@@ -52,6 +52,7 @@ def read(folder):
     return json.loads((folder / "results.json").read_text())
 
 
+@pytest.mark.medium
 def test_stock_is_next_to_ours_in_the_results(with_stock):
     actual = read(with_stock)
     assert list(actual["variants"]) == ["float", "ptq_int8", "qat_int8", STOCK]
@@ -116,6 +117,7 @@ def test_alone_its_series_take_the_runs_of_ours(alone):
     assert "confusion/float and the file" in actual.Runs()["deployed_int8"]["tensors"]
 
 
+@pytest.mark.medium
 def test_a_model_that_tfmot_refuses_ends_the_job_before_the_float_training(tiny, tmp_path, capsys):
     with pytest.raises(ModelError, match=rf"{REFUSAL}.*quant=qat 'quant\.beside=\[qat_tfmot\]'") as refused:
         main_job(tiny("quant=qat_tfmot", *SCALED_INSIDE), tmp_path / "run")

@@ -74,6 +74,7 @@ def wide():
     return tf_keras.Model(series, layers.Dense(40, name="end")(layers.Flatten()(x)))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("scheme", "reason"),
     [

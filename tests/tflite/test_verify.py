@@ -27,6 +27,7 @@ def converted(model, **settings):
     return converter.convert()
 
 
+@pytest.mark.medium
 def test_an_int8_file_is_integer_only_whichever_way_it_was_made(files, qat_model):
     for content in (files.int8, files.uint8, convert(qat_model)):
         verification = verify(content)
@@ -99,6 +100,7 @@ def test_an_empty_calibration_behind_the_converters_back_is_seen(cnn):
     assert verification.input_dtypes == ("float32",)
 
 
+@pytest.mark.medium
 def test_a_qat_model_converted_without_default_shows_its_float_islands(qat_model):
     verification = verify(converted(qat_model))
     assert not verification.body_integer_only
@@ -164,6 +166,7 @@ def folder(files, tmp_path_factory):
     return path
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [

@@ -95,6 +95,7 @@ def uninterrupted(train, val):
     return trained(train, val)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("at", [pytest.param((1, 0), marks=pytest.mark.slow), (3, STEPS - 1)])
 def test_a_killed_training_ends_as_one_that_was_not(at, train, val, uninterrupted, tmp_path):
     with pytest.raises(Killed):
@@ -158,6 +159,7 @@ def test_random_numbers_that_nobody_can_read_back_are_said_and_begin_anew(train,
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("damage", [pytest.param("cut", marks=pytest.mark.slow), "flipped"])
 def test_a_damaged_checkpoint_is_said_and_not_taken(damage, train, val, uninterrupted, tmp_path):
     with pytest.raises(Killed):
@@ -226,6 +228,7 @@ def test_a_checkpoint_that_holds_something_else_is_refused_or_not_taken(name, ke
         assert "is damaged" in said[0]
 
 
+@pytest.mark.medium
 def test_checkpoints_of_other_folders_are_neither_read_nor_removed(train, val, uninterrupted, tmp_path):
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     with pytest.raises(Killed):
@@ -256,6 +259,7 @@ def test_a_checkpoint_of_another_model_is_refused(train, val, tmp_path):
         trained(train, val, tmp_path)
 
 
+@pytest.mark.medium
 def test_a_model_of_keras_3_with_single_numbers_goes_on_and_ends_with_its_best_weights(train, val, tmp_path):
     class Scale(keras.layers.Layer):
         def build(self, shape):

@@ -72,6 +72,7 @@ def test_a_trained_model_is_saved_as_one_whose_weights_are_loaded(package, train
     assert stored(model) == before
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("activation", ["softmax", None])
 def test_it_learns_what_can_be_learned(train, val, activation):
     model = network(activation=activation)
@@ -319,6 +320,7 @@ def test_augmentation_changes_train_and_leaves_val_alone():
     assert abs(histories[0]["loss"] - histories[1]["loss"]) > 1e-4
 
 
+@pytest.mark.medium
 def test_a_strategy_of_one_device_trains_as_none_does(train, val):
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     with strategy.scope():

@@ -81,6 +81,7 @@ def uninterrupted(train, val, kind):
     return trained(train, val, kind)
 
 
+@pytest.mark.medium
 def test_a_killed_training_ends_as_one_that_was_not(train, val, kind, uninterrupted, tmp_path):
     with pytest.raises(Killed):
         trained(train, val, kind, tmp_path, [At(2, 3)])
@@ -90,6 +91,7 @@ def test_a_killed_training_ends_as_one_that_was_not(train, val, kind, uninterrup
     assert list(steps.seen) == [(epoch, step) for epoch in (2, 3) for step in range(STEPS)]
 
 
+@pytest.mark.medium
 def test_a_signal_is_obeyed_after_the_step_which_is_not_done_twice(train, val, kind, uninterrupted, tmp_path):
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     interrupts.handle_signals()
@@ -104,6 +106,7 @@ def test_a_signal_is_obeyed_after_the_step_which_is_not_done_twice(train, val, k
     assert list(steps.seen) == [(2, step) for step in range(8, STEPS)] + [(3, step) for step in range(STEPS)]
 
 
+@pytest.mark.medium
 def test_what_a_users_callback_has_counted_is_kept(train, val, tmp_path):
     def plateau():
         return keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9)

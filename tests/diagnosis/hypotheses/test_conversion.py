@@ -74,6 +74,7 @@ def as_uint8(content):
     return rewrite(content, edit)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("known", ["file", "keras", "samples", "everything"])
 def test_a_file_in_uint8_with_one_scale_per_tensor_is_sound(network, digits, measured, known):
     content = as_uint8(convert(network, calibration=measured["preprocess"](digits.x[:150]), per_channel=False))

@@ -46,6 +46,7 @@ def test_a_broken_file_is_not_blamed_on_a_strangers_word(files, measured, other)
     assert diagnose(files.wide, **{**measured, "keras_model": other}).blame == "undetermined"
 
 
+@pytest.mark.medium
 def test_another_training_that_is_as_good_is_told_and_no_fault(network, digits, measured):
     again = tf_keras.models.clone_model(network)
     again.compile(tf_keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
@@ -69,6 +70,7 @@ def attention(x):
     return layers.Dense(5)(layers.GlobalAveragePooling1D()(x))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("make", "engine"),
     [(attention, "auto"), (attention, "tflite"), (layers.GRU(8), "auto"), (lambda x: LowRank()(x[:, 0]), "auto")],

@@ -32,6 +32,7 @@ def model():
     return quantize_model(tf_keras.Model(series, layers.Softmax()(layers.Flatten()(x))), SERIES)
 
 
+@pytest.mark.medium
 def test_each_module_writes_its_operators_and_the_codes_are_the_models(model):
     content = convert(model)
     named = {op.name for op in read(content).ops}

@@ -183,6 +183,7 @@ LEGAL = {
 OF_ONE_KIND = ("told not to", "dropout of nothing", "batch normalization")  # with "frozen": not in training at all
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "build",
     [pytest.param(LEGAL[name], marks=pytest.mark.slow if name in OF_ONE_KIND else ()) for name in LEGAL],

@@ -53,6 +53,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 def test_the_function_is_written_out_and_computes_the_same(make, folder):
     entry = tf_keras.Input((8, 8, 3), name="image")

@@ -63,6 +63,7 @@ def trained(package, model):
     return {name: [*values, tested[name]] for name, values in history.items()}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("package", "adds"), [(tf_keras, True), (tf_keras, False), (keras, False)])
 def test_metrics_of_a_layer_count_as_in_the_float_model(package, adds, recwarn, tmp_path):
     package.utils.set_random_seed(1)
@@ -139,6 +140,7 @@ class Halves:
         self.twice, self.by_mode = Twice, ByMode
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("package", [tf_keras, keras])
 @pytest.mark.parametrize("kind", ["twice", "by_mode"])
 def test_one_object_counts_all_that_the_float_models_counts(package, kind, recwarn, tmp_path):

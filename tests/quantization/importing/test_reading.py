@@ -82,6 +82,7 @@ def test_a_layer_is_kept_whole(layer, named):
     assert ops(graph_of(layer)) == [named]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "layer", [layers.Dense(4), layers.LayerNormalization(), layers.BatchNormalization(), layers.Dropout(0.5)]
 )

@@ -18,6 +18,7 @@ STATES = {case.name: case for case in SEMANTICS if case.build.__module__.endswit
 SLOW = ("norm_by_hand_called_twice", "target_as_an_input", "branches_subtracted", "average_of_a_kernel")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow if n.split("/")[1].startswith(SLOW) else ()) for n in STATES]
 )

@@ -55,6 +55,7 @@ LONG = {  # the layer, its steps, what each step is
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", LONG)
 def test_a_long_loop_is_refused_in_seconds_by_name_steps_and_ops(kind):
     build, steps, each = LONG[kind]

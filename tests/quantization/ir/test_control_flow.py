@@ -60,6 +60,7 @@ def cut(function, variable):
     return cutter.cut(concrete.graph.outputs, concrete.graph.inputs[:1])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "function", [loop, scan, condition, cases, called, connectionist, other_gradient], ids=lambda each: each.__name__
 )

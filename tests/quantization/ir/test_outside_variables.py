@@ -73,6 +73,7 @@ def loss_and_gradients(model):
     return [loss.numpy(), *(each.numpy() for each in tape.gradient(loss, model.trainable_variables))]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("package", [tf_keras, keras])
 @pytest.mark.parametrize("make", [weighted_loss, weighted_in_training, reversed_gradient, stated_gradient_of_ones_own])
 def test_what_a_callback_moves_moves_the_quantized_model(package, make, recwarn):

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 import tf_keras
 
@@ -65,10 +66,12 @@ def assert_same_draws(of, kind, state):
     return twin
 
 
+@pytest.mark.medium
 def test_a_generator_of_random_numbers_and_an_array():
     assert_same_draws(tf_keras, Noisy, lambda model: model.draws.state)
 
 
+@pytest.mark.medium
 def test_seeds_and_variables_of_keras_3(tmp_path):
     twin = assert_same_draws(keras, Noisy3, lambda model: model.draws.state)
     twin.save(tmp_path / "twin.keras")

@@ -54,6 +54,7 @@ def _distance(quantized, content, series):
     return np.abs(np.round((interpreter.predict(series) - quantized.predict(series, verbose=0)) / step))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "body",
     [
@@ -80,6 +81,7 @@ def test_the_file_holds_the_fused_kernel_and_computes_what_the_model_does(body):
     assert sqnr_db(model.predict(series, verbose=0), Interpreter(content).predict(series)) > 25
 
 
+@pytest.mark.medium
 def test_the_layer_becomes_one_op_and_what_it_cannot_be_is_written_out():
     def ops(layer, masked=False):
         body = [layers.Masking()] if masked else []

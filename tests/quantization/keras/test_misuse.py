@@ -92,6 +92,7 @@ def test_a_setting_that_a_callback_moves_in_the_float_model_is_said_and_in_the_q
     assert float(tf.convert_to_tensor(quantized.get_layer("scaled").strength)) == 1.0
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("package", [tf_keras, keras])
 def test_a_layer_that_is_trained_again_in_the_float_model_alone_is_said(package):
     entry = package.Input((6,))

@@ -20,6 +20,7 @@ def tagger(package):
     return package.Model(words, layers.Dense(3, activation="softmax", name="tags")(x))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("package", [tf_keras, keras], ids=["keras 2", "keras 3"])
 def test_loss_and_metrics_leave_out_what_the_float_models_do(package, tmp_path):
     float_model = tagger(package)

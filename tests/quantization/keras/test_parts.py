@@ -196,6 +196,7 @@ assert np.array_equal(loaded.predict(rows, verbose=0), quantized.predict(rows, v
 """
 
 
+@pytest.mark.medium
 def test_the_first_model_of_a_process_may_have_a_constructor_of_its_own(tmp_path):
     command = [sys.executable, "-c", FIRST_OF_ITS_PROCESS, str(tmp_path / "model.keras")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False)

@@ -52,6 +52,7 @@ def quantized(request) -> tuple[tf_keras.Model, np.ndarray]:
     return model, rows
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "how",
     ["call", *(pytest.param(how, marks=pytest.mark.slow) for how in ("tf.function", "training=False", "in a model"))],
@@ -103,6 +104,7 @@ def test_a_range_that_is_switched_off_rounds_nothing_in_a_plain_call() -> None:
     assert off_grid() > 0.1
 
 
+@pytest.mark.medium
 def test_a_model_is_called_in_several_threads_at_once(quantized) -> None:
     model, rows = quantized
     batches = [tf.constant(rows[at : at + 8]) for at in range(0, 64, 8)]

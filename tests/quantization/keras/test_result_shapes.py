@@ -15,6 +15,7 @@ def made_of(model):
     return [(name, tuple(each.shape), each.dtype) for name, node in nodes for each in tf.nest.flatten(node.outputs)]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["self_attention", "conv2d_transpose_norm", "batch_norm_first"])
 def test_told_shapes_are_those_that_keras_finds_by_calling_each_layer(name):
     model = make(name, CASES[name])

@@ -97,6 +97,7 @@ def from_the_second(first, second):
     first.kernel = second.kernel
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("lend", [by_assignment, at_the_end, from_the_second])
 def test_a_variable_that_was_lent_by_assignment_is_lent_again(lend, tmp_path):
     model = lending(lend)

@@ -20,6 +20,7 @@ def quantized(rows: np.ndarray) -> tf_keras.Model:
     return quantize_model(tf_keras.Model(entry, layers.Dense(3)(layers.LSTM(4)(layers.Reshape((5, 1))(x)))), rows)
 
 
+@pytest.mark.medium
 def test_a_checkpoint_is_restored_into_layers_of_other_names(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(128, 4)).astype("float32")
     saved, other = quantized(rows), quantized(rows * 2)

@@ -68,6 +68,7 @@ def quantized():
     return quantized_of(Scaled())
 
 
+@pytest.mark.medium
 def test_its_loss_and_metric_are_those_of_the_class(quantized):
     assert isinstance(quantized, Keras3QatModel)
     plain = float(keras.ops.mean(keras.losses.sparse_categorical_crossentropy(Y, quantized.predict(X, verbose=0))))

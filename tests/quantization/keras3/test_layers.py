@@ -15,6 +15,7 @@ EVERY = CASES | EXAMPLES | MORE_EXAMPLES
 QUICK = {"Attention", "CategoryEncoding", "Conv2D", "Discretization", "GroupNormalization", "RandomFlip", "recommender"}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in EVERY]
 )

@@ -55,6 +55,7 @@ def test_its_variables_are_those_inside(model):
     assert len(model.weights) == len(model.trainable_weights) + len(model.non_trainable_weights)
 
 
+@pytest.mark.medium
 def test_fit_moves_weights_statistics_and_ranges_and_adds_the_penalty():
     model = quantized()
     before = {each.path: each.numpy().copy() for each in model.weights}
@@ -69,6 +70,7 @@ def test_fit_moves_weights_statistics_and_ranges_and_adds_the_penalty():
     assert model.evaluate(X, Y, verbose=0) == pytest.approx(float(cross_entropy) + penalty, rel=1e-4)
 
 
+@pytest.mark.medium
 def test_a_training_step_is_the_step_of_keras_2():
     float_model = build()
     model, float_twin = quantized(float_model), build(tf_keras)
@@ -99,6 +101,7 @@ def test_without_fake_quantization_it_trains_and_computes_as_the_float_model():
     np.testing.assert_allclose(model.predict(X, verbose=0), float_model.predict(X, verbose=0), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.medium
 def test_the_way_back_is_a_float_model_of_the_same_class_and_names(model):
     model.fit(X[:32], Y[:32], verbose=0)
     back = model.to_float()
@@ -150,6 +153,7 @@ def test_it_is_whole_again_in_another_process(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.medium
 def test_scores_that_attention_hides_widen_no_range():
     """Keras 3's Softmax chooses -1e9 in their place."""
     entry = keras.Input((12, 16))

@@ -141,6 +141,7 @@ def step(model, x):
     return loss.numpy(), [tf.convert_to_tensor(gradient).numpy() for gradient in tape.gradient(loss, held)]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", CASES)
 def test_one_step_is_the_float_models(name):
     keras.utils.set_random_seed(3)
@@ -184,6 +185,7 @@ def test_random_layers_act_in_training_alone(layer):
     assert np.mean(ours == 0) == pytest.approx(np.mean(theirs == 0), abs=0.1)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU], ids=["an LSTM", "a cell written out"])
 def test_recurrent_cells_draw_the_masks_that_the_float_model_draws(kind):
     layer = kind(2, dropout=0.4, recurrent_dropout=0.3)

@@ -41,6 +41,7 @@ DATA = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", DATA)
 def test_data_of_every_kind_trains(shared, kind):
     before = shared.get_layer("head").weights[0].numpy().copy()
@@ -49,6 +50,7 @@ def test_data_of_every_kind_trains(shared, kind):
     assert not np.array_equal(before, shared.get_layer("head").weights[0].numpy())
 
 
+@pytest.mark.medium
 def test_weights_of_samples_and_classes_count(shared):
     nothing = shared.evaluate(X, Y, sample_weight=np.zeros(len(X)), verbose=0)[0]
     penalty = float(sum(shared.losses))
@@ -83,6 +85,7 @@ def test_the_callbacks_of_keras_3_work(tmp_path):
     assert (tmp_path / "log.csv").read_text().count("\n") == 4
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("options", [{"run_eagerly": True}, {"steps_per_execution": 2}, {"jit_compile": True}])
 def test_it_is_compiled_in_every_way(options):
     model = quantized()
@@ -123,6 +126,7 @@ def test_dictionaries_of_inputs_and_outputs_go_by_their_names():
         np.testing.assert_allclose(found[name], values, rtol=1e-6)
 
 
+@pytest.mark.medium
 def test_checkpoints_of_tensorflow_hold_it(tmp_path):
     model = quantized()
     model.compile("adam", LOSS)
@@ -135,6 +139,7 @@ def test_checkpoints_of_tensorflow_hold_it(tmp_path):
     np.testing.assert_array_equal(model.predict(X, verbose=0), answers)
 
 
+@pytest.mark.medium
 def test_it_is_exported_as_a_saved_model(tmp_path):
     model = quantized()
     model.export(tmp_path / "saved", verbose=False)

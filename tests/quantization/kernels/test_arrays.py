@@ -68,6 +68,7 @@ def attention():
     ).astype(np.float32)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("make", [lambda: (small_cnn(), images(120)), recurrent, attention])
 def test_a_model_in_numpy_is_its_graph(make):
     model, rows = make()

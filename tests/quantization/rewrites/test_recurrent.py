@@ -78,6 +78,7 @@ MASKED = {
 VARIANTS = ("zeroed, backwards, unrolled", "both ways, cells", "both ways, last")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "layer",
     [pytest.param(MASKED[name], marks=pytest.mark.slow if name in VARIANTS else ()) for name in MASKED],

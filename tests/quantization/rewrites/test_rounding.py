@@ -121,6 +121,7 @@ def test_a_step_that_is_trained_in_float64_has_codes():
     np.testing.assert_allclose(found, np.clip(np.rint(rows * 4), -8, 7) / 4, atol=0.26)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["dorefa", "lsq", pytest.param("rounded_then_clipped", marks=pytest.mark.slow)])
 def test_a_network_of_four_bits_is_the_same_in_its_file(name):
     rows = np.random.default_rng(0).normal(size=(128, 8, 8, 3)).astype(np.float32)

@@ -66,6 +66,7 @@ CASES = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_rewrite_acts_and_the_float_function_stays(case):
     check(case)

@@ -64,6 +64,7 @@ def test_sizes_beside_the_batch_may_be_open():
         np.testing.assert_allclose(Interpreter(content).predict(ids[:, :length]), expected, rtol=1e-5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("shape", "count"), [((3,), 3), ((3,), 1), ((3, 1), 4), ((), 2)])
 def test_an_output_without_an_axis_of_samples_gets_one(shape, count):
     def function(x):

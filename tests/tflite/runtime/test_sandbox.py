@@ -139,6 +139,7 @@ def test_a_child_that_does_not_answer_in_time_is_stopped(files):
         interpreter.predict_codes(np.zeros((5, 16, 16, 3), np.int8))
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("forgetful")
 @pytest.mark.parametrize("reply", [b"[]\n", b"x\n", b'{"arrays": [["O", [3]]]}\n', b'{"arrays": [["f4", [-1]]]}\n',
                                   b'{"arrays": [["f4", [99999999999]]]}\n', b'{"arrays": [3]}\n'])  # fmt: skip
