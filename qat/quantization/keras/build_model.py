@@ -149,7 +149,7 @@ class Emitter:
         inner = Linear(
             kind=node.op,
             attrs={name: value for name, value in node.attrs.items() if name != "norm"},
-            norm=norm and {name: norm[name] for name in NORM},
+            norm=norm and {"call": norm.get("call", 0)} | {name: norm[name] for name in NORM},
             **self._weights(node.weights),
             name=_inner_name(node),
         )

@@ -9,7 +9,7 @@ from qat.quantization.rewrites.builder import LINEAR, Builder, Match, fixed_and_
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.rounding import with_gradient_of
 
-NORM = ("epsilon", "momentum", "acts", "fused", "call")  # what a layer is told of its BatchNormalization
+NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer is told of its BatchNormalization
 BN_WEIGHTS = ("gamma", "beta", "mean", "variance")
 
 
@@ -104,7 +104,7 @@ def stand_alone_batch_norm(match: Match) -> Tensor:
 
 def _take_statistics(linear: Node, norm: Node) -> None:
     linear.weights |= {name: norm.weights[name] for name in BN_WEIGHTS if name in norm.weights}
-    linear.attrs["norm"] = {name: norm.attrs[name] for name in NORM}
+    linear.attrs["norm"] = {"call": norm.attrs.get("call", 0)} | {name: norm.attrs[name] for name in NORM}
 
 
 def _four_axes(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
