@@ -594,7 +594,8 @@ def check(case: Case, quantize: Quantize = quantize_model) -> Report:
             _check(case, quantize, report)
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
-            message = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            words = re.sub(r'File "[^"]*/', 'File "', " ".join(str(error).split()))  # no folders of this machine
+            message = f"{type(error).__name__}: {words[:300]}"
             report.fail("raised", f"{place.filename.split('/')[-1]}:{place.lineno}", "no error", message)
     report.seconds = time.monotonic() - started
     return report

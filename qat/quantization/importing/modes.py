@@ -191,6 +191,8 @@ class _Both:
         self, call: LayerCall, tensors: list[tf.Tensor], inferred: Signatures, other: LayerCall, theirs: list[tf.Tensor]
     ) -> frozenset[int]:
         """The places of the tensors that are computed in one way in both modes."""
+        if not all(isinstance(each, tf.Tensor) for each in (*tensors, *theirs)):
+            raise NotExtractableError("it reads or gives ragged or sparse tensors")
         pairs = enumerate(zip(tensors, theirs, strict=True))
         return frozenset(at for at, (a, b) in pairs if self.signatures.of(call, [a]) == inferred.of(other, [b]))
 

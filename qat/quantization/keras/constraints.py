@@ -51,9 +51,9 @@ def read_constraint(said: Any, package: str, variable: str) -> Any:
     """
     if said is None:
         return None
-    if package not in _PACKAGES:
+    if package not in list(_PACKAGES):  # anything may stand in a file
         raise ModelError(f"variable {variable!r}: keras={package!r} in its config: expected one of {list(_PACKAGES)}")
-    told = said if isinstance(said, dict) else {_NAME_ALONE: said}
+    told = said if isinstance(said, dict) else {"class_name": said}
     try:
         found = None if told.get(_NAME_ALONE) else _PACKAGES[package].constraints.deserialize(said)
     except CONFIG_ERRORS:

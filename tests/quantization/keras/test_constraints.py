@@ -66,3 +66,8 @@ def test_one_that_cannot_be_written_down_is_not_taken_for_that_of_keras():
 
     with pytest.warns(TrainingSemanticsWarning, match="without its constraint MaxNorm"):
         assert read_constraint(write_constraint(MaxNorm(), "keras"), "keras", "d/kernel") is None
+
+
+def test_a_name_of_an_earlier_file_is_looked_up():
+    read = read_constraint("non_neg", "tf_keras", "d/kernel")
+    np.testing.assert_array_equal(read(np.array([-1.0, 2.0], np.float32)), [0.0, 2.0])
