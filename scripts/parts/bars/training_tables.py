@@ -10,12 +10,14 @@ from scripts.parts.common import markdown_table
 
 SIDES = ("float", "stock", "ours")
 OVER_STOCK, OVER_FLOAT, WORST, SMALLEST_LOSS, ERRORS = 1.05, 1.10, 1.5, 0.05, 2.0
+RUN = ("model", "start", "seed", "images", "pretrain")
 LOST_POINTS = 0.3  # of deployed accuracy against stock
 INSIDE_POINTS = 1.0  # of deployed accuracy, Rescaling inside against outside
 
 
 def tables(rows: list[dict[str, Any]]) -> str:
-    parts = [loss_table(rows), far_runs_table(rows), deployed_table(rows), rescaling_table(rows)]
+    runs = merged_runs(rows)
+    parts = [loss_table(runs), far_runs_table(runs), deployed_table(rows), rescaling_table(rows)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -25,9 +27,29 @@ def markdown(title: str, heads: list[str], lines: list[list[str]]) -> str:
     return f"### {title}\n\n{markdown_table(heads, lines)}"
 
 
+def merged_runs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The loss rows, one for each run: a longer run adds the steps behind the last one of a shorter.
+
+    At a step that both have the shorter run stands: its five orders were measured beside float and stock.
+
+    >>> run = dict.fromkeys(RUN) | {"group": "loss", "side": "ours", "order": 0}
+    >>> short, long = run | {"longest": 4, "loss": {"4": 2.0}}, run | {"longest": 20, "loss": {"4": 3.0, "20": 1.0}}
+    >>> merged_runs([long, short])[0]["loss"]
+    {'4': 2.0, '20': 1.0}
+    """
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in sorted((row for row in rows if row["group"] == "loss"), key=lambda row: -row["longest"]):
+        key = tuple(row[name] for name in (*RUN, "side", "order"))
+        if "loss" in row:
+            row = row | {"loss": {**found.get(key, {}).get("loss", {}), **row["loss"]}}
+        found[key] = row
+    return list(found.values())
+
+
 def losses(rows: list[dict[str, Any]], side: str, step: str) -> dict[int, float]:
     """By order: the loss behind a step, at least `SMALLEST_LOSS`, endless where it is no number."""
-    found = {row["order"]: row["loss"].get(step) for row in rows if row["side"] == side and "loss" in row}
+    runs = (row for row in rows if row["side"] == side and step in row.get("loss", {}))
+    found = {row["order"]: row["loss"][step] for row in runs}
     return {order: max(math.inf if loss is None else loss, SMALLEST_LOSS) for order, loss in found.items()}
 
 
@@ -64,13 +86,11 @@ def standard_error(ours: dict[int, float], other: dict[int, float]) -> float:
 def loss_table(rows: list[dict[str, Any]]) -> str:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        if row["group"] == "loss":
-            key = (row["model"], row["start"], row["seed"], row["longest"], row["images"], row["pretrain"])
-            groups.setdefault(key, []).append(row)
+        groups.setdefault(tuple(row[name] for name in RUN), []).append(row)
     lines = []
-    for (model, start, seed, _, images, pretrain), chosen in sorted(groups.items()):
-        steps = dict.fromkeys(step for row in chosen for step in row.get("loss", {}))
-        for step in steps:
+    for (model, start, seed, images, pretrain), chosen in sorted(groups.items()):
+        steps = {step for row in chosen for step in row.get("loss", {})}
+        for step in sorted(steps, key=int):
             lines.append([model, f"{start} of {pretrain}", str(images), str(seed), step, *loss_cells(chosen, step)])
     heads = ["model", "epochs before", "images", "seed", "steps", "float", "stock", "ours", "over float"]
     heads += ["over stock", "worst run", "orders", "held"]
@@ -81,11 +101,10 @@ def far_runs_table(rows: list[dict[str, Any]]) -> str:
     """How many runs of each side lie above `WORST` of float's mean, float's own beside the mean of its other runs."""
     found: dict[tuple[Any, ...], dict[str, dict[int, float]]] = {}
     for row in rows:
-        if row["group"] == "loss":
-            for step in row.get("loss", {}):
-                key = (row["model"], row["start"], row["seed"], row["longest"], row["images"], row["pretrain"], step)
-                of_side = losses([row], row["side"], step)
-                found.setdefault(key, {side: {} for side in SIDES})[row["side"]].update(of_side)
+        for step in row.get("loss", {}):
+            key = (*(row[name] for name in RUN), step)
+            of_side = losses([row], row["side"], step)
+            found.setdefault(key, {side: {} for side in SIDES})[row["side"]].update(of_side)
     counts = {side: [0, 0] for side in SIDES}
     for sides in found.values():
         for side, runs in sides.items():
@@ -106,6 +125,8 @@ def loss_cells(rows: list[dict[str, Any]], step: str) -> list[str]:
     error = next((row["error"] for row in rows if row["side"] == "ours" and "error" in row), None)
     if error and not sides["ours"]:
         return [*means[:2], error[:60].replace("|", "/"), "", "", "", "", "**no**"]
+    if sides["ours"] and set(sides["ours"].values()) == {SMALLEST_LOSS}:  # no other side counts as less
+        return [*means, "", "", "", str(len(sides["ours"])), "yes"]
     if not sides["ours"] or not sides["float"]:
         return [*means, "", "", "", str(max(map(len, sides.values()))), "not measured"]
     over_float = judged(sides["ours"], sides["float"], OVER_FLOAT)
