@@ -17,7 +17,7 @@ from qat.plain_text import first_line
 
 _OTHER_KINDS = {  # files that are no saved Keras model, by the end of their names
     ".tflite": "a TFLite file, which is no Keras model any more; qat.evaluate, qat.verify and qat.diagnose take it",
-    ".json": "an architecture without weights",
+    ".json": "an architecture without weights; if a .weights.h5 of Keras 3 lies next to it, give the path of that",
     ".yaml": "an architecture without weights",
     ".index": "a checkpoint, which holds weights only",
     ".ckpt": "a checkpoint, which holds weights only",
@@ -32,7 +32,7 @@ _OTHER_KINDS = {  # files that are no saved Keras model, by the end of their nam
     ".pickle": "a pickle, which is a program",
     ".joblib": "a pickle, which is a program",
 }
-_WHOLE_MODEL = "Save the whole model by tf_keras' model.save(), as my_model.keras; or build it with model=user"
+_WHOLE_MODEL = "Save the whole model with model.save(), as my_model.keras; or build it with model=user"
 OLDER_NAMES = ("2.12.", "2.13.", "2.14.")  # see qat.models.untrusted.group_names
 
 
@@ -98,7 +98,7 @@ def _kind(path: Path) -> str:
     if kind is None:
         raise ModelError(
             f"model.path={path}: neither a .keras nor an .h5 file by its content (or one cut short); "
-            "expected what tf_keras' model.save() wrote, or a SavedModel folder"
+            "expected what model.save() of Keras wrote, or a SavedModel folder"
         )
     return kind
 
