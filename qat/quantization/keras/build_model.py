@@ -34,7 +34,7 @@ from qat.quantization.keras.to_float import architecture, foreign_classes, train
 from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
 from qat.quantization.keras.variables import FloatVariables, building, copied_variables
 from qat.quantization.keras.wrapper import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
-from qat.quantization.placement import ONE_RANGE_FOR_ALL, SAME_SCALE, SHARES_RANGE, Derived, QuantSpec
+from qat.quantization.placement import ONE_RANGE_FOR_ALL, ONLY_RESULT, SAME_SCALE, SHARES_RANGE, Derived, QuantSpec
 from qat.quantization.rewrites.builder import LINEAR, is_fixed
 from qat.quantization.rewrites.normalizations import NORM
 
@@ -78,6 +78,7 @@ class Emitter:
         self.range_layers: dict[QuantSpec, RangeLayer | Lstm] = {}  # an LSTM holds its cell's range itself
         self.shared: dict[tuple, CanonicalWrapper] = {}
         self.uses: Counter[QuantSpec] = Counter()
+        self.consumers: dict[Tensor, list[Node]] = {}
         self.samples: Any = None  # an input of the model
 
     def emit(self, node: Node) -> None:
@@ -124,9 +125,17 @@ class Emitter:
             self.range_layers[on] = RangeLayer(quantizer, source=on.layer, calls=calls, name=name, dtype=self.real)
         layer = self.range_layers[on]
         if not _observes(node):
-            return layer(tensor, observe="loose" if _behind_training_only(node.inputs[0]) else "off")
+            loose = _behind_training_only(node.inputs[0]) or self._only_result_counts(node.output)
+            return layer(tensor, observe="loose" if loose else "off")
         unsigned = node.inputs[0].node.op in UNSIGNED
         return layer(tensor, observe="together" if self.uses[on] > 1 else "ema", unsigned=unsigned)
+
+    def _only_result_counts(self, tensor: Tensor) -> bool:
+        """Whether maxima and choices alone read the tensor, possibly moved: what they let through is quantized again,
+        and of what lies beyond its range the gradient goes where it goes in float."""
+        readers = self.consumers.get(tensor, [])
+        moved = (node.op in SAME_SCALE and self._only_result_counts(node.output) for node in readers)
+        return bool(readers) and all(node.op in ONLY_RESULT or each for node, each in zip(readers, moved, strict=True))
 
     def _linear(self, node: Node, tensor: KerasTensor) -> Any:
         keys = tuple((name, weight.key) for name, weight in node.weights.items())
@@ -379,6 +388,7 @@ def _emitted(
     graph: Graph, model: KerasModel, names: list[str], emitter: Emitter
 ) -> tuple[tf_keras.Model, dict[QuantSpec, Any]]:
     emitter.uses = Counter(node.attrs["range"].root() for node in graph.nodes_of("fake_quant") if _observes(node))
+    emitter.consumers = graph.consumers()
     entries = []
     for node in graph.inputs:
         kind = graph.real if node.output.dtype == "float32" else node.output.dtype

@@ -22,6 +22,7 @@ from qat.quantization.kernels.integer_kernels import (
     WITHOUT_OUTPUT_CODES,
 )
 
+EXTREMES = ("maximum", "minimum")
 OF_LOGITS = ("softmax", "sigmoid")  # probabilities, of which Keras' losses take the logarithm
 
 
@@ -55,10 +56,17 @@ class Op(RangedHolder):
             arguments[POLES[self.op]] = self._off_zero(arguments[POLES[self.op]], POLES[self.op])
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         more = {"variables": self.variables_of_model.readable} if self.op == "custom_gradient" else {}
+        if self.op in EXTREMES and self._is_bounded_by_variable():
+            arguments.reverse()  # TensorFlow gives the gradient of equal operands to the first
         result = arrays.run(operation, *arguments, **self.attrs, **more)
         if exact is not None:
             result = straight_through(result, exact)
         return self._for_loss(result, arguments)
+
+    def _is_bounded_by_variable(self) -> bool:
+        """Whether the second operand is a trained bound, and the codes of the first end there, which they do at
+        inference: values beyond it are equal to it then, and their gradient is the bound's, as in the float model."""
+        return in_integers() and self.ranges.target is not None and self.operands[0] == "x" != self.operands[1]
 
     def _off_zero(self, x: tf.Tensor, place: int) -> tf.Tensor:
         """A number that fell on code 0 lies within half a step of it: what the op makes of that is finite. A division's

@@ -9,7 +9,7 @@ import tf_keras
 
 from qat.models.keras_types import Shape, Training
 from qat.quantization.keras.activation_quantizer import ActivationQuantizer
-from qat.quantization.keras.arithmetic import in_integers, in_numpy, settled
+from qat.quantization.keras.arithmetic import in_integers, in_numpy, settled, with_gradients
 from qat.quantization.keras.grids import step_of, straight_through, zero_point_of
 from qat.quantization.keras.holder import PlainCalls
 from qat.quantization.keras.tfmot import QuantizeLayer
@@ -18,6 +18,8 @@ from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
 from qat.quantization.kernels.requantize import quantize_constants
 
+FOLLOWED = ("ema", "together")  # what a call's `observe` says where the range moves with it
+
 
 @tf_keras.utils.register_keras_serializable("qat")
 class RangeLayer(PlainCalls, QuantizeLayer):
@@ -25,7 +27,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     `observe` says what a call does for the range while training: "ema" (follow), "together" (follow, with the other
     calls of the step), "off" (a kernel that rounds on its input's scale), "loose" (the same behind what scales up in
-    training, as Dropout does: nothing is cut off there). `unsigned` says that no value of the call is below 0.
+    training, as Dropout does, or before a maximum, whose result is quantized: nothing is cut off there). `unsigned` says that no value of the call is below 0.
 
     Args:
         calls: how many calls of a step follow together.
@@ -53,14 +55,23 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         live = bool(tf.get_static_value(training)) if training is not None else False
         if live and self.quantizer.enabled:
             return self._in_training(inputs, observe, unsigned)
-        if live and self.quantizer.follows and observe in ("ema", "together"):
+        if live and self.quantizer.follows and observe in FOLLOWED:
             self._follow(inputs, unsigned)
         if self.entry and self.quantizer.enabled and not live and in_integers():
             inputs = straight_through(inputs, self._as_caller(inputs))
         ends = self.ends() if in_numpy() else None
-        return self.quantizer(inputs, live, weights=self.quantizer_vars, ends=ends)
+        on_grid = self.quantizer(inputs, live, weights=self.quantizer_vars, ends=ends)
+        if with_gradients() and self.quantizer.enabled and self.quantizer.follows and observe in FOLLOWED:
+            return straight_through(self._bounded(inputs), on_grid)
+        return on_grid
+
+    def _bounded(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The inputs as a clamp that the range stands for leaves them, with its gradient."""
+        bounds = self.quantizer.bounds
+        return inputs if bounds is None else tf.clip_by_value(inputs, *bounds)
 
     def _in_training(self, inputs: tf.Tensor, observe: str, unsigned: bool) -> tf.Tensor:
+        inputs = self._bounded(inputs)
         if observe == "loose":
             return inputs
         if self.of_probabilities:  # rounded to 0, a probability has no logarithm, and its sample no gradient

@@ -169,7 +169,8 @@ def _labels(tensors: list[Tensor], operands: list[str], out: str) -> _Labels:
     size: dict[str, int | None] = {}
     for operand, tensor in zip(operands, tensors, strict=True):
         for label, places in zip(operand, tensor.shape, strict=True):
-            size[label] = places if size.get(label, 1) in (1, None) and places is not None else size.get(label, places)
+            known = size.get(label, 1)  # one row of a constant stands for each of the batch, whose size is None
+            size[label] = places if known == 1 or (known is None and places not in (1, None)) else known
     return _Labels(*operands, out, size)
 
 
@@ -187,15 +188,14 @@ def _by_dense(build: Builder, x: Tensor, kernel: Tensor, labels: _Labels) -> Ten
 
 def _by_product(build: Builder, x: Tensor, y: Tensor, labels: _Labels) -> Tensor:
     """One batched product of matrices."""
-    lead = labels.sizes(labels.batch)
     rows, summed, columns = labels.rows, labels.summed, labels.columns
     x = build.transpose(x, [labels.a.index(label) for label in labels.batch + rows + summed])
     y = build.transpose(y, [labels.b.index(label) for label in labels.batch + summed + columns])
     if len(rows) != 1 or len(summed) != 1:
-        x = build.reshape(x, (*lead, labels.block(rows), labels.block(summed)))
+        x = build.reshape(x, (*x.shape[: len(labels.batch)], labels.block(rows), labels.block(summed)))
     if len(columns) != 1 or len(summed) != 1:
-        y = build.reshape(y, (*lead, labels.block(summed), labels.block(columns)))
-    shape = (*lead, labels.block(rows), labels.block(columns))
+        y = build.reshape(y, (*y.shape[: len(labels.batch)], labels.block(summed), labels.block(columns)))
+    shape = (*labels.sizes(labels.batch), labels.block(rows), labels.block(columns))
     z = build.add("batch_matmul", x, y, shape=shape, adj_x=False, adj_y=False)
     whole = len(rows) == len(columns) == 1
     return _in_order(build, z, labels, labels.batch + rows + columns, whole)
