@@ -104,7 +104,10 @@ def test_weights_alone_are_no_model(files, tmp_path):
     ("name", "message"),
     [
         ("m.tflite", "a TFLite file, which is no Keras model any more; qat.evaluate"),
-        ("m.json", r"without weights; if a .weights.h5 of Keras 3 lies next to it, give the path of that. Save the whole"),
+        (
+            "m.json",
+            r"without weights; if a .weights.h5 of Keras 3 lies next to it, give the path of that. Save the whole",
+        ),
         ("w.index", "a checkpoint, which holds weights only"),
         ("m.onnx", "an ONNX file"),
         ("m.py", "model=user model.target._target_=module.function"),

@@ -29,8 +29,8 @@ class Signatures:
         self.captured = {inner.ref(): ("captured", id(outer)) for outer, inner in trace.graph.captures}
 
     def children(self, call: LayerCall) -> list[LayerCall]:
-        """The layers that it calls, but for those of training alone whose outputs go into losses and the like."""
-        return [child for child in call.children if child.key in self.shared or self.is_needed(child)]
+        """The layers that it calls in both modes; the ops of those of training alone count as its own."""
+        return [child for child in call.children if child.key in self.shared]
 
     def is_needed(self, call: LayerCall) -> bool:
         """Whether the model's outputs depend on any op of the call."""

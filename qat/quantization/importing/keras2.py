@@ -47,7 +47,7 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
             return original(layer, *args, **kwargs)
         args, kwargs = tracer.begins(layer, args, kwargs)
         with tracer.inside(layer, args, kwargs, _told_training(layer, args, kwargs)) as told:
-            reader = None if told.key in tracer.written_out else readers.get(type(layer).call)
+            reader = readers.get(type(layer).call) if tracer.reads_whole(told, layer) else None
             if reader is None:
                 return tracer.ended(told, original(layer, *args, **kwargs))
             tracer.look_at_mode(layer, args, kwargs)

@@ -57,7 +57,7 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
             return run(operation, *args, **kwargs)
         if isinstance(operation, layer_class):
             reader = readers.get(type(operation).call)
-            if reader is None or tracer.current.key in tracer.written_out:
+            if reader is None or not tracer.reads_whole(tracer.current, operation):
                 return run(operation, *args, **kwargs)
             tracer.look_at_mode(operation, args, kwargs)
             return reader(tracer, operation, run, args, kwargs)

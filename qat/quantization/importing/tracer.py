@@ -93,6 +93,11 @@ class Tracer:
         self.whole[mark.op.name] = WholeLayer(op, inputs, held, attrs)
         return mark
 
+    def reads_whole(self, call: LayerCall, layer: KerasLayer) -> bool:
+        """Whether a reader may take the place of a call: not of one that is written out, nor where another layer has
+        put computed numbers in the place of the layer's variables, as wrappers that normalise a kernel do."""
+        return call.key not in self.written_out and not any(map(tf.is_symbolic_tensor, vars(layer).values()))
+
     @contextlib.contextmanager
     def inside(self, layer: KerasLayer, args: tuple, kwargs: dict, training: Training) -> Iterator[LayerCall]:
         """Inside, the layer is being called: ops that are made belong to it, or to layers that it calls.

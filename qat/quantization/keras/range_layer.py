@@ -26,8 +26,9 @@ class RangeLayer(PlainCalls, QuantizeLayer):
     """tfmot's QuantizeLayer with the name of the Keras layer whose output it quantizes, callable for several tensors.
 
     `observe` says what a call does for the range while training: "ema" (follow), "together" (follow, with the other
-    calls of the step), "off" (a kernel that rounds on its input's scale), "loose" (the same behind what scales up in
-    training, as Dropout does, or before a maximum, whose result is quantized: nothing is cut off there). `unsigned` says that no value of the call is below 0.
+    calls of the step), "off" (a kernel that rounds on its input's scale), "loose" (the same where nothing is cut off:
+    behind what scales up in training, as Dropout does, or before a maximum, whose result is quantized). `unsigned`
+    says that no value of the call is below 0.
 
     Args:
         calls: how many calls of a step follow together.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
@@ -78,7 +79,8 @@ def rebuilt(said: dict[str, Any], entries: Json, name: str) -> tf_keras.Model | 
     if unknown:
         raise unknown_classes(name, unknown, "tf_keras")
     try:
-        model = tf_keras.saving.deserialize_keras_object(said)
+        with _building_once():
+            model = tf_keras.saving.deserialize_keras_object(said)
     except (TypeError, ValueError, ImportError, AttributeError):
         return None
     if not model.built or not model.variables:
@@ -198,11 +200,37 @@ def set_variables(model: tf_keras.Model, values: list[Any], names: list[str | No
 def cloned(model: tf_keras.Model) -> tf_keras.Model | None:
     """The model built anew by its own class, with fresh weights; None where its class cannot do so."""
     try:
-        with tf_keras.utils.custom_object_scope(own_parts(model)):
+        with tf_keras.utils.custom_object_scope(own_parts(model)), _building_once():
             made = type(model).from_config(model.get_config())
         if not made.built or not made.variables:
             made(nest_inputs(model, [tf_keras.Input(t.shape[1:], dtype=t.dtype) for t in input_tensors(model)]))
+        _build_alike(made, model)
     except CONFIG_ERRORS:
         return None
     name_alike(made, model)
     return made
+
+
+@contextmanager
+def _building_once() -> Iterator[None]:
+    """Let a layer that was built from what is written down count as built, as one that was called does: of a class
+    whose `build` does not say so itself, the first call would make all variables a second time."""
+    layer_class, build = tf_keras.layers.Layer, tf_keras.layers.Layer.build_from_config
+
+    def build_and_say(layer: tf_keras.layers.Layer, config: dict[str, Any]) -> None:
+        build(layer, config)
+        layer.built = layer.built or config.get("input_shape") is not None
+
+    layer_class.build_from_config = build_and_say
+    try:
+        yield
+    finally:
+        layer_class.build_from_config = build
+
+
+def _build_alike(made: tf_keras.Model, model: tf_keras.Model) -> None:
+    """Build the layers of `made` that its call at inference does not reach, as those that are called in training."""
+    for layer, given in zip(list(made._flatten_layers()), list(model._flatten_layers()), strict=False):
+        shape = given._build_input_shape
+        if type(layer) is type(given) and given.built and not layer.built and shape is not None:
+            layer.build(shape)

@@ -161,7 +161,8 @@ class Added(PlainCalls, tf_keras.layers.Layer):
             inputs if isinstance(inputs, (list, tuple)) else [inputs]
         )  # Keras loads a list of one as its one
         acts = not self.told["inference_alone" if is_training(training) else "in_training"]
-        if self.told["inference_alone"] and tf.compat.v1.get_default_graph().name.endswith(BEING_BUILT):
+        graph = getattr(tf.compat.v1.get_default_graph(), "name", "")  # the one of eager calls has no name
+        if self.told["inference_alone"] and graph.endswith(BEING_BUILT):
             acts = False  # Keras would show in training what was added there
         if acts and call_context().in_call:  # a look at the values alone, as an export's, adds nothing
             self._add(self.program.run(rest, self.variables_of_model.readable))

@@ -187,3 +187,26 @@ def kernel_gathered():
     """A kernel whose rows are shared by a constant table of places (hashed weights)."""
     rows = [0, 1, 2, 0, 1, 2]
     return _dense(FromVariables({"kernel": (3, 4)}, lambda kernel: tf.gather(kernel, rows)))
+
+
+class KernelNormalised(layers.Wrapper):
+    """Weight normalisation as tensorflow-addons wrote it: the inner layer is called with a kernel that is computed."""
+
+    def build(self, shape):
+        self.layer.build(shape)
+        self.direction = self.layer.kernel
+        self.length = self.add_weight("length", (self.direction.shape[-1],), initializer="ones")
+        self.built = True
+
+    def call(self, x):
+        axes = list(range(self.direction.shape.rank - 1))
+        self.layer.kernel = tf.nn.l2_normalize(self.direction, axes) * self.length
+        return self.layer(x)
+
+
+@semantics()
+def weight_normalisation_by_a_wrapper():
+    """The computed kernel stands in the place of the inner layer's variable; once "a form that is not known"."""
+    x = KernelNormalised(layers.Conv2D(4, 3, activation="relu"))(entry := image())
+    x = layers.GlobalAveragePooling2D()(x)
+    return tf_keras.Model(entry, KernelNormalised(layers.Dense(3))(x))

@@ -1,6 +1,18 @@
 """What a model has for training alone, one small network each; a builder's docstring says what must hold."""
 
-from . import derived, front, frozen, gradients, penalties, randomness, recurrent, states, structure, ties
+from . import (
+    derived,
+    front,
+    frozen,
+    gradients,
+    penalties,
+    randomness,
+    recurrent,
+    states,
+    structure,
+    ties,
+    trained_alone,
+)
 from .listing import SEMANTICS
 
 __all__ = [
@@ -15,4 +27,5 @@ __all__ = [
     "states",
     "structure",
     "ties",
+    "trained_alone",
 ]

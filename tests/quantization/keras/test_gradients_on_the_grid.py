@@ -1,0 +1,68 @@
+"""With rounding on, gradients go where the float model's go: beyond a clamp none, at a trained bound to the bound."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from tf_keras import layers
+
+import qat  # noqa: F401  (before TensorFlow: it selects Keras 2)
+from qat.quantization import quantize_model
+
+ROWS = np.random.default_rng(0).normal(size=(64, 6, 6, 3)).astype(np.float32)
+TARGETS = np.random.default_rng(1).normal(size=(64, 2)).astype(np.float32)
+
+
+class With(layers.Layer):
+    """A function of its input and of one variable."""
+
+    def __init__(self, function, start, shape=None):
+        super().__init__(name="with")
+        self.function, self.start, self.shape = function, start, shape
+
+    def build(self, shape):
+        shape = (1, 1, 1, shape[-1]) if self.shape is None else self.shape
+        self.bound = self.add_weight("bound", shape, initializer=tf_keras.initializers.Constant(self.start))
+
+    def call(self, x):
+        return self.function(x, self.bound)
+
+
+FUNCTIONS = {
+    "clip": (lambda x, b: tf.clip_by_value(x, -0.3, 0.3) + b, 0.0),
+    "clip_behind": (lambda x, b: tf.clip_by_value(x * (1 + b), -0.3, 0.3), 0.1),
+    "relu_with_maximum": (lambda x, b: layers.ReLU(max_value=0.3)(x + b), 0.0),
+    "hard_sigmoid": (lambda x, b: tf_keras.activations.hard_sigmoid(5 * x) + b, 0.0),
+    "maximum": (tf.maximum, 0.0),
+    "maximum_the_other_way": (lambda x, b: tf.maximum(b, x), 0.0),
+    "minimum": (lambda x, b: tf.minimum(tf.nn.relu(x), b), 0.5),
+    "clip_by_variable": (lambda x, b: tf.clip_by_value(x, 0.0, b), 0.5),
+    "clip_both_ways": (lambda x, b: tf.clip_by_value(x, -b, b), 0.4),
+    "between_two": (lambda x, b: tf.minimum(tf.maximum(x, -b), b) * 2.0, 0.4),
+    "chosen": (lambda x, b: tf.where(x < b, tf.nn.relu(x), b), 0.5),
+    "absolute": (lambda x, b: 0.5 * (tf.abs(x) - tf.abs(x - b) + b), 0.5),
+}
+
+
+def gradients(model, training):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((model(ROWS, training=training) - TARGETS) ** 2)
+    found = tape.gradient(loss, model.trainable_variables)
+    return {v.name: np.ravel(g) for v, g in zip(model.trainable_variables, found, strict=True)}
+
+
+@pytest.mark.parametrize("shape", [None, ()], ids=["of_each_channel", "of_all"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_they_are_those_of_the_float_model_but_for_rounding(name, shape):
+    tf_keras.utils.set_random_seed(0)
+    function, start = FUNCTIONS[name]
+    x = layers.Conv2D(4, 3)(entry := tf_keras.Input((6, 6, 3)))
+    x = With(function, start, shape)(x)
+    model = tf_keras.Model(entry, layers.Dense(2)(layers.Flatten()(x)))
+    quantized = quantize_model(model, ROWS)
+    for training in (True, False):
+        expected, found = gradients(model, training), gradients(quantized, training)
+        for (variable, one), other in zip(expected.items(), found.values(), strict=True):
+            size = np.linalg.norm(one)
+            assert size > 1e-3
+            assert np.linalg.norm(one - other) < 0.3 * size, (variable, training)
