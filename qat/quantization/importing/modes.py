@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow.python.framework import func_graph as func_graph_lib
 
 from qat.models.keras_types import KerasModel
-from qat.quantization.importing.added_losses import cutter_of
+from qat.quantization.importing.added_losses import behind, cutter_of
 from qat.quantization.importing.assignments import assigned_at_inference, unchanged
 from qat.quantization.importing.call_programs import CallCutter, calls, tensors_at
 from qat.quantization.importing.call_signatures import Signatures, find_different
@@ -48,7 +48,8 @@ def read(model: KerasModel) -> Graph:
     if version.is_plain(model, table):
         with unchanged(model):
             inferred = trace(model, table)
-    if inferred is not None and not any(op.attrs.get("masked") for op in inferred.whole.values()):
+    masked = inferred is not None and any(op.attrs.get("masked") for op in inferred.whole.values())
+    if inferred is not None and not masked and not _discarded(inferred):
         graph = _imported(inferred, model, _updated(model, inferred))
         _add_updates(graph, model, inferred)
     else:
@@ -71,9 +72,10 @@ def _read_both(model: KerasModel, table: dict) -> Graph:
         acting = {call.key: call.acts for call in calls(trained.call)}
         inferred = trace(model, table, acting=acting)
         extra = acting.keys() - {call.key for call in calls(inferred.call)}
-        if extra:
-            trained = trace(model, table, training=True, written_out=frozenset(extra))
-        both = _Both(model, trained, inferred)
+        discarded = _discarded(trained)
+        if extra or discarded:
+            trained = trace(model, table, training=True, written_out=frozenset(extra | discarded))
+        both = _Both(model, trained, inferred, discarded)
         regions = both.regions(inferred)
         if regions:
             inferred = trace(model, table, acting=acting, regions=regions)
@@ -81,11 +83,40 @@ def _read_both(model: KerasModel, table: dict) -> Graph:
     effects.add_to(inferred)
     both.add_masks(inferred)
     graph = _imported(inferred, model, _updated(model, trained) | effects.assigned)
-    graph.lost_in_training += dict.fromkeys([*both.lost_in_training, *effects.lost_in_training])
+    lost = [*both.lost_in_training, *effects.lost_in_training, *_in_other_order(trained, discarded)]
+    graph.lost_in_training += dict.fromkeys(lost)
     graph.resized = both.resized
     _add_updates(graph, model, trained)
     graph.updates += effects.updates
     return graph
+
+
+def _discarded(traced: Trace) -> set[Key]:
+    """Calls of BatchNormalization whose outputs nothing reads, which move its statistics all the same: on a branch
+    without an output, and once more in each TimeDistributed that holds a model, which Keras 2 runs again for its masks.
+    """
+    norms = {name for name, op in traced.whole.items() if op.op == "batch_norm"}
+    unread = norms - behind(traced, [*traced.outputs, *(each for added in traced.added for each in added.values)])
+    unread -= behind(traced, [each for name in unread for each in traced.whole[name].inputs])  # these read for the last
+    operations = traced.graph.get_operations()
+    leaves = (call for call in calls(traced.call) if unread and not call.children)
+    return {call.key for call in leaves if any(op.name in unread for op in operations[call.start : call.end])}
+
+
+def _in_other_order(traced: Trace, discarded: set[Key]) -> list[str]:
+    """Normalizations that have a discarded call before one that is read: here it moves the statistics behind that."""
+    every = [call for call in calls(traced.call) if discarded]
+    behind_discarded = [
+        call
+        for call in every
+        if call.key not in discarded
+        and any(each.layer is call.layer and each.key in discarded and each.start < call.start for each in every)
+    ]
+    return [
+        f"layer {call.key[0]!r}: the order in which its calls move its statistics (one whose result is discarded comes "
+        "first in float, and last here)"
+        for call in behind_discarded
+    ]
 
 
 def _imported(traced: Trace, model: KerasModel, live: frozenset[int]) -> Graph:
@@ -112,8 +143,8 @@ def _add_masks(graph: Graph, model: KerasModel, traced: Trace) -> None:
 class _Both:
     """The trace in training mode, from which programs are cut."""
 
-    def __init__(self, model: KerasModel, trained: Trace, inferred: Trace) -> None:
-        self.trained, self.lost_in_training = trained, []
+    def __init__(self, model: KerasModel, trained: Trace, inferred: Trace, discarded: set[Key]) -> None:
+        self.trained, self.lost_in_training, self.discarded = trained, [], discarded
         self.resized: Resized | None = None
         self.shared = {call.key for call in calls(inferred.call)}
         self.signatures = Signatures(trained, self.shared)
@@ -131,6 +162,7 @@ class _Both:
         different = [(other, None if other.key in whole else parts) for _, other, parts in pairs]
         at_inference = {call.key: call for call in calls(inferred.call)}
         known = {call.key for call, _ in different}
+        different = [(call, parts) for call, parts in different if call.key not in self.discarded]
         for call, parts in [*different, *((call, None) for key, call in whole.items() if key not in known)]:
             try:
                 count = len(at_inference.get(call.key, call).outputs)

@@ -1,4 +1,4 @@
-"""Layers that another layer calls in training alone, between those that it calls in both modes."""
+"""Layers that another layer calls in training alone, or for the sake of their statistics alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-from .listing import semantics, vector
+from .listing import image, semantics, vector
 
 
 class NoisyGate(layers.Layer):
@@ -95,3 +95,39 @@ def detour_in_training():
 def layer_called_again_in_training():
     """Its variables have the gradients of both calls."""
     return _between(CalledAgain())
+
+
+class Discarding(layers.Layer):
+    """Shows its normalization more rows than it gives on."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.dense, self.norm = layers.Dense(4), layers.BatchNormalization(momentum=0.8)
+
+    def call(self, x):
+        y = self.norm(self.dense(x))
+        self.norm(self.dense(2.0 * x + 1.0))
+        return y
+
+
+@semantics()
+def norm_whose_result_is_discarded():
+    """Its statistics move by both calls, in this order; once by the first alone, without a word."""
+    return _between(Discarding())
+
+
+@semantics()
+def branch_without_an_output():
+    """Of a base with two outputs one is read: the statistics of the other branch move too."""
+    x = layers.Conv2D(4, 3)(entry := image())
+    wide, narrow = (layers.BatchNormalization()(layers.Conv2D(size, 3)(x)) for size in (4, 2))
+    base = tf_keras.Model(entry, [wide, narrow], name="base")
+    return tf_keras.Model(entry, layers.Dense(2)(layers.GlobalAveragePooling2D()(base(entry)[0])))
+
+
+@semantics()
+def time_distributed_model_with_norm():
+    """Keras runs the inner model a second time for its masks, which moves the statistics twice in each step."""
+    inner = [layers.Conv2D(3, 3), layers.BatchNormalization(momentum=0.8), layers.ReLU(), layers.Flatten()]
+    frames = layers.TimeDistributed(tf_keras.Sequential(inner))(entry := tf_keras.Input((3, 6, 6, 1)))
+    return tf_keras.Model(entry, layers.Dense(2)(layers.Flatten()(frames)))
