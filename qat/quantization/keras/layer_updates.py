@@ -39,12 +39,13 @@ def normalize_spectrum(kernel: tf.Variable, vector: tf.Variable, iterations: int
         vector: variable, float [1, outputs], where the power iteration stands; assigned.
         iterations: number of iterations to go on by.
     """
-    flat, u = tf.reshape(kernel, [-1, kernel.shape[-1]]), tf.convert_to_tensor(vector)
-    v = u
+    flat = tf.reshape(kernel, [-1, kernel.shape[-1]])
+    u = v = was = tf.cast(vector, flat.dtype)  # of mixed precision, a kernel is read in half
     for _ in range(iterations):
         v = tf.math.l2_normalize(tf.matmul(u, flat, transpose_b=True))
         u = tf.math.l2_normalize(tf.matmul(v, flat))
     sigma = tf.matmul(tf.matmul(v, flat), u, transpose_b=True)
     is_zero = tf.reduce_all(tf.equal(flat, 0))
-    kernel.assign(tf.where(is_zero, tf.convert_to_tensor(kernel), tf.reshape(flat / sigma, kernel.shape)))
-    vector.assign(tf.where(is_zero, tf.convert_to_tensor(vector), u))
+    normalized = tf.reshape(tf.where(is_zero, flat, flat / sigma), kernel.shape)
+    for variable, value in ((kernel, normalized), (vector, tf.where(is_zero, was, u))):
+        variable.assign(tf.cast(value, getattr(variable, "true_dtype", variable.dtype)))
