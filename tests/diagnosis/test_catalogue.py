@@ -8,6 +8,7 @@ import pytest
 from qat.diagnosis.catalogue import CAUSES, NAMES, NOT_DETECTABLE
 
 from .cases.__main__ import SETS, stored_rows
+from .cases.planting import MLPERF
 from .cases.scoring import RIGHT
 from .test_hard_models import NAMED
 
@@ -27,6 +28,9 @@ def test_a_cause_is_named_where_it_was_planted_or_is_not_detectable(named):
 
 @pytest.mark.parametrize("name", SETS)
 def test_each_row_of_the_benchmark_is_of_a_case_that_is_planted_today(name):
+    published = MLPERF / "pretrainedResnet.h5"
+    if name == "held_out" and not published.is_file():
+        pytest.skip(f"its cases hold a published network, and there is no {published}")
     planted = import_module(f".cases.{name}", __package__).all_cases()
     assert set(stored_rows(name)) == set(planted)
 

@@ -193,3 +193,15 @@ def test_a_saved_mixed_model_goes_through_the_command_line(name, file, policy, t
     variants = json.loads((tmp_path / "run" / "results.json").read_text())["variants"]
     assert set(variants) >= {"float", "qat_int8"}
     assert variants["qat_int8"]["integer_only"]
+
+
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
+def test_spectral_normalization_trains_under_a_policy_as_in_float(name, policy):
+    policy(name)
+    tf_keras.utils.set_random_seed(5)
+    x = layers.SpectralNormalization(layers.Conv2D(4, 3))(image := tf_keras.Input((6, 6, 2)))
+    x = layers.Dense(3, activation="softmax", dtype="float32")(layers.GlobalAveragePooling2D()(x))
+    model = tf_keras.Model(image, x)
+    quantized = quantize_model(model, IMAGES)
+    quantized.fake_quantization(False)
+    np.testing.assert_allclose(fitted(quantized), fitted(model), rtol=0.02)

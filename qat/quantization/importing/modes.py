@@ -105,17 +105,15 @@ def _discarded(traced: Trace) -> set[Key]:
 
 def _in_other_order(traced: Trace, discarded: set[Key]) -> list[str]:
     """Normalizations that have a discarded call before one that is read: here it moves the statistics behind that."""
-    every = [call for call in calls(traced.call) if discarded]
-    behind_discarded = [
-        call
-        for call in every
-        if call.key not in discarded
-        and any(each.layer is call.layer and each.key in discarded and each.start < call.start for each in every)
-    ]
+    first: dict[int, int] = {}  # of each layer with a discarded call: where the first of these begins
+    for call in calls(traced.call):
+        if call.key in discarded:
+            first[id(call.layer)] = min(call.start, first.get(id(call.layer), call.start))
     return [
         f"layer {call.key[0]!r}: the order in which its calls move its statistics (one whose result is discarded comes "
         "first in float, and last here)"
-        for call in behind_discarded
+        for call in calls(traced.call)
+        if call.key not in discarded and call.start > first.get(id(call.layer), call.start)
     ]
 
 

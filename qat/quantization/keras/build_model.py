@@ -27,6 +27,7 @@ from qat.quantization.keras.lent_variables import NOTHING_LENT, lent_variables
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
 from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.observing import cuts_nothing_off, observes
 from qat.quantization.keras.op import Op
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.result_shapes import resulting_in
@@ -34,7 +35,7 @@ from qat.quantization.keras.to_float import architecture, foreign_classes, train
 from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
 from qat.quantization.keras.variables import FloatVariables, building, copied_variables
 from qat.quantization.keras.wrapper import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
-from qat.quantization.placement import ONE_RANGE_FOR_ALL, ONLY_RESULT, SAME_SCALE, SHARES_RANGE, Derived, QuantSpec
+from qat.quantization.placement import ONE_RANGE_FOR_ALL, SAME_SCALE, QuantSpec
 from qat.quantization.rewrites.builder import LINEAR, is_fixed
 from qat.quantization.rewrites.normalizations import NORM
 
@@ -124,18 +125,10 @@ class Emitter:
             name, calls = range_name(on), max(self.uses[on], 1)
             self.range_layers[on] = RangeLayer(quantizer, source=on.layer, calls=calls, name=name, dtype=self.real)
         layer = self.range_layers[on]
-        if not _observes(node):
-            loose = _behind_training_only(node.inputs[0]) or self._only_result_counts(node.output)
-            return layer(tensor, observe="loose" if loose else "off")
+        if not observes(node):
+            return layer(tensor, observe="loose" if cuts_nothing_off(node, self.consumers) else "off")
         unsigned = node.inputs[0].node.op in UNSIGNED
         return layer(tensor, observe="together" if self.uses[on] > 1 else "ema", unsigned=unsigned)
-
-    def _only_result_counts(self, tensor: Tensor) -> bool:
-        """Whether maxima and choices alone read the tensor, possibly moved: what they let through is quantized again,
-        and of what lies beyond its range the gradient goes where it goes in float."""
-        readers = self.consumers.get(tensor, [])
-        moved = (node.op in SAME_SCALE and self._only_result_counts(node.output) for node in readers)
-        return bool(readers) and all(node.op in ONLY_RESULT or each for node, each in zip(readers, moved, strict=True))
 
     def _linear(self, node: Node, tensor: KerasTensor) -> Any:
         keys = tuple((name, weight.key) for name, weight in node.weights.items())
@@ -327,20 +320,6 @@ def _called(
     return wrapper(inputs, place=place) if place else wrapper(inputs)
 
 
-def _observes(node: Node) -> bool:
-    """Whether the range learns something new from this place."""
-    return not isinstance(node.attrs["range"].kind, Derived) and node.inputs[0] in node.attrs["range"].root().tensors
-
-
-def _behind_training_only(tensor: Tensor) -> bool:
-    """Whether something that acts in training alone stands between the tensor and where its scale is said."""
-    while tensor.node.op in SHARES_RANGE and tensor.node.inputs:
-        if tensor.node.op in ("in_training", "dropped"):
-            return True
-        tensor = next((each for each in tensor.node.inputs if not is_fixed(each)), tensor.node.inputs[0])
-    return False
-
-
 def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
     """The graph as a Keras model with `model`'s name, nesting, and input and output names, and copies of its variables.
 
@@ -387,7 +366,7 @@ def _tell_of_keras2(made: QatModel, told: dict[str, Any], variables: FloatVariab
 def _emitted(
     graph: Graph, model: KerasModel, names: list[str], emitter: Emitter
 ) -> tuple[tf_keras.Model, dict[QuantSpec, Any]]:
-    emitter.uses = Counter(node.attrs["range"].root() for node in graph.nodes_of("fake_quant") if _observes(node))
+    emitter.uses = Counter(node.attrs["range"].root() for node in graph.nodes_of("fake_quant") if observes(node))
     emitter.consumers = graph.consumers()
     entries = []
     for node in graph.inputs:

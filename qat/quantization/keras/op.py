@@ -66,7 +66,8 @@ class Op(RangedHolder):
     def _is_bounded_by_variable(self) -> bool:
         """Whether the second operand is a trained bound, and the codes of the first end there, which they do at
         inference: values beyond it are equal to it then, and their gradient is the bound's, as in the float model."""
-        return in_integers() and self.ranges.target is not None and self.operands[0] == "x" != self.operands[1]
+        on_range = in_integers() and self.ranges.target is not None
+        return on_range and self.operands[0] == "x" and self.operands[1] in self.sources
 
     def _off_zero(self, x: tf.Tensor, place: int) -> tf.Tensor:
         """A number that fell on code 0 lies within half a step of it: what the op makes of that is finite. A division's

@@ -6,8 +6,9 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-import qat  # noqa: F401  (before TensorFlow: it selects Keras 2)
 from qat.quantization import quantize_model
+from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.keras.observing import cuts_nothing_off
 
 ROWS = np.random.default_rng(0).normal(size=(64, 6, 6, 3)).astype(np.float32)
 TARGETS = np.random.default_rng(1).normal(size=(64, 2)).astype(np.float32)
@@ -66,3 +67,28 @@ def test_they_are_those_of_the_float_model_but_for_rounding(name, shape):
             size = np.linalg.norm(one)
             assert size > 1e-3
             assert np.linalg.norm(one - other) < 0.3 * size, (variable, training)
+
+
+def chain(*ops):
+    """Nodes one behind the other, and who reads what."""
+    nodes = [Node("fake_quant", "first", [Tensor(Node("input", "entry", []), 0, (None, 4), "float32")])]
+    consumers = {}
+    for op in ops:
+        nodes[-1].outputs = [Tensor(nodes[-1], 0, (None, 4), "float32")]
+        nodes.append(Node(op, op, nodes[-1].outputs))
+        consumers[nodes[-2].outputs[0]] = [nodes[-1]]
+    return nodes[0], consumers
+
+
+@pytest.mark.parametrize(
+    ("ops", "nothing"),
+    [
+        (["maximum"], True),
+        (["reshape", "transpose", "minimum"], True),
+        (["avg_pool"], False),
+        (["reshape", "conv2d"], False),
+        ([], False),
+    ],
+)
+def test_nothing_is_cut_off_before_what_lets_its_result_alone_through(ops, nothing):
+    assert cuts_nothing_off(*chain(*ops)) is nothing

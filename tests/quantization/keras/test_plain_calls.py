@@ -122,3 +122,22 @@ def test_a_model_is_called_in_several_threads_at_once(quantized) -> None:
 def test_a_copy_of_a_layer_is_a_layer(quantized) -> None:
     linear = next(layer.layer for layer in quantized[0].layers if isinstance(layer, CanonicalWrapper))
     assert copy.deepcopy(linear).get_config() == linear.get_config()
+
+
+class Penalised(layers.Layer):
+    def call(self, x, training=None):
+        self.add_loss(tf.reduce_mean(x**2) * (0.1 if training else 0.01))
+        return x
+
+
+def test_a_loss_that_differs_by_mode_is_that_of_the_mode():
+    entry = tf_keras.Input((6,))
+    model = tf_keras.Model(entry, layers.Dense(2)(Penalised()(layers.Dense(4)(entry))))
+    rows = np.random.default_rng(0).normal(size=(128, 6)).astype(np.float32)
+    quantized = quantize_model(model, rows)
+    quantized.fake_quantization(False)
+    for training in (True, False):
+        found = [(each(rows, training=training), each.losses) for each in (model, quantized)]
+        np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-5)
+    quantized.fake_quantization(True)
+    assert Interpreter(convert(quantized)).predict(rows).shape == (128, 2)

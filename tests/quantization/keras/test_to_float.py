@@ -185,3 +185,28 @@ class Doubled(layers.Layer):
 def test_a_layer_that_only_this_process_knows_comes_back():
     model = of(layers.Dense(4), Doubled(name="doubled"))
     assert isinstance(quantize_model(model, ROWS).to_float().get_layer("doubled"), Doubled)
+
+
+class Weighted(layers.Layer):
+    """Its `build` does not say that it is built; a layer of its own is called, and so built, in training alone."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.extra = layers.Dense(4)
+
+    def build(self, shape):
+        ones = {"initializer": "ones", "regularizer": "l2"}
+        self.scales = [self.add_weight(f"scale_{number}", shape[-1:], **ones) for number in range(2)]
+
+    def call(self, x, training=None):
+        y = x * self.scales[0] + self.scales[1]
+        return y + 0.1 * self.extra(x) if training else y
+
+
+def test_variables_and_penalties_come_back_once():
+    model = of(layers.Dense(4), Weighted(), layers.Dense(2))
+    model(ROWS[:2], training=True)  # as `fit` would
+    back = quantize_model(model, ROWS).to_float()
+    assert [each.name for each in back.trainable_variables] == [each.name for each in model.trainable_variables]
+    assert len(back.losses) == len(model.losses) == 2
+    np.testing.assert_allclose(back(ROWS, training=True), model(ROWS, training=True), rtol=1e-6)

@@ -26,6 +26,16 @@ def _flat(function, size=6):
     return build
 
 
+def _routed(x):
+    """Capsules by routing (Sabour et al. 2017): the first weights are constants of one row for all samples."""
+    votes = tf.einsum("nik,bik->bnik", tf.constant(np.linspace(0.2, 1.0, 24).reshape(3, 4, 2), tf.float32), x)
+    logits = tf.zeros_like(votes[..., 0])
+    for _ in range(2):
+        found = tf.einsum("bni,bnik->bnk", tf.nn.softmax(logits, 1), votes)
+        logits += tf.einsum("bnk,bnik->bni", found, votes)
+    return found
+
+
 def _nearest_code(x):
     """As a vector-quantized autoencoder looks up its code book."""
     codes = tf.random.stateless_normal((16, 8), seed=(1, 2))
@@ -279,6 +289,7 @@ FUNCTIONS = {
     ),
     "tensordot": _series(lambda x: tf.tensordot(x, tf.ones((6, 2, 3)) * 0.1, axes=1)),
     "matmul_with_itself": _series(lambda x: tf.matmul(x, x, transpose_b=True)),
+    "capsules_by_einsum": _flat(lambda x: tf.reduce_sum(_routed(tf.reshape(x, (-1, 4, 2))) ** 2, -1)),
     "gram_matrix": _image(lambda x: tf.linalg.einsum("bijc,bijd->bcd", x, x) / 36.0),
     "outer_product": _flat(lambda x: x[:, :, None] * x[:, None, :]),
     "dot_normalized": _series(lambda x: layers.Dot(axes=(2, 2), normalize=True)([x, x])),

@@ -1,0 +1,47 @@
+"""What a call of a range layer does while training: whether the range follows what it is shown, whether it cuts off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.placement import ONLY_RESULT, SAME_SCALE, SHARES_RANGE, Derived
+from qat.quantization.rewrites.builder import is_fixed
+
+Consumers = Mapping[Tensor, Sequence[Node]]
+
+
+def observes(node: Node) -> bool:
+    """Whether the range of a `fake_quant` node learns something new at this place."""
+    return not isinstance(node.attrs["range"].kind, Derived) and node.inputs[0] in node.attrs["range"].root().tensors
+
+
+def cuts_nothing_off(node: Node, consumers: Consumers) -> bool:
+    """Whether training leaves what lies beyond the range as it is, at a place where the range learns nothing.
+
+    Args:
+        node: a `fake_quant` node that does not observe; its input is a real tensor of any shape.
+        consumers: the nodes that read each tensor of the graph.
+
+    Returns:
+        True behind what scales up in training alone, as Dropout does, and before maxima and choices, whose result is
+        quantized again: of what lies beyond its range the gradient goes where it goes in float.
+    """
+    return _behind_training_only(node.inputs[0]) or _only_result_counts(node, consumers)
+
+
+def _behind_training_only(tensor: Tensor) -> bool:
+    """Whether something that acts in training alone stands between the tensor and where its scale is said."""
+    while tensor.node.op in SHARES_RANGE and tensor.node.inputs:
+        if tensor.node.op in ("in_training", "dropped"):
+            return True
+        tensor = next((each for each in tensor.node.inputs if not is_fixed(each)), tensor.node.inputs[0])
+    return False
+
+
+def _only_result_counts(node: Node, consumers: Consumers) -> bool:
+    """Whether maxima and choices alone read what a node gives, possibly moved."""
+    readers = [reader for tensor in node.outputs for reader in consumers.get(tensor, [])]
+    return bool(readers) and all(
+        each.op in ONLY_RESULT or (each.op in SAME_SCALE and _only_result_counts(each, consumers)) for each in readers
+    )
