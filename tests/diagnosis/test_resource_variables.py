@@ -64,7 +64,7 @@ def test_each_sample_starts_from_a_fresh_state(stateful):
     content, weights = stateful
     scores = np.exp(ROWS @ weights)
     expected = scores / scores.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(Interpreter(content).predict(ROWS), expected, atol=1e-5)
+    np.testing.assert_allclose(Interpreter(content).predict(ROWS), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_an_app_that_carries_the_state_on_is_named_alone(stateful):

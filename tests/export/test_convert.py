@@ -40,7 +40,9 @@ def test_every_scheme_computes_what_keras_does(scheme, tolerance, cnn, calibrati
 
 def test_a_float_file_is_what_the_stock_converter_makes(cnn, files):
     stock = Interpreter(stock_bytes(cnn, lambda converter: None), trusted=True)
-    np.testing.assert_allclose(Interpreter(files.float32).predict(images(9)), stock.predict(images(9)), atol=1e-6)
+    np.testing.assert_allclose(
+        Interpreter(files.float32).predict(images(9)), stock.predict(images(9)), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_the_engine_tflite_gives_the_codes_of_the_stock_converter(cnn, calibration):
@@ -268,7 +270,9 @@ def test_a_subclassed_model_converts_once_it_has_been_called():
         convert(model, scheme="float32")
     real = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
     expected = model(real).numpy()
-    np.testing.assert_allclose(Interpreter(convert(model, scheme="float32")).predict(real), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        Interpreter(convert(model, scheme="float32")).predict(real), expected, rtol=1e-5, atol=1e-5
+    )
 
 
 def test_an_open_length_stays_open():
@@ -277,7 +281,7 @@ def test_an_open_length_stays_open():
     interpreter = Interpreter(convert(model, scheme="float32"))
     for length in (9, 33):
         real = np.random.default_rng(0).normal(size=(3, length, 6)).astype(np.float32)
-        np.testing.assert_allclose(interpreter.predict(real), model.predict(real, verbose=0), atol=1e-5)
+        np.testing.assert_allclose(interpreter.predict(real), model.predict(real, verbose=0), rtol=1e-5, atol=1e-5)
 
 
 def test_float_ops_that_the_converter_leaves_behind_are_an_error_that_names_them():

@@ -38,7 +38,9 @@ def test_what_is_near_is_one_range_and_what_is_far_stays_apart(growth, rounded_a
     content = convert(model)
     joined = [op for op in read(content).subgraphs[0].ops if op.name == "CONCATENATION"]
     assert len(joined) == 3
-    np.testing.assert_allclose(Interpreter(content).predict(IMAGES), model.predict(IMAGES, verbose=0), atol=1e-5)
+    np.testing.assert_allclose(
+        Interpreter(content).predict(IMAGES), model.predict(IMAGES, verbose=0), rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.medium

@@ -81,4 +81,4 @@ def test_of_a_condition_on_sizes_one_branch_is_read(last):
     model = tf_keras.Model(entry, layers.Dense(2)(last()(ByItsSize()(layers.Conv2D(4, 1)(entry)))))
     quantized = quantize_model(model, IMAGES)
     quantized.fake_quantization(False)
-    np.testing.assert_allclose(quantized(IMAGES[:4]), model(IMAGES[:4]), atol=1e-5)
+    np.testing.assert_allclose(quantized(IMAGES[:4]), model(IMAGES[:4]), rtol=1e-5, atol=1e-5)

@@ -83,7 +83,7 @@ def test_a_file_whose_op_mixes_the_batch_is_run_one_sample_at_a_time():
     assert interpreter.batch_size == 1
     real = np.random.default_rng(0).random((9, 4, 4, 1)).astype(np.float32)
     expected = np.concatenate([model(sample[None]) for sample in real])
-    np.testing.assert_allclose(interpreter.predict(real), expected, atol=1e-5)
+    np.testing.assert_allclose(interpreter.predict(real), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_threads_and_kernels_change_at_most_the_last_bit(files):
