@@ -64,7 +64,8 @@ class Case:
     `build` makes the model; it is called more than once and must make the same each time (the seed is set before).
     `states` says in words what must hold. `inputs(model, rows, seed)` gives the arrays in `model.inputs` order.
     `relative` replaces `RELATIVE` (half precision). `depth` is "full", "step" (one step alone), "deep" (one
-    step in float64) or "auto": full or deep by the number of layers.
+    step in float64), "full64" (all of it in float64: where a function jumps, as `tf.round` does, a rounding error of
+    a weight beside a border is a whole step) or "auto": full or deep by the number of layers.
     `fit` is whether `fit`'s history and weights are compared beside the steps, which takes two more traces.
     `silenceable` is whether the random layers can be switched off by a rate of 0.
     """
@@ -611,23 +612,23 @@ def _check(case: Case, quantize: Quantize, report: Report) -> None:
         if not case.silenceable:
             report.notes.append("cannot be silenced: compared under equal masks only")
             return
-    if depth == "deep":
-        _equal_in_float64(case, quantize, report)
+    if depth in ("deep", "full64"):
+        _equal_in_float64(case, quantize, report, whole=depth == "full64")
     else:
         _equal(case, quantize, report, case.relative, whole=depth == "full")
 
 
-def _equal_in_float64(case: Case, quantize: Quantize, report: Report) -> None:
-    """One gradient in float64; where the float model itself cannot be built so, in float32 against its floor."""
+def _equal_in_float64(case: Case, quantize: Quantize, report: Report, whole: bool = False) -> None:
+    """One gradient in float64, or the whole; where the float model itself cannot be built so, in float32."""
     with float64():
         try:
             call(model := fresh(case), case.inputs(model, 2, 5), training=False)
         except Exception as error:
             report.notes.append(f"not built in float64: {type(error).__name__}: {' '.join(str(error).split())[:120]}")
         else:
-            _equal(case, quantize, report, RELATIVE_64, whole=False)
+            _equal(case, quantize, report, RELATIVE_64, whole)
             return
-    _equal(case, quantize, report, case.relative, whole=False)
+    _equal(case, quantize, report, case.relative, whole)
 
 
 def is_random(case: Case, model: tf_keras.Model) -> bool:

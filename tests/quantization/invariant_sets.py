@@ -36,6 +36,7 @@ SHIPPED: dict[str, tuple[tuple[int, ...], int, dict[str, Any]]] = {
 }
 SPECIAL: dict[str, dict[str, Any]] = {  # of the zoo
     "augmentation_and_noise_gone": {"silenceable": False},
+    "dorefa": {"depth": "full64"},  # weights rounded by tf.round: in float32 ten steps of Adam end beside a border
     "edsr": {"depth": "step", "relative": 3e-4},  # its 1 / 127.5 is a float32 one, and the loss takes 127.5 away again
     "functional_subclass": {"depth": "step"},  # its own train_step refuses to train
     "gru_attention_tagger": {"depth": "step"},  # where all is hidden, -1e9 leaves scores in float64 and none in float32
