@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+import warnings
 from copy import deepcopy
 from pathlib import Path
 
@@ -84,3 +85,22 @@ def test_a_step_that_wants_what_no_file_holds_says_what_to_set(tmp_path):
         again.fit(x, x, verbose=0)
     again.score = lambda y, answers: tf.reduce_sum(answers)
     assert "score" in again.fit(x, x, verbose=0).history
+
+
+@tf_keras.utils.register_keras_serializable("theirs")
+class Counting(tf_keras.Model):
+    def train_step(self, data):
+        return super().train_step(data) | {"counted": tf.constant(3.0)}
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "saved_model"])
+def test_a_registered_class_drives_what_is_loaded_from_every_format(tmp_path, name):
+    entry = tf_keras.Input((4,))
+    x = np.random.default_rng(0).normal(0, 1, (128, 4)).astype(np.float32)
+    quantize_model(Counting(entry, tf_keras.layers.Dense(2)(entry)), x).save(tmp_path / name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingSemanticsWarning)
+        again = tf_keras.models.load_model(tmp_path / name)
+    again.compile("sgd", "mse")
+    assert again.fit(x, x[:, :2], verbose=0).history["counted"] == [3.0]
+    assert type(again.to_float()) is Counting

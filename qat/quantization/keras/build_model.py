@@ -356,7 +356,7 @@ def _tell_of_keras2(made: QatModel, told: dict[str, Any], variables: FloatVariab
     """Add what a model of Keras 2 is built again by, and what its own class does in training."""
     told |= {"float_model": architecture(model), "lent": lent_variables(model)}
     if made.driver is not None:
-        told |= {"driver": made.driver, "parts": parts_of(model)}
+        told |= {"driver": tf_keras.saving.get_registered_name(type(model)), "parts": parts_of(model)}
     told["attributes"] = carried_attributes(model, made)
     give_attributes(made, told["attributes"], variables.variables, model)
     if told["float_model"] is None or foreign_classes(told["float_model"]):

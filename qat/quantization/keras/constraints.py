@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import Any
 
@@ -54,12 +55,11 @@ def read_constraint(said: Any, package: str, variable: str) -> Any:
     if package not in list(_PACKAGES):  # anything may stand in a file
         raise ModelError(f"variable {variable!r}: keras={package!r} in its config: expected one of {list(_PACKAGES)}")
     told = said if isinstance(said, dict) else {"class_name": said}
-    try:
-        found = None if told.get(_NAME_ALONE) else _PACKAGES[package].constraints.deserialize(said)
-    except CONFIG_ERRORS:
-        found = None
-    if callable(found):
-        return found
+    for form in () if told.get(_NAME_ALONE) else (said, _of_older_formats(told)):
+        with contextlib.suppress(*CONFIG_ERRORS):
+            found = _PACKAGES[package].constraints.deserialize(form)
+            if callable(found):
+                return found
     name = told.get(_NAME_ALONE) or told.get("registered_name") or told.get("class_name")
     warnings.warn(
         f"variable {variable!r} is trained without its constraint {name}, which is not known here: register it "
@@ -68,3 +68,10 @@ def read_constraint(said: Any, package: str, variable: str) -> Any:
         stacklevel=2,
     )
     return None
+
+
+def _of_older_formats(told: dict[str, Any]) -> Any:
+    """The same config as Keras reads it while it loads `.h5` files and SavedModels: by the registered name alone."""
+    if told.get("class_name") == "function":
+        return told.get("config")
+    return {"class_name": told.get("registered_name"), "config": told.get("config")}

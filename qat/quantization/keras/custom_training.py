@@ -197,12 +197,14 @@ def found_driver(name: str, custom_objects: dict | None, base: type) -> type | N
         The class; None where it is not known, which a warning says.
     """
     saving = keras.saving if issubclass(base, keras.Model) else object_registration
-    known = (custom_objects or {}).get(name) or saving.get_registered_object(name)
+    alone = name.rpartition(">")[2]  # without the package that it is registered in
+    given = custom_objects or {}
+    known = next(filter(None, (given.get(each) or saving.get_registered_object(each) for each in (name, alone))), None)
     if known is None:
         warnings.warn(
             f"the model was trained by a class of its own, {name}, which is not known here: it is loaded without its "
             "train_step, losses, metrics and variables. Give load_model(..., "
-            f"custom_objects={{{name!r}: {name.rpartition('>')[2]}}}) to have them",
+            f"custom_objects={{{alone!r}: {alone}}}) to have them",
             TrainingSemanticsWarning,
             stacklevel=4,
         )

@@ -1,8 +1,12 @@
 """Constraints are saved with a quantized model, and read by the Keras that they are of."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+import tf_keras
 
 from qat.errors import ModelError, TrainingSemanticsWarning
 from qat.quantization import quantize_model
@@ -71,3 +75,31 @@ def test_one_that_cannot_be_written_down_is_not_taken_for_that_of_keras():
 def test_a_name_of_an_earlier_file_is_looked_up():
     read = read_constraint("non_neg", "tf_keras", "d/kernel")
     np.testing.assert_array_equal(read(np.array([-1.0, 2.0], np.float32)), [0.0, 2.0])
+
+
+@tf_keras.utils.register_keras_serializable("theirs")
+class CappedOfKeras2(tf_keras.constraints.Constraint):
+    def __init__(self, at=0.1):
+        self.at = at
+
+    def __call__(self, value):
+        return tf.clip_by_value(value, -self.at, self.at)
+
+    def get_config(self):
+        return {"at": self.at}
+
+
+@tf_keras.utils.register_keras_serializable("theirs")
+def positive(value):
+    return tf.maximum(value, 0.0)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "saved_model"])
+def test_registered_ones_of_keras_2_come_back_from_every_format(tmp_path, name):
+    dense = tf_keras.layers.Dense(4, kernel_constraint=CappedOfKeras2(0.2), bias_constraint=positive)
+    quantize_model(tf_keras.Sequential([tf_keras.Input((6,)), dense]), ROWS).save(tmp_path / name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingSemanticsWarning)
+        kernel, bias = tf_keras.models.load_model(tmp_path / name).trainable_variables
+    assert kernel.constraint.at == 0.2
+    assert bias.constraint is positive
