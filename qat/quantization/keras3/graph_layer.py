@@ -44,8 +44,8 @@ class QuantizedGraph(keras.layers.Layer):
         object.__setattr__(self, "float_model", float_model)
         object.__setattr__(self, "model", read_graph(graph or {}) if model is None else model)
         self.parts = shared_layers(self.model)
-        for part in self.parts:
-            self._track_trackable(part, part.name)
+        for place, part in enumerate(self.parts):  # by place: automatic names of layers are others in each model
+            self._track_trackable(part, f"part_{place}")
         counted = self.model.float_variables.counters.values()
         self.counted = [each for each in counted if isinstance(each, keras.metrics.Metric)]  # Keras 3 shows them
         self.built = True

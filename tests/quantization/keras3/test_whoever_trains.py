@@ -137,6 +137,9 @@ def test_checkpoints_of_tensorflow_hold_it(tmp_path):
     model.fit(X[:32], Y[:32], verbose=0)
     checkpoint.restore(path).assert_existing_objects_matched()
     np.testing.assert_array_equal(model.predict(X, verbose=0), answers)
+    another = quantized()  # its layers have other automatic names
+    tf.train.Checkpoint(model=another).restore(path).assert_existing_objects_matched()
+    np.testing.assert_array_equal(another.predict(X, verbose=0), answers)
 
 
 @pytest.mark.medium
