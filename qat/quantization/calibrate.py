@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from qat.codes import scale_of_range
 from qat.config import CalibrationConfig
 from qat.errors import CalibrationError
+from qat.quantization.dead_ranges import DEAD_WIDTH, LEAST_SPAN
 from qat.quantization.ir.graph import Graph, Tensor
 from qat.quantization.ir.interpret import run, run_node, walk
-from qat.quantization.keras.activation_quantizer import MASK_MARGIN, SMALLEST_SPAN
+from qat.quantization.keras.activation_quantizer import MASK_MARGIN
 from qat.quantization.placement import SAME_SCALE, MinMax, Own, QuantSpec
 from qat.quantization.rewrites.builder import is_fixed
 from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.quantization.tails import tail_margin
 
 BINS = 2048
-DEAD_WIDTH = 1.0  # of the range of a tensor that is 0 everywhere: a tiny one needs factors that kernels refuse
 MOST_VALUES = 2**14  # of a sample: with more, later samples hardly exceed those of calibration
 FEW_BATCHES = 16  # run op by op: a graph of them takes longer to make than it saves
 FEEDBACK_MARGIN = 1.05  # what saturates in a recurrent layer comes back at every time step
@@ -292,7 +292,7 @@ def calibrate(
     methods = list(methods or [settings.method] * len(ranges))
     observations = _observe_ranges(graph, ranges, batches, compute)
     min_max = np.stack([each.min_max for each in observations]) if observations else np.zeros((0, 2))
-    selected = [i for i, (low, high) in enumerate(min_max) if methods[i] != "minmax" and high - low > SMALLEST_SPAN]
+    selected = [i for i, (low, high) in enumerate(min_max) if methods[i] != "minmax" and high - low > LEAST_SPAN]
     selected = [i for i in selected if not (ranges[i].masked or ranges[i].kind == Own(minmax=True))]
     selected = [i for i in selected if not _is_clamped(ranges[i], *min_max[i])]
     if selected:
@@ -310,6 +310,6 @@ def calibrate(
         min_max[i] = _within_bounds(quant_spec, *min_max[i])
     return [
         quant_spec.fixed
-        or widen_to_integer_zero_point(float(low), float(high if high - low > SMALLEST_SPAN else low + DEAD_WIDTH))
+        or widen_to_integer_zero_point(float(low), float(high if high - low > LEAST_SPAN else low + DEAD_WIDTH))
         for quant_spec, (low, high) in zip(ranges, min_max, strict=True)
     ]

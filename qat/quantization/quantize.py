@@ -16,6 +16,7 @@ from qat.quantization.build_report import record_outcome
 from qat.quantization.calibrate import calibrate
 from qat.quantization.coarse_operands import warn_of_coarse_operands, warn_of_lost_outputs
 from qat.quantization.columns import warn_of_columns
+from qat.quantization.dead_ranges import widen_dead
 from qat.quantization.equalization import equalize, equalize_uneven
 from qat.quantization.float_agreement import refuse_disagreement, refuse_other_sizes
 from qat.quantization.importing.foreign_models import refuse_foreign
@@ -107,7 +108,8 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     min_max = calibrate(graph, ranges, batches, config.calibration, methods, statistics.compute)
     if config.name != "ptq":
         statistics.warn(batches[0])
-    min_max = carry_codes(graph, dict(zip(ranges, min_max, strict=True)))
+    min_max = widen_dead(graph, dict(zip(ranges, min_max, strict=True)))
+    min_max = carry_codes(graph, min_max)
     min_max = narrow_roots(graph, widen_sums(graph, merge_close_ranges(graph, min_max)))
     warn_of_columns(float_model, graph, min_max, batches)
     warn_of_wide_ranges(graph, min_max, batches)

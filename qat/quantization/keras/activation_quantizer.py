@@ -15,7 +15,8 @@ from qat.quantization.keras.tfmot import quantizers
 from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.training.replicas import least_over_replicas
 
-SMALLEST_SPAN = 1e-6  # of a range
+SMALLEST_SPAN = 1e-6  # of a range that was wider at calibration
+LEAST_SHARE = 1e-3  # of a narrower one: what is left of it at least
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
 CALIBRATED_STEPS = 20.0  # of training: the weight of calibration against the first batches
 TOO_NARROW, TOO_WIDE = 2.0, 8.0  # times: how far a batch's span is from a range that does not fit
@@ -41,8 +42,8 @@ class ActivationQuantizer(quantizers.Quantizer):
     moving average, or, with `learned`, by the gradient of the fake-quant op (Jain et al. 2019, TQT; Esser et al. 2020,
     LSQ). `bounds` are those of a clamp of the model's own: the range lies between them, and values are clamped to them
     even when nothing is quantized (`saturates`: to a fixed range, in models that were saved before). Of a range that is
-    `masked`, scores that are hidden from a softmax are left out. `observing` and `enabled` are switches for training
-    schedules: a change needs a new trace.
+    `masked`, scores that are hidden from a softmax are left out. `least` is how narrow training may make it.
+    `observing` and `enabled` are switches for training schedules: a change needs a new trace.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class ActivationQuantizer(quantizers.Quantizer):
         saturates: bool = False,
         masked: bool = False,
         bounds: tuple[float, float] | None = None,
+        least: float = SMALLEST_SPAN,
     ) -> None:
         self.bits, self.ema_decay, self.learned, self.saturates = bits, ema_decay, learned, saturates
         self.fixed, self.masked = None if fixed is None else tuple(fixed), masked
         self.bounds = self.fixed if saturates else None if bounds is None else tuple(bounds)
+        self.least = least
         self.observing = self.enabled = True
 
     def build(self, tensor_shape: Shape, name: str, layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
@@ -77,10 +80,12 @@ class ActivationQuantizer(quantizers.Quantizer):
         least, largest = self.bounds or (-math.inf, math.inf)
         return {
             "min_var": number("min", low, lambda end: tf.clip_by_value(end, least, 0.0)),
-            "max_var": number(
-                "max", high, lambda end: tf.clip_by_value(end, SMALLEST_SPAN, max(largest, SMALLEST_SPAN))
-            ),
+            "max_var": number("max", high, lambda end: tf.clip_by_value(end, self.least, max(largest, self.least))),
         }
+
+    def begin(self, low: float, high: float) -> None:
+        """Note what calibration found, real numbers: a range that is tiny there may stay so in training."""
+        self.least = min(SMALLEST_SPAN, LEAST_SHARE * (high - low)) or SMALLEST_SPAN
 
     def __call__(
         self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, ends: Any = None, **kwargs: Any
@@ -158,12 +163,12 @@ class ActivationQuantizer(quantizers.Quantizer):
             end + share * tf.where(tf.math.is_finite(new), new - end, 0.0)
             for end, new in zip((low, high), seen, strict=True)
         ]
-        moved[1] = tf.maximum(moved[1], moved[0] + SMALLEST_SPAN)
+        moved[1] = tf.maximum(moved[1], moved[0] + self.least)
         return weights["min_var"].assign(moved[0], read_value=True), weights["max_var"].assign(
             moved[1], read_value=True
         )
 
     def get_config(self) -> dict[str, Any]:
         own = {"ema_decay": self.ema_decay, "learned": self.learned, "fixed": self.fixed, "saturates": self.saturates}
-        own |= {"masked": self.masked, "bounds": self.bounds}
+        own |= {"masked": self.masked, "bounds": self.bounds, "least": self.least}
         return {"bits": self.bits} | own

@@ -175,5 +175,6 @@ class RangeLayer(PlainCalls, QuantizeLayer):
             low: lower end, a real number in the tensor's unit; one above 0 counts as 0 in `ends`.
             high: upper end, in the same unit; one below 0 counts as 0.
         """
+        self.quantizer.begin(low, high)
         self.quantizer_vars["min_var"].assign(low)
         self.quantizer_vars["max_var"].assign(high)

@@ -15,8 +15,13 @@ from qat.quantization.kernels.arrays import Array
 
 Weights = dict[str, tf.Variable]  # of tfmot's quantizers; these have none
 SMALLEST_SHARE = 1e-5  # of the widest channel: what is less makes no code of the output's
-SMALLEST_LIMIT = 1e-12  # of a kernel whose bias does not say it
+OF_ZEROS = 1e-12  # what the largest code of a kernel of zeros stands for
 SMALLEST_GATE = 1e-4  # the largest weight of a gate, at least: the same for an LSTM's
+
+
+def _no_zero(limit: tf.Tensor, otherwise: float) -> tf.Tensor:
+    """What the largest code stands for: however small it is, but not 0."""
+    return tf.where(limit > 0, limit, tf.cast(otherwise, limit.dtype))
 
 
 def _per_channel(kernel: tf.Tensor, limit: tf.Tensor, bits: int) -> tf.Tensor:
@@ -141,11 +146,11 @@ class KernelQuantizer(_OfValues):
     def _limit(self, kernel: tf.Tensor, least: Array | None = None, told: Array | None = None) -> tf.Tensor:
         """What the largest code stands for."""
         size = tf.abs(tf.stop_gradient(self._channels_last(kernel)))
-        least = tf.cast(SMALLEST_LIMIT if least is None else self._largest_code * least, size.dtype)
+        least = tf.cast(0.0 if least is None else self._largest_code * least, size.dtype)
         if not self.per_channel:
-            return tf.maximum(tf.reduce_max(size), tf.reduce_max(least))
+            return _no_zero(tf.maximum(tf.reduce_max(size), tf.reduce_max(least)), OF_ZEROS)
         limit = tf.reduce_max(size, axis=list(range(len(size.shape) - 1))) if told is None else tf.stop_gradient(told)
-        return tf.maximum(limit, tf.maximum(tf.reduce_max(limit) * SMALLEST_SHARE, least))
+        return _no_zero(tf.maximum(limit, tf.maximum(tf.reduce_max(limit) * SMALLEST_SHARE, least)), OF_ZEROS)
 
     def get_config(self) -> dict[str, Any]:
         own = {"bits": self.bits, "per_channel": self.per_channel, "channels": self.channels}
@@ -210,7 +215,7 @@ class OperandQuantizer(_OfValues):
         """What its grid reaches from and to: scalars."""
         held = tf.stop_gradient(operand)
         low, high = tf.minimum(tf.reduce_min(held), 0.0), tf.maximum(tf.reduce_max(held), 0.0)
-        return low, tf.maximum(high, low + 1e-9)
+        return low, tf.where(high > low, high, 1e-9)
 
     def get_config(self) -> dict[str, Any]:
         return {}
@@ -234,4 +239,4 @@ class SlopeQuantizer(OperandQuantizer):
         return -limit, limit
 
     def _limit(self, slopes: tf.Tensor) -> tf.Tensor:
-        return tf.maximum(tf.reduce_max(tf.abs(tf.stop_gradient(tf.convert_to_tensor(slopes)))), 1e-9)
+        return _no_zero(tf.reduce_max(tf.abs(tf.stop_gradient(tf.convert_to_tensor(slopes)))), 1e-9)
