@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from qat.codes import scale_of_range
 from qat.config import CalibrationConfig
 from qat.errors import CalibrationError
-from qat.quantization.dead_ranges import DEAD_WIDTH, LEAST_SPAN
+from qat.quantization.dead_ranges import LEAST_SPAN
 from qat.quantization.ir.graph import Graph, Tensor
 from qat.quantization.ir.interpret import run, run_node, walk
 from qat.quantization.keras.activation_quantizer import MASK_MARGIN
@@ -285,6 +285,7 @@ def calibrate(
 
     Returns:
         (min, max) per range, with min <= 0 <= max and min < max unless a kernel prescribes them, in the tensor's unit.
+        `LEAST_SPAN` wide where the tensor is 0 everywhere: `widen_dead` knows its operands.
 
     Raises:
         CalibrationError: an activation is NaN or infinite on this data; the layer is named.
@@ -309,7 +310,6 @@ def calibrate(
             min_max[i] = observations[i].widen()
         min_max[i] = _within_bounds(quant_spec, *min_max[i])
     return [
-        quant_spec.fixed
-        or widen_to_integer_zero_point(float(low), float(high if high - low > LEAST_SPAN else low + DEAD_WIDTH))
+        quant_spec.fixed or widen_to_integer_zero_point(float(low), float(max(high, low + LEAST_SPAN)))
         for quant_spec, (low, high) in zip(ranges, min_max, strict=True)
     ]

@@ -12,7 +12,7 @@ from qat.quantization.kernels.quantized_kernel import norm_scale
 from qat.quantization.placement import MinMax, QuantSpec
 from qat.quantization.rewrites.builder import LINEAR, is_fixed
 
-DEAD_WIDTH = 1.0  # of the range of a tensor that holds nothing: a tiny one needs factors that kernels refuse
+DEAD_WIDTH = 1.0  # at most, of the range of a tensor that holds nothing: a tiny one needs factors that kernels refuse
 SMALLEST_SPAN = 1e-6  # a range that is wider is never called dead
 LEAST_SHARE = 1e-4  # of what the operands could make: XNNPACK multiplies by no more than 256
 LEAST_SPAN = 1e-30  # a scale below, times a kernel's, is no normal number of float32
@@ -21,7 +21,7 @@ PRODUCTS = ("mul", "batch_matmul", "squared_difference", *LINEAR)
 
 
 def widen_dead(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec, MinMax]:
-    """Give a range of `DEAD_WIDTH` to what is tiny beside what its operands could make, and to all that is made of it.
+    """Give a range as wide as their operands to tensors that are tiny beside these, and to all that is made of them.
 
     Args:
         graph: the canonical graph with its ranges placed.
@@ -30,7 +30,11 @@ def widen_dead(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec
     Returns:
         (min, max) of each range, in the same unit; those of living tensors as they were.
     """
+    produced = {node.output_range.root() for node in graph.nodes if node.output_range is not None}
     widened, dead = dict(min_max), set()
+    for quant_spec, (low, high) in min_max.items():
+        if high - low <= LEAST_SPAN and (quant_spec.is_bound or quant_spec not in produced):  # as an input of zeros
+            widened[quant_spec] = (low, low + DEAD_WIDTH)
     for node in graph.nodes:
         target = None if node.output_range is None else node.output_range.root()
         if target is None or target.is_bound or target in dead or target not in widened:
@@ -38,22 +42,29 @@ def widen_dead(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec
         low, high = widened[target]
         if high - low > SMALLEST_SPAN:
             continue
-        of_dead = any(each is not None and each.root() in dead for each in node.input_ranges)
-        if of_dead or high - low <= max(LEAST_SPAN, LEAST_SHARE * _reach(node, widened)):
-            widened[target] = (low, low + DEAD_WIDTH)
+        sizes = _sizes(node, widened)
+        of_dead = node.op not in (*SUMS, *PRODUCTS) and any(each and each.root() in dead for each in node.input_ranges)
+        if of_dead or high - low <= max(LEAST_SPAN, LEAST_SHARE * _reach(node, sizes)):
+            width = _reach(node, [size for size in sizes if size > 0]) or max(sizes, default=0.0)
+            widened[target] = (low, max(high, low + min(width or DEAD_WIDTH, DEAD_WIDTH)))
             dead.add(target)
     return widened
 
 
-def _reach(node: Node, min_max: dict[QuantSpec, MinMax]) -> float:
-    """How large a number the op could make of its operands, but for their count; 0 where its kernel has no factor."""
-    sizes = [_size(*each, min_max) for each in zip(node.inputs, node.input_ranges, strict=True)]
+def _reach(node: Node, sizes: list[float]) -> float:
+    """How large a number the op could make of operands of these sizes, but for their count; 0 where its kernel has no
+    factor."""
     if node.op in SUMS:
         return max(sizes, default=0.0)
-    if node.op in PRODUCTS:
-        kernel = node.weights["kernel"].value * norm_scale(node) if node.op in LINEAR else np.ones(1)
-        return float(np.prod([*sizes, np.max(np.abs(kernel), initial=0.0)]))
-    return 0.0
+    return float(np.prod(sizes)) if node.op in PRODUCTS else 0.0
+
+
+def _sizes(node: Node, min_max: dict[QuantSpec, MinMax]) -> list[float]:
+    """The largest absolute value of each operand and of the kernel."""
+    sizes = [_size(*each, min_max) for each in zip(node.inputs, node.input_ranges, strict=True)]
+    if node.op in LINEAR:
+        sizes.append(float(np.max(np.abs(node.weights["kernel"].value * norm_scale(node)), initial=0.0)))
+    return sizes
 
 
 def _size(tensor: Tensor, quant_spec: QuantSpec | None, min_max: dict[QuantSpec, MinMax]) -> float:

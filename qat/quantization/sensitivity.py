@@ -15,6 +15,7 @@ from qat.config import QuantConfig
 from qat.errors import ConfigError
 from qat.metrics import accuracy, agreement, sqnr_db
 from qat.quantization.calibrate import calibrate
+from qat.quantization.dead_ranges import widen_dead
 from qat.quantization.importing.preflight import refuse_blockers
 from qat.quantization.ir.graph import Node, Tensor
 from qat.quantization.ir.interpret import run_node
@@ -42,7 +43,8 @@ class PartlyQuantized:
         self.batches = as_batches(calibration, calibration_specs(self.graph), config.calibration.batch_size)
         ranges = place(self.graph)
         min_max = calibrate(self.graph, ranges, self.batches, config.calibration)
-        self.min_max = {id(quant_spec): limits for quant_spec, limits in zip(ranges, min_max, strict=True)}
+        min_max = widen_dead(self.graph, dict(zip(ranges, min_max, strict=True)))
+        self.min_max = {id(quant_spec): limits for quant_spec, limits in min_max.items()}
         self.config = config
         self.layers = list(dict.fromkeys(_layer_of(node) for node in self.graph.nodes if _quantizes(node)))
         self.quantized_nodes = {id(node): quantize_kernel(node, config) for node in self.graph.nodes_of(*QUANTIZED_OPS)}

@@ -47,6 +47,25 @@ def small_variance(unit):
     ), ROWS
 
 
+def small_kernel_of_gates(unit):
+    entry = tf_keras.Input((5, 6))
+    lstm = layers.LSTM(8)
+    model = tf_keras.Model(entry, layers.Dense(3)(lstm(entry)))
+    kernel, *others = lstm.get_weights()
+    lstm.set_weights([kernel * unit, *others])
+    return model, np.random.default_rng(0).normal(size=(128, 5, 6)).astype(np.float32) / unit
+
+
+def small_beside_zeros(unit):
+    entry = tf_keras.Input((6,))
+    small, other = (layers.Rescaling(unit)(layers.Dense(4)(entry)) for _ in range(2))
+    dead = layers.Dense(4, kernel_initializer="zeros")(other)
+    return tf_keras.Model(entry, layers.Rescaling(1 / unit)(layers.Add()([small, dead]))), ROWS
+
+
+SMALL = [small_inputs, small_outputs, small_kernel, small_product, small_variance, small_kernel_of_gates]
+
+
 def decibel(wanted, found):
     """Signal over error, of arrays of one shape."""
     wanted, found = wanted.astype(float), found.astype(float)
@@ -54,7 +73,7 @@ def decibel(wanted, found):
 
 
 @pytest.mark.parametrize("trained", [False, True])
-@pytest.mark.parametrize("make", [small_inputs, small_outputs, small_kernel, small_product, small_variance])
+@pytest.mark.parametrize("make", [*SMALL, small_beside_zeros])
 def test_the_unit_of_a_number_does_not_matter(make, trained):
     found = []
     for unit in (1.0, 2.0**-30):

@@ -16,7 +16,7 @@ from qat.quantization.kernels.arrays import Array
 Weights = dict[str, tf.Variable]  # of tfmot's quantizers; these have none
 SMALLEST_SHARE = 1e-5  # of the widest channel: what is less makes no code of the output's
 OF_ZEROS = 1e-12  # what the largest code of a kernel of zeros stands for
-SMALLEST_GATE = 1e-4  # the largest weight of a gate, at least: the same for an LSTM's
+GATE_OF_ZEROS = 1e-4  # the same of an LSTM's gate
 
 
 def _no_zero(limit: tf.Tensor, otherwise: float) -> tf.Tensor:
@@ -176,7 +176,7 @@ class GateQuantizer(_OfValues):
         """The step between two codes of each gate's matrix.
 
         Source: PopulateQuantizedLstmParams8x8_16, tflite/kernels/unidirectional_sequence_lstm.cc: one scale for each
-        matrix; here the largest value, at least 0.0001, / 127 with 8 bits.
+        matrix; here the largest value / 127 with 8 bits, or 0.0001 / 127 in a gate of zeros.
 
         Args:
             kernel: real numbers [inputs, 4 * units], the gates in Keras' order: input, forget, cell, output.
@@ -186,7 +186,7 @@ class GateQuantizer(_OfValues):
             float32 [4], in the order of the gates; no gradient.
         """
         by_gate = tf.reshape(tf.abs(tf.stop_gradient(tf.convert_to_tensor(kernel))), [kernel.shape[0], 4, -1])
-        limit = tf.maximum(tf.reduce_max(by_gate, axis=[0, 2]), SMALLEST_GATE)
+        limit = _no_zero(tf.reduce_max(by_gate, axis=[0, 2]), GATE_OF_ZEROS)
         largest = 2 ** (self.bits - 1) - 1
         if least is not None:
             least = tf.reduce_max(tf.reshape(least, [4, -1]), axis=1)

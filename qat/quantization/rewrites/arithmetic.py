@@ -69,7 +69,8 @@ def chosen_by_mask(match: Match) -> Tensor | None:
 @rewrite("cast")
 def cast_of_condition(match: Match) -> Tensor | None:
     """A condition cast to a real number, and read, chooses between 1 and 0."""
-    if not _is_condition(match.output) or not any(match.output in each.inputs for each in match.graph.nodes):
+    read = any(match.output in each.inputs for each in match.graph.nodes) or match.output in match.graph.outputs
+    if not read or not _is_condition(match.output):
         return None
     return match.add("select", match.inputs[0], 1.0, 0.0, shape=match.shape)
 

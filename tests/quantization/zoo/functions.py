@@ -346,6 +346,7 @@ FUNCTIONS = {
     "patches_of_rows": _image(lambda x: tf.image.extract_patches(x, *[[1, 1, 6, 1]] * 2, [1] * 4, "VALID")),
     "lrn_alexnet": _image(lambda x: tf.nn.local_response_normalization(x, 2, 1.0, 1e-1, 0.75)),
     "lrn_beta_1": _image(lambda x: tf.nn.local_response_normalization(x, 1, 1.0, 1e-1, 1.0)),
+    "flags_output": _flat(lambda x: tf.cast(tf.sigmoid(2.0 * x) > 0.6, tf.float32)),
     "argmax_output": _flat(lambda x: tf.argmax(x, axis=-1)),
     "elu_by_choice": _flat(lambda x: tf.where(4.0 * x > 0.0, 4.0 * x, tf.exp(4.0 * x) - 1.0)),
     "stable_sigmoid": _flat(lambda x: tf.where(x >= 0.0, 1.0 / (1.0 + tf.exp(-x)), tf.exp(x) / (1.0 + tf.exp(x)))),
