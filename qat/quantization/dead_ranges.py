@@ -61,7 +61,7 @@ def _reach(node: Node, sizes: list[float]) -> float:
 
 def _sizes(node: Node, min_max: dict[QuantSpec, MinMax]) -> list[float]:
     """The largest absolute value of each operand and of the kernel."""
-    sizes = [_size(*each, min_max) for each in zip(node.inputs, node.input_ranges, strict=True)]
+    sizes = [_size(*each, min_max) for each in zip(node.inputs, node.input_ranges, strict=False)]
     if node.op in LINEAR:
         sizes.append(float(np.max(np.abs(node.weights["kernel"].value * norm_scale(node)), initial=0.0)))
     return sizes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qat.quantization.ir.graph import Node
 from qat.quantization.placement.quant_spec import merge
 from qat.quantization.placement.state import Placement, can_share_range, requantize
+from qat.quantization.placement.united import holds_embedding_rows
 from qat.quantization.rewrites.builder import RELUS, is_fixed
 from qat.quantization.rewrites.masks import MASKED_BELOW
 
@@ -81,10 +82,12 @@ def place_padding(state: Placement, node: Node) -> None:
     """
     source = node.inputs[0]
     quant_spec = state.range_of.get(source)
-    if quant_spec is None:
+    if quant_spec is None and not holds_embedding_rows(source):
         return
     shared = state.new_range(node)
-    if (
+    if quant_spec is None:  # codes on the grid of their table, which the number may be beyond
+        requantize(state, source, node, shared)
+    elif (
         quant_spec.root().holds_recurrent_state
         or quant_spec.root().masked
         or not can_share_range(state, source, quant_spec.root())

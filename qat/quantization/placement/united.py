@@ -44,7 +44,7 @@ def place_shared(state: Placement, node: Node) -> None:
             merge(quant_spec.root(), shared)
         else:
             requantized[tensor] = None
-    rows = [tensor for tensor in operands if _holds_embedding_rows(tensor) and node.op != "masked"]
+    rows = [tensor for tensor in operands if holds_embedding_rows(tensor) and node.op != "masked"]
     for tensor in dict.fromkeys(rows):  # codes on the grid of their table
         requantize(state, tensor, node, shared)
     ranges = [shared if tensor in rows else quant_spec for tensor, quant_spec in zip(operands, ranges, strict=True)]
@@ -61,7 +61,7 @@ def place_shared(state: Placement, node: Node) -> None:
         node.output_range = shared if None in ranges else None
 
 
-def _holds_embedding_rows(tensor: Tensor) -> bool:
+def holds_embedding_rows(tensor: Tensor) -> bool:
     """Whether the tensor holds rows of an embedding, possibly moved."""
     while tensor.node.op in SAME_SCALE and tensor.node.op != "embedding":
         tensor = next((each for each in tensor.node.inputs if not is_fixed(each)), tensor.node.inputs[0])

@@ -114,6 +114,13 @@ def _quotients_of_ids():
     return tf_keras.Model(ids, layers.Dense(3)(both))
 
 
+def _rows_padded_with_ones():
+    """A number beyond the grid of the table that it is put beside."""
+    ids = tf_keras.Input((8,), dtype="int32", name="ids")
+    rows = tf.pad(layers.Embedding(20, 6)(ids), [[0, 0], [1, 0], [0, 0]], constant_values=1.0)
+    return tf_keras.Model(ids, layers.Dense(3)(tf.sigmoid(rows)))
+
+
 def _cooled_scores(x):
     """A temperature behind a mask."""
     scores = tf.matmul(x, x, transpose_b=True)
@@ -346,6 +353,7 @@ FUNCTIONS = {
     "patches_of_rows": _image(lambda x: tf.image.extract_patches(x, *[[1, 1, 6, 1]] * 2, [1] * 4, "VALID")),
     "lrn_alexnet": _image(lambda x: tf.nn.local_response_normalization(x, 2, 1.0, 1e-1, 0.75)),
     "lrn_beta_1": _image(lambda x: tf.nn.local_response_normalization(x, 1, 1.0, 1e-1, 1.0)),
+    "rows_padded_with_ones": _rows_padded_with_ones,
     "flags_output": _flat(lambda x: tf.cast(tf.sigmoid(2.0 * x) > 0.6, tf.float32)),
     "argmax_output": _flat(lambda x: tf.argmax(x, axis=-1)),
     "elu_by_choice": _flat(lambda x: tf.where(4.0 * x > 0.0, 4.0 * x, tf.exp(4.0 * x) - 1.0)),
