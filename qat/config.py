@@ -144,7 +144,8 @@ class QuantConfig:
 
     # what pruning or clustering has made of the float kernels stays in training: none | sparsity | clusters | auto
     preserve: str | None = "auto"  # auto: whichever is recognised, and said; null = none
-    ema_decay: float = setting(0.99, low=0, high=0.999999)  # of the activation ranges, after the calibrated start
+    # ranges of activations hold a batch's largest number at once, and forget it within some 10 / (1 - ema_decay) steps
+    ema_decay: float = setting(0.99, low=0, high=0.999999)
     learned_ranges: bool = False  # ranges are trained by gradient (LSQ-like) instead of observed
     # each of the three at a share of the QAT steps (0.8), at a step (200steps) or at an epoch (3epochs); None = never
     delay: Any = None  # train in float until then, before fake quantization starts

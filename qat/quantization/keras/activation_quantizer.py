@@ -19,7 +19,9 @@ SMALLEST_SPAN = 1e-6  # of a range that was wider at calibration
 LEAST_SHARE = 1e-3  # of a narrower one: what is left of it at least
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
 CALIBRATED_STEPS = 20.0  # of training: the weight of calibration against the first batches
-TOO_NARROW, TOO_WIDE = 2.0, 8.0  # times: how far a batch's span is from a range that does not fit
+SHRINKS = 0.1  # of what an average forgets: how fast a range forgets the largest number that it has seen
+FIRST_STEPS, TOO_WIDE = 20.0, 8.0  # steps in which a range that is so many times too wide goes to the batch at once
+FAR_TOO_WIDE = 16.0  # times: what made it so was a single batch
 
 
 def _with_lsq_gradient(end: Any, inputs: tf.Tensor, bits: int) -> tf.Tensor:
@@ -136,13 +138,17 @@ class ActivationQuantizer(quantizers.Quantizer):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Move the range towards what a batch has shown, and count the step.
 
-        The average is over the steps so far until `ema_decay` looks back as far (no bias of the start). A range that is
-        far from the batch's goes there at once: BatchNormalization whose statistics have not settled makes other
-        numbers in training than at inference. A batch of zeros alone moves nothing: the range of a layer that has died
-        would shrink, until its kernel multiplies by more than XNNPACK takes (256). Nor does an end that is not finite.
+        An end that the batch exceeds goes there at once: in training, nothing that a batch shows is cut off, and what
+        has been trained so has to be in the file. It comes back slowly, a tenth as fast as an average with `ema_decay`
+        that is over the steps so far (no bias of the start); as fast as that average from `FAR_TOO_WIDE`; and at once
+        in the first steps, since BatchNormalization whose statistics have not settled makes other numbers in training
+        than at inference. (The average of what batches show cuts off the largest numbers of most batches: with 32 rows
+        of 8 normal numbers all beyond 2.8 deviations.) A batch of zeros alone moves nothing: the range of a layer that
+        has died would shrink, until its kernel multiplies by more than XNNPACK takes (256). Nor does an end that is not
+        finite.
 
         Source: moving averages of ranges, Jacob et al. 2018, 3.1; their start as `num_updates` of
-        tf.train.ExponentialMovingAverage.
+        tf.train.ExponentialMovingAverage; here by the largest value in place of its average.
 
         Args:
             seen: (low, high) of the batch, float32 scalars, as `seen` gives them.
@@ -156,13 +162,15 @@ class ActivationQuantizer(quantizers.Quantizer):
         share = tf.maximum(1.0 - self.ema_decay, 9.0 / (9.0 + count))
         low, high = (tf.convert_to_tensor(weights[name]) for name in ("min_var", "max_var"))
         span, of_batch = high - low, seen[1] - seen[0]
-        is_off = (of_batch > TOO_NARROW * span) | (of_batch * TOO_WIDE < span)
-        share = tf.where(of_batch > 0.0, tf.where(is_off, 1.0, share), 0.0)
-        # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
-        moved = [
-            end + share * tf.where(tf.math.is_finite(new), new - end, 0.0)
-            for end, new in zip((low, high), seen, strict=True)
-        ]
+        at_once = (of_batch * TOO_WIDE < span) & (count < CALIBRATED_STEPS + FIRST_STEPS)
+        back = tf.where(at_once, 1.0, tf.where(of_batch * FAR_TOO_WIDE < span, share, SHRINKS * share))
+
+        def moved_end(end: tf.Tensor, new: tf.Tensor, is_exceeded: tf.Tensor) -> tf.Tensor:
+            # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
+            moves = (of_batch > 0.0) & tf.math.is_finite(new)
+            return end + tf.where(moves, tf.where(is_exceeded, 1.0, back) * (new - end), 0.0)
+
+        moved = [moved_end(low, seen[0], seen[0] < low), moved_end(high, seen[1], seen[1] > high)]
         moved[1] = tf.maximum(moved[1], moved[0] + self.least)
         return weights["min_var"].assign(moved[0], read_value=True), weights["max_var"].assign(
             moved[1], read_value=True
