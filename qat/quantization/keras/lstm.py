@@ -21,6 +21,7 @@ from tf_keras.src import backend
 from qat.models.keras_types import Training
 from qat.quantization.ir.lstm_steps import apply_gates, compute_state_gates, make_float_step, run_time_steps
 from qat.quantization.ir.program import Program
+from qat.quantization.keras.activation_quantizer import SHRINKS
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, settled, with_gradients
 from qat.quantization.keras.grids import fake_quant, least_step, straight_through
 from qat.quantization.keras.holder import CallRanges, RangedHolder
@@ -152,12 +153,14 @@ class Lstm(RangedHolder):
         return outputs
 
     def _follow(self, cells: tf.Tensor, decay: float) -> None:
-        """Move the largest cell seen towards the batch's; one that fills its range asks for the next power of two."""
+        """Hold the batch's largest cell, and forget it as ranges do. One that fills its range asks for the next power
+        of two."""
         seen = -least_over_replicas(-tf.reduce_max(tf.abs(tf.stop_gradient(cells))))
         seen = tf.cast(seen, tf.float32)
         seen = tf.where(seen >= self.cell_end() * (1 - 2.0**-14), 1.25 * self.cell_end(), seen)
         limit = self.weight_cell_limit
-        limit.assign_add((1.0 - decay) * (tf.cast(seen, limit.dtype) - limit))
+        further = tf.cast(seen, limit.dtype) - limit
+        limit.assign_add(tf.where(further > 0, 1.0, SHRINKS * (1.0 - decay)) * further)
 
     def cell_bits(self) -> Array:
         """How many whole bits the cell's codes have: an int32 scalar, 0 to 6."""

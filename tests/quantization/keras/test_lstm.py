@@ -215,3 +215,18 @@ def test_a_wide_cell_and_weights_of_four_bits():
         content = _converted(quantized, low_bit=config is not None)
         assert _distance(quantized, content, series).max() == 0
         assert verify(content).integer_only
+
+
+def test_the_cell_has_room_at_once_for_what_a_batch_shows():
+    """A memory that grows with each step, and one sample in 64 for which it grows far."""
+    sizes = np.where(np.arange(64) == 0, 3.0, 0.1)
+    rows = np.tile(sizes[:, None, None], (1, 12, 1)).astype(np.float32)
+    entry = tf_keras.Input((12, 1))
+    lstm = layers.LSTM(2)
+    model = tf_keras.Model(entry, lstm(entry))
+    lstm.set_weights([np.ones((1, 8)), np.zeros((2, 8)), np.array([9.0, 9, 9, 9, 0, 0, 9, 9])])
+    quantized = quantize_model(model, rows[1:])
+    quantized.compile(tf_keras.optimizers.SGD(0.0), "mse")
+    quantized.fit(rows, np.zeros((64, 2)), batch_size=8, epochs=4, shuffle=False, verbose=0)
+    cell = next(layer for layer in quantized.layers if hasattr(layer, "layer") and hasattr(layer.layer, "cell_end"))
+    assert float(cell.layer.cell_end()) == 16.0  # twelve steps of nearly 1
