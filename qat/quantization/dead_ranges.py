@@ -21,7 +21,7 @@ PRODUCTS = ("mul", "batch_matmul", "squared_difference", *LINEAR)
 
 
 def widen_dead(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec, MinMax]:
-    """Give a range as wide as their operands to tensors that are tiny beside these, and to all that is made of them.
+    """Give a range as wide as their operands to tensors that are tiny next to these, and to all that is made of them.
 
     Args:
         graph: the canonical graph with its ranges placed.
