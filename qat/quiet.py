@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-_QUIET_LEVEL = "2"
+_QUIET_LEVELS = ("2", "3")  # errors alone, or none of them
 
 
 def quiet_tensorflow() -> None:
-    """Make the first `import tensorflow` of this process a quiet one, unless the user has set a log level."""
-    level = os.environ.setdefault(LEVEL, _QUIET_LEVEL)
-    if level == _QUIET_LEVEL and "tensorflow" not in sys.modules:
+    """Make the first `import tensorflow` of this process a quiet one, unless the user has set a level that shows it."""
+    level = os.environ.setdefault(LEVEL, _QUIET_LEVELS[0])
+    if level in _QUIET_LEVELS and "tensorflow" not in sys.modules:
         finder: Any = _Finder()
         sys.meta_path.insert(0, finder)
 

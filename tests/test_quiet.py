@@ -14,7 +14,8 @@ def finders(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("level", "loaded", "added"), [(None, False, 1), ("2", False, 1), ("0", False, 0), (None, True, 0)]
+    ("level", "loaded", "added"),
+    [(None, False, 1), ("2", False, 1), ("3", False, 1), ("1", False, 0), ("0", False, 0), (None, True, 0)],
 )
 def test_a_finder_waits_for_tensorflow_where_nobody_asked_for_its_words(level, loaded, added, monkeypatch, finders):
     monkeypatch.delenv(LEVEL, raising=False)
