@@ -84,6 +84,7 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     arithmetic.without_empty_parts,  # before the next, which counts the parts
     outputs.parts_that_nobody_reads,
     outputs.slices_of_a_whole,
+    activations.softmax_of_exponentials,
     activations.gelu,  # this and the next two before `unary` and `power`, which write out what they are known by
     activations.prelu,
     activations.slope_relu,

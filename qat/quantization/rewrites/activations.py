@@ -71,6 +71,30 @@ def _tanh_gate(tensor: Tensor) -> Tensor | None:
     return None
 
 
+@rewrite("div", "mul")
+def softmax_of_exponentials(match: Match) -> Tensor | None:
+    """exp(x) / sum(exp(x)) along the last axis: in 8 bits, one large exponential would leave no code to the others."""
+    for share, other in (match.inputs, match.inputs[::-1]) if match.node.op == "mul" else (match.inputs,):
+        total = other if match.node.op == "div" else _reciprocal(other)
+        x = share.node.inputs[0] if share.node.op == "exp" else None
+        if x is not None and total is not None and _is_sum_of_exponentials(total, x):
+            return match.add("softmax", x)
+    return None
+
+
+def _reciprocal(tensor: Tensor) -> Tensor | None:
+    """x, where `tensor` is 1 / x."""
+    return tensor.node.inputs[1] if tensor.node.op == "div" and scalar_of(tensor.node.inputs[0]) == 1.0 else None
+
+
+def _is_sum_of_exponentials(total: Tensor, x: Tensor) -> bool:
+    """Whether `total` is the sum of exp(x) along its last axis, which stays with one place."""
+    if total.node.op != "sum" or total.node.attrs["axis"] != [x.rank - 1] or not total.node.attrs["keepdims"]:
+        return False
+    summed = total.node.inputs[0].node
+    return summed.op == "exp" and summed.inputs[0] is x
+
+
 @rewrite("mul")
 def gelu(match: Match) -> Tensor | None:
     """x * Phi(x), exact or by tanh (Hendrycks & Gimpel 2016), a LUT kernel in TFLite."""
