@@ -22,6 +22,7 @@ CALIBRATED_STEPS = 20.0  # of training: the weight of calibration against the fi
 SHRINKS = 0.1  # of what an average forgets: how fast a range forgets the largest number that it has seen
 FIRST_STEPS, TOO_WIDE = 20.0, 8.0  # steps in which a range that is so many times too wide goes to the batch at once
 FAR_TOO_WIDE = 16.0  # times: what made it so was a single batch
+OUTWARDS = (-1.0, 1.0)  # of the lower and the upper end
 
 
 def _with_lsq_gradient(end: Any, inputs: tf.Tensor, bits: int) -> tf.Tensor:
@@ -160,21 +161,15 @@ class ActivationQuantizer(quantizers.Quantizer):
         """
         count = steps.assign_add(1.0, read_value=True) + CALIBRATED_STEPS
         share = tf.maximum(1.0 - self.ema_decay, 9.0 / (9.0 + count))
-        low, high = (tf.convert_to_tensor(weights[name]) for name in ("min_var", "max_var"))
-        span, of_batch = high - low, seen[1] - seen[0]
+        ends, shown = tf.stack([weights[name] for name in ("min_var", "max_var")]), tf.stack(seen)
+        further, span, of_batch = shown - ends, ends[1] - ends[0], seen[1] - seen[0]
         at_once = (of_batch * TOO_WIDE < span) & (count < CALIBRATED_STEPS + FIRST_STEPS)
         back = tf.where(at_once, 1.0, tf.where(of_batch * FAR_TOO_WIDE < span, share, SHRINKS * share))
-
-        def moved_end(end: tf.Tensor, new: tf.Tensor, is_exceeded: tf.Tensor) -> tf.Tensor:
-            # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
-            moves = (of_batch > 0.0) & tf.math.is_finite(new)
-            return end + tf.where(moves, tf.where(is_exceeded, 1.0, back) * (new - end), 0.0)
-
-        moved = [moved_end(low, seen[0], seen[0] < low), moved_end(high, seen[1], seen[1] > high)]
-        moved[1] = tf.maximum(moved[1], moved[0] + self.least)
-        return weights["min_var"].assign(moved[0], read_value=True), weights["max_var"].assign(
-            moved[1], read_value=True
-        )
+        # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
+        moves = tf.math.is_finite(shown) & (of_batch > 0.0)
+        low, high = tf.unstack(ends + tf.where(moves, tf.where(further * OUTWARDS > 0.0, 1.0, back) * further, 0.0))
+        high = tf.maximum(high, low + self.least)
+        return weights["min_var"].assign(low, read_value=True), weights["max_var"].assign(high, read_value=True)
 
     def get_config(self) -> dict[str, Any]:
         own = {"ema_decay": self.ema_decay, "learned": self.learned, "fixed": self.fixed, "saturates": self.saturates}
