@@ -88,6 +88,7 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     activations.gelu,  # this and the next two before `unary` and `power`, which write out what they are known by
     activations.prelu,
     activations.slope_relu,
+    activations.relu_without_slope,
     arithmetic.unary,
     arithmetic.power,
     arithmetic.square_of_difference,  # of squares that `unary` writes as products

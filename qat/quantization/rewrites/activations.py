@@ -138,6 +138,12 @@ def slope_relu(match: Match) -> Tensor | None:
     return None if scalar_of(slope) is None else match.add("leaky_relu", x, alpha=scalar_of(slope))
 
 
+@rewrite("leaky_relu")
+def relu_without_slope(match: Match) -> Tensor | None:
+    """A leaky ReLU of slope 0 is a ReLU; its own kernel would have a factor of 0."""
+    return match.add("relu", match.inputs[0]) if match.attrs["alpha"] == 0 else None
+
+
 @rewrite("maximum")
 def leaky_maximum(match: Match) -> Tensor | None:
     """max(x, a x) with 0 < a < 1 is a leaky ReLU."""

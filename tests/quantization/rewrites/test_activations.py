@@ -31,6 +31,12 @@ CASES = [
         gone=("relu",),
         there=("leaky_relu",),
     ),
+    Case(
+        activations.relu_without_slope,
+        flat(lambda x: tf.nn.leaky_relu(x, 0.0)),
+        gone=("leaky_relu",),
+        there=("relu",),
+    ),
     Case(activations.leaky_maximum, flat(lambda x: tf.maximum(0.3 * x, x)), gone=("maximum",), there=("leaky_relu",)),
     Case(activations.relu_times_sixth, flat(lambda x: x * tf.nn.relu6(x + 3.0) / 6.0), there=("relu6", "mul")),
 ]
