@@ -51,6 +51,9 @@ def _gelu_input(node: Node, gate_of: Callable[[Tensor], Tensor | None]) -> Tenso
         gated = gate_of(right)
         if gated is not None and _scaled(left, 0.5) is gated:
             return gated
+        half = _scaled(right, 0.5)
+        if half is not None and gate_of(half) is left:
+            return left
         if gated is None and _near(scalar_of(left), 0.5) and right.node.op == "mul":
             for x, gate in (right.node.inputs, right.node.inputs[::-1]):
                 if gate_of(gate) is x:

@@ -13,6 +13,7 @@ CASES = [
     Case(activations.gelu, flat(tf.nn.gelu), gone=("tf:Erf", "tf:Erfc"), there=("gelu",)),
     Case(activations.gelu, flat(lambda x: tf.nn.gelu(x, approximate=True)), gone=("tanh",), there=("gelu",)),
     Case(activations.gelu, flat(lambda x: 0.5 * x * (1.0 + tf.math.erf(x / 2**0.5))), gone=("tf:Erf",)),
+    Case(activations.gelu, flat(lambda x: x * (0.5 * (1.0 + tf.math.erf(x / 2**0.5)))), gone=("tf:Erf",)),
     Case(
         activations.softmax_of_exponentials,
         flat(lambda x: tf.exp(x) / tf.reduce_sum(tf.exp(x), axis=-1, keepdims=True)),
