@@ -12,6 +12,7 @@ from qat.quantization.keras.op import OF_LOGITS, Op
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper, TableScale
 
+ABOVE_ZERO = ("log", "rsqrt", "sqrt")  # ops that are defined there alone
 MOVES = ("identity", "reshape", "transpose", "strided_slice", "resize_bilinear", "resize_nearest")
 
 
@@ -25,6 +26,7 @@ def bind_ranges(model: tf_keras.Model) -> None:
     read_by_a_loss = set(_ranges_of_probabilities(model))
     for layer in ranges.values():
         layer.of_probabilities = layer.name in read_by_a_loss
+        layer.above_zero = layer.calls == 1 and _only_above_zero(model, layer)
         layer.entry = any(id(tensor) in inputs for node in layer.inbound_nodes for tensor in node.keras_inputs)
     for layer in model.layers:
         inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
@@ -46,6 +48,14 @@ def _ranges_of_probabilities(model: tf_keras.Model) -> Iterator[str]:
             inner = getattr(layer, "layer", layer)
         if isinstance(inner, Op) and inner.op in OF_LOGITS:
             yield from passed
+
+
+def _only_above_zero(model: tf_keras.Model, layer: RangeLayer) -> bool:
+    """Whether nothing but roots and logarithms reads what it quantizes: what is below 0 there is an error of rounding,
+    as of a variance that is computed as E[x^2] - E[x]^2."""
+    readers = [node.outbound_layer for node in layer.outbound_nodes]
+    is_output = any(tensor._keras_history[0] is layer for tensor in model.outputs)
+    return bool(readers) and not is_output and all(isinstance(r, Op) and r.op in ABOVE_ZERO for r in readers)
 
 
 def _is_embedding(layer: tf_keras.layers.Layer) -> bool:

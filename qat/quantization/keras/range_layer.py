@@ -35,6 +35,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
     """
 
     entry = False  # whether a model input is what it quantizes: `bind_ranges` says
+    above_zero = False  # whether roots and logarithms alone read it: `bind_ranges` says
     of_probabilities = False  # whether a loss may take the logarithm of it: `bind_ranges` says
 
     def __init__(self, quantizer: ActivationQuantizer, source: str = "", calls: int = 1, **kwargs: Any) -> None:
@@ -67,8 +68,10 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         return on_grid
 
     def _bounded(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The inputs as a clamp that the range stands for leaves them, with its gradient."""
+        """The inputs as a clamp that the range stands for leaves them, with its gradient; 0 for what rounding has made
+        less where there is nothing below 0."""
         bounds = self.quantizer.bounds
+        inputs = tf.maximum(inputs, tf.zeros([], inputs.dtype)) if self.above_zero else inputs
         return inputs if bounds is None else tf.clip_by_value(inputs, *bounds)
 
     def _in_training(self, inputs: tf.Tensor, observe: str, unsigned: bool) -> tf.Tensor:
