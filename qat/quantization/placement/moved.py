@@ -34,7 +34,10 @@ def place_rounding(state: Placement, node: Node) -> None:
     """
     quant_spec = state.range_of.get(node.inputs[0])
     if quant_spec is None:
-        return
+        if not holds_embedding_rows(node.inputs[0]):
+            return
+        quant_spec = state.new_range(node)  # the grid of their table is no range that a layer could round to
+        requantize(state, node.inputs[0], node, quant_spec)
     node.output_range = state.range_of[node.output] = quant_spec
     activation = _relu_behind_moves(state, node) if node.op == "avg_pool" else None
     if activation is not None:

@@ -121,6 +121,12 @@ def _rows_padded_with_ones():
     return tf_keras.Model(ids, layers.Dense(3)(tf.sigmoid(rows)))
 
 
+def _averaged_rows():
+    """An average of rows, rounded to codes where no layer but the table has a grid."""
+    ids = tf_keras.Input((8,), dtype="int32", name="ids")
+    return tf_keras.Model(ids, layers.AveragePooling1D(3, 1)(layers.Embedding(20, 6)(ids)))
+
+
 def _cooled_scores(x):
     """A temperature behind a mask."""
     scores = tf.matmul(x, x, transpose_b=True)
@@ -354,6 +360,7 @@ FUNCTIONS = {
     "lrn_alexnet": _image(lambda x: tf.nn.local_response_normalization(x, 2, 1.0, 1e-1, 0.75)),
     "lrn_beta_1": _image(lambda x: tf.nn.local_response_normalization(x, 1, 1.0, 1e-1, 1.0)),
     "rows_padded_with_ones": _rows_padded_with_ones,
+    "averaged_rows": _averaged_rows,
     "softmax_by_hand": _flat(lambda x: tf.exp(6.0 * x) / tf.reduce_sum(tf.exp(6.0 * x), axis=-1, keepdims=True)),
     "flags_output": _flat(lambda x: tf.cast(tf.sigmoid(2.0 * x) > 0.6, tf.float32)),
     "argmax_output": _flat(lambda x: tf.argmax(x, axis=-1)),
