@@ -23,6 +23,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 from tf_keras import layers
 
+from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
 from qat.quantization.keras.activation_quantizer import CALIBRATED_STEPS, TOO_WIDE, ActivationQuantizer
 from qat.tflite import Interpreter, convert
@@ -40,10 +41,6 @@ def average(self: Any, seen: Any, weights: Any, steps: Any) -> Any:
     return weights["min_var"].assign(low, read_value=True), weights["max_var"].assign(high, read_value=True)
 
 
-def decibel(wanted: np.ndarray, found: np.ndarray) -> float:
-    return float(10 * np.log10(np.sum(np.square(wanted, dtype=float)) / np.sum(np.square(wanted - found, dtype=float))))
-
-
 def dense(power: int) -> tf_keras.Model:
     tf_keras.utils.set_random_seed(0)
     entry = tf_keras.Input((6,))
@@ -56,7 +53,7 @@ def without_steps() -> None:
     for power in (1, 3):
         model = dense(power)
         wanted = model.predict(rows, verbose=0)
-        calibrated = decibel(wanted, Interpreter(convert(quantize_model(model, rows))).predict(rows))
+        calibrated = sqnr_db(wanted, Interpreter(convert(quantize_model(model, rows))).predict(rows))
         for batch_size in (8, 32, 128):
             row = {"what": "steps of length 0", "power": power, "batch": batch_size, "calibrated": round(calibrated, 1)}
             for name, follow in (("average", average), ("farthest", FARTHEST)):
@@ -64,7 +61,7 @@ def without_steps() -> None:
                 quantized = quantize_model(model, rows)
                 quantized.compile(tf_keras.optimizers.SGD(0.0), "mse")
                 quantized.fit(rows, wanted, batch_size=batch_size, epochs=10, verbose=0)
-                row[name] = round(decibel(wanted, Interpreter(convert(quantized)).predict(rows)), 1)
+                row[name] = round(sqnr_db(wanted, Interpreter(convert(quantized)).predict(rows)), 1)
             print(json.dumps(row), flush=True)
 
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
+from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert
 
@@ -89,9 +90,9 @@ def main() -> None:
         for unit in UNITS:
             tf_keras.utils.set_random_seed(0)
             model, rows = build(what, unit)
-            wanted = model.predict(rows, verbose=0).astype(float)
+            wanted = model.predict(rows, verbose=0)
             found = Interpreter(convert(quantize_model(model, rows))).predict(rows)
-            decibels.append(round(float(10 * np.log10(np.sum(wanted**2) / np.sum((wanted - found) ** 2))), 1))
+            decibels.append(round(sqnr_db(wanted, found), 1))
         print(json.dumps({"what": name, "decibels": decibels}), flush=True)
 
 

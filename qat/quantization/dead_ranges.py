@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
+from qat.quantization.keras.activation_quantizer import SMALLEST_SPAN
 from qat.quantization.kernels.quantized_kernel import norm_scale
 from qat.quantization.placement import MinMax, QuantSpec
 from qat.quantization.rewrites.builder import LINEAR, is_fixed
 
 DEAD_WIDTH = 1.0  # at most, of the range of a tensor that holds nothing: a tiny one needs factors that kernels refuse
-SMALLEST_SPAN = 1e-6  # a range that is wider is never called dead
 LEAST_SHARE = 1e-4  # of what the operands could make: XNNPACK multiplies by no more than 256
 LEAST_SPAN = 1e-30  # a scale below, times a kernel's, is no normal number of float32
 SUMS = ("add", "sub", "corrected", "sum", "mean", "cumsum", "requantize", "concat", "pack")
@@ -40,7 +40,7 @@ def widen_dead(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec
         if target is None or target.is_bound or target in dead or target not in widened:
             continue
         low, high = widened[target]
-        if high - low > SMALLEST_SPAN:
+        if high - low > SMALLEST_SPAN:  # nothing so wide is dead
             continue
         sizes = _sizes(node, widened)
         of_dead = node.op not in (*SUMS, *PRODUCTS) and any(each and each.root() in dead for each in node.input_ranges)
@@ -60,7 +60,7 @@ def _reach(node: Node, sizes: list[float]) -> float:
 
 
 def _sizes(node: Node, min_max: dict[QuantSpec, MinMax]) -> list[float]:
-    """The largest absolute value of each operand and of the kernel."""
+    """The largest absolute value of the kernel and of each operand, as far as placement has told their ranges."""
     sizes = [_size(*each, min_max) for each in zip(node.inputs, node.input_ranges, strict=False)]
     if node.op in LINEAR:
         sizes.append(float(np.max(np.abs(node.weights["kernel"].value * norm_scale(node)), initial=0.0)))

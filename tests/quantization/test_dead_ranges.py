@@ -5,6 +5,7 @@ import pytest
 import tf_keras
 from tf_keras import layers
 
+from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
 from qat.quantization.dead_ranges import DEAD_WIDTH
 from qat.quantization.keras.range_layer import RangeLayer
@@ -66,12 +67,6 @@ def small_beside_zeros(unit):
 SMALL = [small_inputs, small_outputs, small_kernel, small_product, small_variance, small_kernel_of_gates]
 
 
-def decibel(wanted, found):
-    """Signal over error, of arrays of one shape."""
-    wanted, found = wanted.astype(float), found.astype(float)
-    return 10 * np.log10(np.sum(wanted**2) / np.sum((wanted - found) ** 2))
-
-
 @pytest.mark.parametrize("trained", [False, True])
 @pytest.mark.parametrize("make", [*SMALL, small_beside_zeros])
 def test_the_unit_of_a_number_does_not_matter(make, trained):
@@ -85,7 +80,7 @@ def test_the_unit_of_a_number_does_not_matter(make, trained):
             quantized.fit(rows, model.predict(rows, verbose=0), shuffle=False, verbose=0)
         answers = Interpreter(convert(quantized)).predict(rows)
         np.testing.assert_allclose(answers, quantized.predict(rows, verbose=0), rtol=1e-5)
-        found.append(decibel(model.predict(rows, verbose=0), answers))
+        found.append(sqnr_db(model.predict(rows, verbose=0), answers))
     assert found[0] > 15
     assert found[1] == pytest.approx(found[0], abs=1)
 

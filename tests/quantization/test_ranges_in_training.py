@@ -5,15 +5,11 @@ import pytest
 import tf_keras
 from tf_keras import layers
 
+from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert
 
 ROWS = np.random.default_rng(0).normal(size=(512, 6)).astype(np.float32)
-
-
-def decibel(wanted, found):
-    """Signal over error, of arrays of one shape."""
-    return 10 * np.log10(np.sum(np.square(wanted, dtype=float)) / np.sum(np.square(wanted - found, dtype=float)))
 
 
 @pytest.mark.parametrize("batch_size", [8, 32])
@@ -25,7 +21,7 @@ def test_steps_of_length_0_in_small_batches_leave_the_file_as_good_as_calibratio
     model = tf_keras.Model(entry, outputs if tail == "none" else layers.Lambda(lambda x: x**3)(outputs))
     quantized = quantize_model(model, ROWS)
     wanted = model.predict(ROWS, verbose=0)
-    calibrated = decibel(wanted, Interpreter(convert(quantized)).predict(ROWS))
+    calibrated = sqnr_db(wanted, Interpreter(convert(quantized)).predict(ROWS))
     quantized.compile(tf_keras.optimizers.SGD(0.0), "mse")
     quantized.fit(ROWS, wanted, batch_size=batch_size, epochs=10, verbose=0)
-    assert decibel(wanted, Interpreter(convert(quantized)).predict(ROWS)) > calibrated - 3
+    assert sqnr_db(wanted, Interpreter(convert(quantized)).predict(ROWS)) > calibrated - 3

@@ -16,7 +16,7 @@ from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.training.replicas import least_over_replicas
 
 SMALLEST_SPAN = 1e-6  # of a range that was wider at calibration
-LEAST_SHARE = 1e-3  # of a narrower one: what is left of it at least
+LEAST_LEFT = 1e-3  # of a narrower one: what is left of it at least
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
 CALIBRATED_STEPS = 20.0  # of training: the weight of calibration against the first batches
 SHRINKS = 0.1  # of what an average forgets: how fast a range forgets the largest number that it has seen
@@ -88,7 +88,7 @@ class ActivationQuantizer(quantizers.Quantizer):
 
     def begin(self, low: float, high: float) -> None:
         """Note what calibration found, real numbers: a range that is tiny there may stay so in training."""
-        self.least = min(SMALLEST_SPAN, LEAST_SHARE * (high - low)) or SMALLEST_SPAN
+        self.least = min(SMALLEST_SPAN, LEAST_LEFT * (high - low)) or SMALLEST_SPAN
 
     def __call__(
         self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, ends: Any = None, **kwargs: Any
