@@ -46,13 +46,15 @@ class Op(RangedHolder):
         given = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
         arguments = [next(given) if name == "x" else self.weight(name) for name in self.operands]
         target, exact = self.ranges.target, None
+        if self.op == "div":
+            arguments[1] = self._off_zero(arguments[1], 1)
         if in_integers() and target is not None and self.op not in SIMULATED_KERNELS:
             arguments = [self._held(name, value) for name, value in zip(self.operands, arguments, strict=True)]
         elif in_integers() and (target is not None or self.op in WITHOUT_OUTPUT_CODES):
             exact = self._as_kernel(arguments)
             if exact is not None and not (with_gradients() and exact.dtype.is_floating):
                 return self._for_loss(exact, arguments)
-        if self.op in POLES and not (self.op == "log" and in_integers()):  # the kernel's log of 0 is the range's end
+        if self.op == "rsqrt" or (self.op == "log" and not in_integers()):  # the kernel's log of 0 is the range's end
             arguments[POLES[self.op]] = self._off_zero(arguments[POLES[self.op]], POLES[self.op])
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         more = {"variables": self.variables_of_model.readable} if self.op == "custom_gradient" else {}

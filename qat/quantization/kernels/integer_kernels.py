@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from qat.quantization.ir.operations import OPERATIONS
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
+from qat.quantization.kernels.quotients import divide_codes
 from qat.quantization.kernels.requantize import (
     add_like_xnnpack,
     multiply_by_q8_multiplier,
@@ -47,6 +48,12 @@ def _product(operands: Operands, scales: Operands, scale: Array) -> Array:
     x, y = (arrays.cast(codes, "int32") for codes in _codes(operands, scales))
     total = arrays.cast(x * y, "float32")  # of three float32 factors, a graph multiplies the last two first
     return scale * arrays.rint(total * rescaling_factor(*scales, scale))
+
+
+def _quotient(operands: Operands, scales: Operands, scale: Array) -> Array:
+    """LiteRT's kernel, whose factor is of float32. No denominator is at code 0: the file moves it by one."""
+    product = arrays.cast(arrays.cast(scales[1], "float64") * arrays.cast(scale, "float64"), "float32")
+    return scale * divide_codes(*_codes(operands, scales), _divide(scales[0], product))
 
 
 def _matrix_product(
@@ -248,6 +255,7 @@ SIMULATED_KERNELS: dict[str, Callable[..., Array]] = {  # computed as the file's
     "add": _sum(1.0),
     "avg_pool": _average,
     "batch_matmul": _matrix_product,
+    "div": _quotient,
     "leaky_relu": _leaky_relu,
     "mean": _reduce(is_mean=True),
     "mul": _product,

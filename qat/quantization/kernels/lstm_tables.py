@@ -10,9 +10,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-Codes = NDArray[np.int64]
+from qat.quantization.kernels.fixed_point import Codes, FixedPoint
 
-LOWEST, HIGHEST = -(1 << 15), (1 << 15) - 1
+_INT16 = FixedPoint(16)
+LOWEST, HIGHEST = _INT16.lowest, _INT16.highest
 WIDEST_CELL = 6  # integer bits that the kernel's tanh takes at most: |cell| < 64
 _EXPONENTIALS = (  # exp(-2^k), and that number times 2^31
     (-2, 1672461947),
@@ -25,46 +26,16 @@ _EXPONENTIALS = (  # exp(-2^k), and that number times 2^31
 )
 
 
-def _wrap(x: Codes) -> Codes:
-    return ((x - LOWEST) & 0xFFFF) + LOWEST
-
-
-def _saturate(x: Codes) -> Codes:
-    return np.clip(x, LOWEST, HIGHEST)
-
-
-def _divide_towards_zero(x: Codes, bits: int) -> Codes:
-    """x / 2^bits towards 0."""
-    return np.sign(x) * (np.abs(x) >> bits)
-
-
-def _product(a: Codes, b: Codes | int) -> Codes:
-    """SaturatingRoundingDoublingHighMul: a * b / 2^15."""
-    both = a * b
-    rounded = _divide_towards_zero(np.where(both >= 0, both + (1 << 14), both + 1 - (1 << 14)), 15)
-    return np.where((a == LOWEST) & (np.asarray(b) == LOWEST), HIGHEST, rounded)
-
-
-def _shift(x: Codes, bits: int) -> Codes:
-    """x * 2^bits: saturated to the left, rounded to the right, halves away from zero."""
-    if bits >= 0:
-        return _saturate(x << bits)
-    mask = (1 << -bits) - 1
-    return (x >> -bits) + ((x & mask) > (mask >> 1) + (x < 0))
-
-
-def _constant(int32_value: int) -> int:
-    return int(_shift(np.int64(int32_value), -16))
-
-
 def _exp_near_zero(a: Codes) -> Codes:
     """exp(a / 2^15) for a in [-1/4, 0): four terms of the series around -1/8."""
-    x = _wrap(a + (1 << 12))
-    square = _product(x, x)
-    cube, fourth = _product(square, x), _product(square, square)
-    tail = _wrap(_product(_wrap(_shift(fourth, -2) + cube), _constant(715827883)) + square)
-    middle = _constant(1895147668)
-    return _saturate(middle + _product(_wrap(x + _shift(tail, -1)), middle))
+    x = _INT16.wrap(a + (1 << 12))
+    square = _INT16.product(x, x)
+    cube, fourth = _INT16.product(square, x), _INT16.product(square, square)
+    tail = _INT16.wrap(
+        _INT16.product(_INT16.wrap(_INT16.shift(fourth, -2) + cube), _INT16.constant(715827883)) + square
+    )
+    middle = _INT16.constant(1895147668)
+    return _INT16.saturate(middle + _INT16.product(_INT16.wrap(x + _INT16.shift(tail, -1)), middle))
 
 
 def _exp_of_negative(a: Codes, integer_bits: int) -> Codes:
@@ -72,24 +43,14 @@ def _exp_of_negative(a: Codes, integer_bits: int) -> Codes:
     fraction_bits = 15 - integer_bits
     quarter = 1 << (fraction_bits - 2)
     small = (a & (quarter - 1)) - quarter
-    result, rest = _exp_near_zero(_shift(small, integer_bits)), _wrap(small - a)
+    result, rest = _exp_near_zero(_INT16.shift(small, integer_bits)), _INT16.wrap(small - a)
     for exponent, factor in _EXPONENTIALS:
         if integer_bits > exponent:
             has = (rest & (1 << (fraction_bits + exponent))) != 0
-            result = np.where(has, _product(result, _constant(factor)), result)
+            result = np.where(has, _INT16.product(result, _INT16.constant(factor)), result)
     if integer_bits > 5:
         result = np.where(a < -(1 << (20 - integer_bits)), 0, result)
     return np.where(a == 0, HIGHEST, result)
-
-
-def _half_reciprocal(a: Codes) -> Codes:
-    """2 / (1 + a / 2^15) with two integer bits, by Newton's method."""
-    total = a + HIGHEST
-    half = _divide_towards_zero(total + np.where(total >= 0, 1, -1), 1)
-    x = _wrap(_constant(1515870810) + _product(half, _constant(-1010580540)))
-    for _ in range(3):
-        x = _wrap(x + _shift(_product(x, _wrap((1 << 13) - _product(half, x))), 2))
-    return x
 
 
 @lru_cache
@@ -100,8 +61,8 @@ def sigmoid_table() -> NDArray[np.int16]:
     [8815, 16384, 23952]
     """
     codes = np.arange(LOWEST, HIGHEST + 1, dtype=np.int64)
-    size = _wrap(np.where(codes > 0, codes, -codes))
-    positive = _shift(_half_reciprocal(_exp_of_negative(_wrap(-size), 3)), 1)
+    size = _INT16.wrap(np.where(codes > 0, codes, -codes))
+    positive = _INT16.shift(_INT16.half_reciprocal(_exp_of_negative(_INT16.wrap(-size), 3)), 1)
     table = np.where(codes == 0, 1 << 14, np.where(codes > 0, positive, HIGHEST - positive))
     return table.astype(np.int16)
 
@@ -114,8 +75,8 @@ def tanh_table(integer_bits: int) -> NDArray[np.int16]:
     [-24964, 0, 24964]
     """
     codes = np.arange(LOWEST, HIGHEST + 1, dtype=np.int64)
-    x = _half_reciprocal(_exp_of_negative(np.where(codes < 0, codes, -codes), integer_bits + 1))
-    size = _shift(_wrap(x - (1 << 13)), 2)
+    x = _INT16.half_reciprocal(_exp_of_negative(np.where(codes < 0, codes, -codes), integer_bits + 1))
+    size = _INT16.shift(_INT16.wrap(x - (1 << 13)), 2)
     return np.where(codes == 0, 0, np.where(codes < 0, -size, size)).astype(np.int16)
 
 

@@ -24,7 +24,7 @@ ATTRS = {
     "sum": {"axis": [3], "keepdims": True, "zero_point": np.float32(-3), "zero_points": [np.float32(5)]},
 }
 OF_TWO = {"add", "batch_matmul", "mul", "prelu", "squared_difference", "sub", "greater", "greater_equal", "less"}
-OF_TWO |= {"less_equal", "equal", "not_equal"}
+OF_TWO |= {"div", "less_equal", "equal", "not_equal"}
 
 
 @pytest.mark.parametrize("op", SIMULATED_KERNELS)

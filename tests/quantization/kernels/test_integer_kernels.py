@@ -104,3 +104,18 @@ def test_a_softmax_is_the_kernels_in_a_graph_too():
     of_scale = tf.constant(0.016097274), tf.constant(1 / 256)
     kernel = tf.function(lambda x: SIMULATED_KERNELS["softmax"]([x], [of_scale[0]], of_scale[1]) * 256)
     np.testing.assert_array_equal(kernel(half), [[234, 12, 5, 6]])  # the first is 233.5 in the kernel's float32
+
+
+@pytest.mark.parametrize("lows", [(0.0, 0.0), (-1.28, 0.0), (0.0, -1.27), (-1.28, -1.28)])
+@pytest.mark.parametrize("top", [0.5, 254 / 255, 7.0])
+def test_quotients_halfway_between_codes_go_where_the_reciprocal_of_the_kernel_takes_them(lows, top):
+    """A range that ends on a quotient of codes has many of them: an attention's largest score over its sum."""
+    above, below = tf_keras.Input((1,), name="above"), tf_keras.Input((1,), name="below")
+    rng = np.random.default_rng(0)
+    rows = [(low + 0.01 * rng.integers(0, 256, (4000, 1))).astype(np.float32) for low in lows]
+    model = quantize_model(tf_keras.Model([above, below], above / below), [np.maximum(each, 0.1) for each in rows])
+    first, second, last = [layer for layer in model.layers if isinstance(layer, RangeLayer)]
+    for layer, low in zip((first, second), lows, strict=True):
+        layer.set_range(low, low + 2.55)
+    last.set_range(-top if min(lows) < 0 else 0.0, top)
+    same_codes(model, rows)
