@@ -16,7 +16,7 @@ from qat.quantization.importing.import_state import Import, Variables, complete,
 from qat.quantization.importing.layer_calls import Trace
 from qat.quantization.importing.op_table import COMPUTED, IDENTITIES, IMPORTERS, SAME_NAME
 from qat.quantization.importing.ops.custom_gradient import read_custom_gradient
-from qat.quantization.importing.ops.slicing import read_gather
+from qat.quantization.importing.ops.slicing import read_gather, read_gather_nd
 from qat.quantization.importing.shape_values import is_whole, known_of
 from qat.quantization.ir.graph import Graph, Tensor, Weight
 from qat.quantization.ir.operations import OPERATIONS
@@ -92,10 +92,10 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
         return state.add(state.graph.make_constant(value, state.name(op), state.layer(op)))
     if op.type == "ReadVariableOp":
         return _variable(state, op, op.inputs[0])
-    if op.type == "ResourceGather":
+    if op.type in ("ResourceGather", "ResourceGatherNd"):
         handle = op.inputs[0]
         state.made[handle.ref()] = _variable(state, op, handle)[0]
-        return read_gather(state, op)
+        return read_gather(state, op) if op.type == "ResourceGather" else read_gather_nd(state, op)
     if op.type == "IdentityN":
         return read_custom_gradient(state, op)
     if op.type == "StopGradient":

@@ -41,6 +41,7 @@ from qat.quantization.importing.ops.slice_update import read_slice_update
 from qat.quantization.importing.ops.slicing import (
     read_concat,
     read_gather,
+    read_gather_nd,
     read_reshape,
     read_slice,
     read_split,
@@ -122,6 +123,7 @@ IMPORTERS: dict[str, Importer] = {
     "FloorDiv": of_integers("floor_div", "int32"),
     "FloorMod": of_integers("floor_mod", "int32", "int64"),
     "FusedBatchNormV3": read_fused_batch_norm,
+    "GatherNd": read_gather_nd,
     "GatherV2": read_gather,
     "IsFinite": filled(True),  # of what a code stands for
     "IsInf": filled(False),

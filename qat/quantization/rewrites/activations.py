@@ -6,18 +6,8 @@ import math
 from collections.abc import Callable
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Match, fixed_and_other, scalar_of
+from qat.quantization.rewrites.builder import Match, fixed_and_other, is_near, negated, scalar_of, scaled
 from qat.quantization.rewrites.driver import rewrite
-
-
-def _near(value: float | None, wanted: float) -> bool:
-    return value is not None and math.isclose(value, wanted, rel_tol=1e-5)
-
-
-def _scaled(tensor: Tensor, factor: float) -> Tensor | None:
-    """x, where `tensor` is factor * x."""
-    fixed, x = fixed_and_other(tensor.node)
-    return x if tensor.node.op == "mul" and _near(scalar_of(fixed), factor) else None
 
 
 def _behind_one(tensor: Tensor, op: str) -> Tensor | None:
@@ -31,30 +21,30 @@ def _erf_gate(tensor: Tensor) -> Tensor | None:
     """x, where `tensor` is 1 + erf(x / sqrt 2), which TensorFlow also writes as erfc(-x / sqrt 2)."""
     if tensor.node.op == "tf:Erfc":
         y = tensor.node.inputs[0]
-        return _scaled(y, -math.sqrt(0.5)) or _negated_scaled(y)
+        return scaled(y, -math.sqrt(0.5)) or _negatedscaled(y)
     y = _behind_one(tensor, "tf:Erf")
-    return None if y is None else _scaled(y, math.sqrt(0.5))
+    return None if y is None else scaled(y, math.sqrt(0.5))
 
 
-def _negated_scaled(tensor: Tensor) -> Tensor | None:
+def _negatedscaled(tensor: Tensor) -> Tensor | None:
     """x, where `tensor` is (-x) * sqrt(1/2) or -(x * sqrt(1/2))."""
-    halfway = _scaled(tensor, math.sqrt(0.5))
+    halfway = scaled(tensor, math.sqrt(0.5))
     if halfway is not None:
-        return _negated(halfway)
-    inner = _negated(tensor)
-    return None if inner is None else _scaled(inner, math.sqrt(0.5))
+        return negated(halfway)
+    inner = negated(tensor)
+    return None if inner is None else scaled(inner, math.sqrt(0.5))
 
 
 def _gelu_input(node: Node, gate_of: Callable[[Tensor], Tensor | None]) -> Tensor | None:
     """x, where the node is x/2 * (1 + erf(x / sqrt 2)) in any order of its factors."""
     for left, right in (node.inputs, node.inputs[::-1]):
         gated = gate_of(right)
-        if gated is not None and _scaled(left, 0.5) is gated:
+        if gated is not None and scaled(left, 0.5) is gated:
             return gated
-        half = _scaled(right, 0.5)
+        half = scaled(right, 0.5)
         if half is not None and gate_of(half) is left:
             return left
-        if gated is None and _near(scalar_of(left), 0.5) and right.node.op == "mul":
+        if gated is None and is_near(scalar_of(left), 0.5) and right.node.op == "mul":
             for x, gate in (right.node.inputs, right.node.inputs[::-1]):
                 if gate_of(gate) is x:
                     return x
@@ -64,38 +54,14 @@ def _gelu_input(node: Node, gate_of: Callable[[Tensor], Tensor | None]) -> Tenso
 def _tanh_gate(tensor: Tensor) -> Tensor | None:
     """x, where `tensor` is 1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))."""
     y = _behind_one(tensor, "tanh")
-    total = None if y is None else _scaled(y, math.sqrt(2 / math.pi))
+    total = None if y is None else scaled(y, math.sqrt(2 / math.pi))
     if total is None or total.node.op != "add":
         return None
     for x, cubic in (total.node.inputs, total.node.inputs[::-1]):
-        cube = _scaled(cubic, 0.044715)
+        cube = scaled(cubic, 0.044715)
         if cube is not None and cube.node.op == "tf:Pow" and cube.node.inputs[0] is x:
             return x if scalar_of(cube.node.inputs[1]) == 3.0 else None
     return None
-
-
-@rewrite("div", "mul")
-def softmax_of_exponentials(match: Match) -> Tensor | None:
-    """exp(x) / sum(exp(x)) along the last axis: in 8 bits, one large exponential would leave no code to the others."""
-    for share, other in (match.inputs, match.inputs[::-1]) if match.node.op == "mul" else (match.inputs,):
-        total = other if match.node.op == "div" else _reciprocal(other)
-        x = share.node.inputs[0] if share.node.op == "exp" else None
-        if x is not None and total is not None and _is_sum_of_exponentials(total, x):
-            return match.add("softmax", x)
-    return None
-
-
-def _reciprocal(tensor: Tensor) -> Tensor | None:
-    """x, where `tensor` is 1 / x."""
-    return tensor.node.inputs[1] if tensor.node.op == "div" and scalar_of(tensor.node.inputs[0]) == 1.0 else None
-
-
-def _is_sum_of_exponentials(total: Tensor, x: Tensor) -> bool:
-    """Whether `total` is the sum of exp(x) along its last axis, which stays with one place."""
-    if total.node.op != "sum" or total.node.attrs["axis"] != [x.rank - 1] or not total.node.attrs["keepdims"]:
-        return False
-    summed = total.node.inputs[0].node
-    return summed.op == "exp" and summed.inputs[0] is x
 
 
 @rewrite("mul")
@@ -108,19 +74,13 @@ def gelu(match: Match) -> Tensor | None:
     return None
 
 
-def _negated(tensor: Tensor) -> Tensor | None:
-    if tensor.node.op == "neg":
-        return tensor.node.inputs[0]
-    return _scaled(tensor, -1.0)
-
-
 def _halves(positive: Tensor, negative: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """x and the slope, where the tensors are relu(x) and slope * relu(-x)."""
     slope, folded = fixed_and_other(negative.node)
     if positive.node.op != "relu" or negative.node.op != "mul" or folded is None or folded.node.op != "relu":
         return None, None
     x = positive.node.inputs[0]
-    return (x, slope) if _negated(folded.node.inputs[0]) is x else (None, None)
+    return (x, slope) if negated(folded.node.inputs[0]) is x else (None, None)
 
 
 @rewrite("add")
@@ -150,9 +110,9 @@ def relu_without_slope(match: Match) -> Tensor | None:
 @rewrite("maximum")
 def leaky_maximum(match: Match) -> Tensor | None:
     """max(x, a x) with 0 < a < 1 is a leaky ReLU."""
-    for x, scaled in (match.inputs, match.inputs[::-1]):
-        fixed, other = fixed_and_other(scaled.node)
-        slope = scalar_of(fixed) if scaled.node.op == "mul" and other is x else None
+    for x, steep in (match.inputs, match.inputs[::-1]):
+        fixed, other = fixed_and_other(steep.node)
+        slope = scalar_of(fixed) if steep.node.op == "mul" and other is x else None
         if slope is not None and 0 < slope < 1:
             return match.add("leaky_relu", x, alpha=slope)
     return None
@@ -162,7 +122,7 @@ def leaky_maximum(match: Match) -> Tensor | None:
 def relu_times_sixth(match: Match) -> Tensor | None:
     """x * relu6(x + 3) / 6: the gate is scaled first, so that each product stays in a quantized range."""
     sixth, product = fixed_and_other(match.node)
-    if not _near(scalar_of(sixth), 1 / 6) or product.node.op != "mul":
+    if not is_near(scalar_of(sixth), 1 / 6) or product.node.op != "mul":
         return None
     gates = [tensor for tensor in product.node.inputs if tensor.node.op == "relu6"]
     if len(gates) != 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,30 @@ def fixed_and_other(node: Node) -> tuple[Tensor | None, Tensor | None]:
     if len(node.inputs) != 2 or len(fixed) != 1:
         return None, None
     return fixed[0], next(tensor for tensor in node.inputs if tensor is not fixed[0])
+
+
+def is_near(value: float | None, wanted: float) -> bool:
+    """Whether a number is known and is the wanted one, as float32 holds it."""
+    return value is not None and math.isclose(value, wanted, rel_tol=1e-5)
+
+
+def scaled(tensor: Tensor, factor: float) -> Tensor | None:
+    """What a tensor is so many times.
+
+    Args:
+        tensor: the output of a node, of any shape.
+        factor: the number that it is to be multiplied by.
+
+    Returns:
+        x, where the tensor is factor * x; None where it is not.
+    """
+    fixed, x = fixed_and_other(tensor.node)
+    return x if tensor.node.op == "mul" and is_near(scalar_of(fixed), factor) else None
+
+
+def negated(tensor: Tensor) -> Tensor | None:
+    """x, where a tensor is -x."""
+    return tensor.node.inputs[0] if tensor.node.op == "neg" else scaled(tensor, -1.0)
 
 
 def only_reader(graph: Graph, tensor: Tensor) -> Node | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from qat.quantization.ir.graph import Graph, Node
+from qat.quantization.ir.graph import Graph, Node, Tensor
 
 SMALL_BYTES = 4096  # constants up to here are compared by value
+DEPTH = 6  # of ops that `are_same` compares
 
 
 def common_subexpressions(graph: Graph) -> bool:
@@ -32,6 +33,12 @@ def common_subexpressions(graph: Graph) -> bool:
 
 def _identity(node: Node) -> Any:
     """What two nodes have in common that compute the same; None where that is not known."""
+    own = _own_identity(node)
+    return own if own is None or node.op == "const" else (own, tuple(map(id, node.inputs)))
+
+
+def _own_identity(node: Node) -> Any:
+    """The same of all but the inputs."""
     if node.op in ("input", "tap") or (node.op == "variable" and node.weights["value"].key is None):
         return None
     if node.op == "const":
@@ -40,4 +47,28 @@ def _identity(node: Node) -> Any:
     keys = tuple((name, weight.key) for name, weight in node.weights.items())
     if any(key is None for _, key in keys):
         return None
-    return node.op, tuple(map(id, node.inputs)), keys, repr(sorted(node.attrs.items(), key=lambda item: item[0]))
+    return node.op, keys, repr(sorted(node.attrs.items(), key=lambda item: item[0]))
+
+
+def are_same(x: Tensor, y: Tensor, depth: int = DEPTH) -> bool:
+    """Whether two tensors are computed alike from the same ones.
+
+    Args:
+        x: a tensor of any shape.
+        y: another one.
+        depth: how many ops behind each other are looked at.
+
+    Returns:
+        Whether they are known to be the same.
+    """
+    if x is y:
+        return True
+    one, other = x.node, y.node
+    if depth == 0 or len(one.inputs) != len(other.inputs) or len(one.outputs) > 1:
+        return False
+    own = _own_identity(one)
+    return (
+        own is not None
+        and own == _own_identity(other)
+        and all(are_same(a, b, depth - 1) for a, b in zip(one.inputs, other.inputs, strict=True))
+    )

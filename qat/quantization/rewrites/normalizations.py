@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import LINEAR, Builder, Match, fixed_and_other, only_reader, scalar_of
+from qat.quantization.rewrites.builder import LINEAR, Builder, Match, fixed_and_other, negated, only_reader, scalar_of
+from qat.quantization.rewrites.common_subexpressions import are_same
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.rounding import with_gradient_of
 
 NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer is told of its BatchNormalization
+SMALLEST_SQUARE = 1e-12  # of a length that a vector is divided by, as tf.math.l2_normalize has it
 BN_WEIGHTS = ("gamma", "beta", "mean", "variance")
 
 
@@ -46,6 +48,97 @@ def group_norm(match: Match) -> Tensor:
     return _scaled(match, match.reshape(normal, x.shape), match.node, (channels,))
 
 
+def _is_mean_of(mean: Tensor, x: Tensor) -> bool:
+    """Whether a tensor is the mean of x along some axes, which keep one place."""
+    return mean.node.op == "mean" and mean.node.attrs["keepdims"] and are_same(mean.node.inputs[0], x)
+
+
+@rewrite("sub")
+def variance_of_squares(match: Match) -> Tensor | None:
+    """mean(x^2) - mean(x)^2 is mean((x - mean(x))^2), which no rounding makes negative."""
+    squares, square = match.inputs
+    mean, x = _squared(square), _squared(squares.node.inputs[0]) if squares.node.op == "mean" else None
+    if mean is None or x is None or mean.node.op != "mean" or not are_same(mean.node.inputs[0], x):
+        return None
+    if mean.node.attrs != squares.node.attrs:
+        return None
+    centred = match.add("sub", x, match.mean(x, mean.node.attrs["axis"]))
+    return match.add("mean", match.add("mul", centred, centred), shape=match.shape, **mean.node.attrs)
+
+
+def _squared(tensor: Tensor) -> Tensor | None:
+    """x, where the tensor is x * x."""
+    node = tensor.node
+    is_square = node.op == "tf:Square" or (node.op == "mul" and node.inputs[0] is node.inputs[1])
+    is_power = node.op == "tf:Pow" and scalar_of(node.inputs[1]) == 2.0
+    return node.inputs[0] if is_square or is_power else None
+
+
+@rewrite("sqrt")
+def root_of_square(match: Match) -> Tensor | None:
+    """sqrt(x * x) is |x|: the codes of squares are coarse."""
+    x = _squared(match.inputs[0])
+    return None if x is None else match.add("abs", x)
+
+
+@rewrite("add", "sub")
+def difference_before_product(match: Match) -> Tensor | None:
+    """x a - mean(x) a is (x - mean(x)) a, also with + b: a normalization as `tf.nn.batch_normalization` writes it."""
+    if match.node.op == "sub":
+        return _factored(match, *match.inputs)
+    for product, rest in (match.inputs, match.inputs[::-1]):
+        if rest.node.op == "sub":
+            offset, other = rest.node.inputs
+            y = _factored(match, product, other)
+            if y is not None:
+                return match.add("add", y, offset, shape=match.shape)
+        y = _factored(match, product, rest, negates=True)
+        if y is not None:
+            return y
+    return None
+
+
+def _factored(match: Match, product: Tensor, other: Tensor, negates: bool = False) -> Tensor | None:
+    """(x - mean(x)) a, where the tensors are x a and mean(x) a; or -mean(x) a, if it is written so."""
+    if (product.node.op, other.node.op) != ("mul", "mul") or product.shape != match.shape:
+        return None
+    for x, factor in (product.node.inputs, product.node.inputs[::-1]):
+        for mean, same in (other.node.inputs, other.node.inputs[::-1]):
+            mean = negated(mean) if negates else mean
+            if mean is not None and _is_mean_of(mean, x) and are_same(factor, same):
+                scale, root = fixed_and_other(factor.node) if factor.node.op == "mul" else (None, None)
+                centred = match.add("sub", x, mean, shape=x.shape)
+                if scale is None:
+                    return match.add("mul", centred, factor, shape=match.shape)
+                return match.add("mul", match.add("mul", centred, root, shape=match.shape), scale, shape=match.shape)
+    return None
+
+
+@rewrite("div")
+def cosine(match: Match) -> Tensor | None:
+    """sum(x y) / (|x| |y|) along the last axis is the sum of the products of the normalized two."""
+    total, norms = match.inputs
+    if total.node.op != "sum" or norms.node.op != "mul" or total.node.inputs[0].node.op != "mul":
+        return None
+    pair, axes = total.node.inputs[0].node.inputs, total.node.attrs["axis"]
+    roots = [_normed(tensor, axes) for tensor in norms.node.inputs]
+    if None in roots or axes != [pair[0].rank - 1] or pair[0].shape != pair[1].shape or norms.shape != total.shape:
+        return None
+    if not any(are_same(roots[0], x) and are_same(roots[1], y) for x, y in (pair, pair[::-1])):
+        return None
+    sides = (match.add("l2_normalize", x, shape=x.shape, epsilon=SMALLEST_SQUARE) for x in pair)
+    return match.add("sum", match.add("mul", *sides), shape=match.shape, **total.node.attrs)
+
+
+def _normed(tensor: Tensor, axes: list[int]) -> Tensor | None:
+    """x, where the tensor is the root of the sum of its squares along these axes."""
+    node = tensor.node.inputs[0].node if tensor.node.op == "reshape" else tensor.node  # `tf.norm` drops the axis so
+    total = node.inputs[0].node if node.op == "sqrt" else None
+    return (
+        _squared(total.inputs[0]) if total is not None and total.op == "sum" and total.attrs["axis"] == axes else None
+    )
+
+
 @rewrite("mul")
 def l2_normalize(match: Match) -> Tensor | None:
     """x * rsqrt(max(sum(x^2), epsilon)) over the last axis has a kernel of its own; Keras 3 bounds the root, and says
@@ -61,9 +154,7 @@ def _epsilon_of_norm(x: Tensor, root: Tensor) -> float | None:
     epsilon, total = _bounded_operand(root)
     if epsilon is None or total.node.op != "sum" or total.node.attrs["axis"] != [x.rank - 1]:
         return None
-    square = total.node.inputs[0].node
-    is_square = (square.op == "tf:Square" and square.inputs[0] is x) or (square.op == "mul" and square.inputs == [x, x])
-    return epsilon if is_square and total.node.attrs["keepdims"] else None
+    return epsilon if _squared(total.node.inputs[0]) is x and total.node.attrs["keepdims"] else None
 
 
 def _bounded_operand(root: Tensor) -> tuple[float, Tensor] | tuple[None, None]:

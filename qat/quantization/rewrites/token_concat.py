@@ -37,18 +37,20 @@ def token_concat(match: Match) -> Tensor | None:
 
 @rewrite("pack")
 def token_pack(match: Match) -> Tensor | None:
-    """stack([token, x]) is a concatenation along the new axis."""
-    axis, fixed = match.attrs["axis"], [is_fixed(tensor) for tensor in match.inputs]
-    if all(fixed) or not any(fixed) or match.shape[0] is not None or axis == 0:
+    """stack([token, x]) is a concatenation along the new axis; one in front of the batch is made behind it."""
+    fixed, ahead = [is_fixed(tensor) for tensor in match.inputs], match.attrs["axis"] == 0
+    perm = [1, 0, *range(2, len(match.shape))] if ahead else list(range(len(match.shape)))
+    if all(fixed) or not any(fixed) or len(perm) < 2 or match.shape[perm[0]] is not None:
         return None
-    shape = (*match.shape[:axis], 1, *match.shape[axis + 1 :])
+    sizes, axis = [match.shape[each] for each in perm], 1 if ahead else match.attrs["axis"]
+    shape = (*sizes[:axis], 1, *sizes[axis + 1 :])
     parts = [
         match.fixed(tensor.node.weights["value"].reshape(1, *shape[1:]))
         if is_fixed(tensor)
         else match.reshape(tensor, shape)
         for tensor in match.inputs
     ]
-    return match.add("concat", *parts, shape=match.shape, axis=axis)
+    return match.transpose(match.add("concat", *parts, shape=tuple(sizes), axis=axis), perm)
 
 
 @rewrite("pad")

@@ -14,17 +14,6 @@ CASES = [
     Case(activations.gelu, flat(lambda x: tf.nn.gelu(x, approximate=True)), gone=("tanh",), there=("gelu",)),
     Case(activations.gelu, flat(lambda x: 0.5 * x * (1.0 + tf.math.erf(x / 2**0.5))), gone=("tf:Erf",)),
     Case(activations.gelu, flat(lambda x: x * (0.5 * (1.0 + tf.math.erf(x / 2**0.5)))), gone=("tf:Erf",)),
-    Case(
-        activations.softmax_of_exponentials,
-        flat(lambda x: tf.exp(x) / tf.reduce_sum(tf.exp(x), axis=-1, keepdims=True)),
-        gone=("exp", "sum"),
-        there=("softmax",),
-    ),
-    Case(
-        activations.softmax_of_exponentials,
-        flat(lambda x: (1.0 / tf.reduce_sum(tf.exp(x), axis=1, keepdims=True)) * tf.exp(x)),
-        there=("softmax",),
-    ),
     Case(activations.prelu, image(layers.PReLU(shared_axes=[1, 2])), gone=("relu",), there=("prelu",)),
     Case(
         activations.slope_relu,
@@ -46,13 +35,6 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_rewrite_acts_and_the_float_function_stays(case):
     check(case)
-
-
-def test_exponentials_over_another_sum_are_no_softmax():
-    def almost(x):
-        return tf.exp(x) / tf.reduce_sum(tf.exp(2.0 * x), axis=-1, keepdims=True)
-
-    check(Case(arithmetic.division_by_positive, flat(almost), gone=("softmax",)))
 
 
 def test_a_square_in_the_place_of_the_cube_is_no_gelu():

@@ -51,7 +51,7 @@ CASES = [
     Case(arithmetic.division_by_root, flat(lambda x: x / tf.sqrt(x * x + 1.0)), gone=("div", "sqrt"), there=("rsqrt",)),
     Case(
         arithmetic.division_by_root,
-        flat(lambda x: x / tf.maximum(tf.sqrt(x * x), 0.5)),
+        flat(lambda x: x / tf.maximum(tf.sqrt(x * x + 0.1), 0.5)),
         gone=("div", "sqrt"),
         there=("rsqrt",),
     ),

@@ -7,6 +7,7 @@ from qat.quantization.rewrites import CLEANUP, PHASES
 FAMILIES = (
     "activations",
     "arithmetic",
+    "exponentials",
     "linear",
     "masks",
     "normalizations",

@@ -13,6 +13,25 @@ def relu_norm(x):
     return layers.BatchNormalization()(layers.ReLU()(x))
 
 
+def by_hand(offset, scale):
+    def normalize(x):
+        mean, spread = tf.nn.moments(x, [-1], keepdims=True)
+        return tf.nn.batch_normalization(x, mean, spread, offset, scale, 1e-3)
+
+    return normalize
+
+
+def variance(x, keepdims=True):
+    squares = tf.reduce_mean(x * x, axis=-1, keepdims=keepdims)
+    return squares - tf.square(tf.reduce_mean(x, axis=-1, keepdims=keepdims))
+
+
+def between(x, keepdims=True):
+    y = layers.Dense(8)(x)
+    sizes = (tf.norm(each, axis=-1, keepdims=keepdims) for each in (x, y))
+    return tf.reduce_sum(x * y, axis=-1, keepdims=keepdims) / tf.multiply(*sizes)
+
+
 CASES = [
     Case(normalizations.layer_norm, raw(layers.LayerNormalization(), (4, 6)), gone=("layer_norm",), there=("rsqrt",)),
     Case(normalizations.layer_norm, raw(layers.LayerNormalization(axis=[1, 2, 3])), gone=("layer_norm",)),
@@ -31,6 +50,16 @@ CASES = [
         gone=("sum", "maximum"),
         there=("l2_normalize",),
     ),
+    *(
+        Case(normalizations.difference_before_product, raw(by_hand(*how), (4, 6)), there=("sub",))
+        for how in ((None, None), (0.3, None), (0.3, 1.5), (None, 1.5))
+    ),
+    Case(normalizations.variance_of_squares, raw(variance, (4, 6)), there=("sub",)),
+    Case(normalizations.variance_of_squares, raw(lambda x: variance(x, keepdims=False), (4, 6)), there=("sub",)),
+    Case(normalizations.root_of_square, flat(lambda x: tf.sqrt(x * x)), gone=("sqrt",), there=("abs",)),
+    Case(normalizations.root_of_square, flat(lambda x: tf.sqrt(tf.square(x))), gone=("sqrt",), there=("abs",)),
+    Case(normalizations.cosine, flat(between), gone=("div",), there=("l2_normalize",)),
+    Case(normalizations.cosine, flat(lambda x: between(x, keepdims=False)[:, None]), there=("l2_normalize",)),
     Case(normalizations.attach_batch_norm, image(layers.BatchNormalization()), gone=("batch_norm",)),
     Case(normalizations.attach_batch_norm, flat(layers.BatchNormalization(scale=False)), gone=("batch_norm",)),
     Case(

@@ -8,6 +8,7 @@ import qat  # before TensorFlow: it selects Keras 2
 from .activations import ACTIVATIONS
 from .arithmetic import ARITHMETIC
 from .attention import ATTENTION
+from .by_hand import BY_HAND
 from .choices import CHOICES
 from .convolutions import CONVOLUTIONS
 from .distances import DISTANCES
@@ -44,6 +45,7 @@ FAMILIES = (
     MASKED,
     DISTANCES,
     ROUNDING,
+    BY_HAND,
     RANDOM,
 )
 CASES = {name: build for family in FAMILIES for name, build in family.items()}

@@ -30,7 +30,7 @@ class Row:
     integer_only: bool
     float_error: float
     sqnr_db: float
-    ptq_sqnr_db: float  # NaN where the converter refuses, or leaves floats
+    ptq_sqnr_db: float  # NaN where the converter refuses, or its file does not run
     exact: float
     within_1_lsb: float
     largest_lsb: int
@@ -69,9 +69,10 @@ def _sqnr(reference: list[np.ndarray], found: list[np.ndarray]) -> float:
 def ptq_sqnr(model, calibration, inputs, reference) -> float:
     try:
         content = convert(model, calibration=calibration, engine="tflite")
+        found = flat(Interpreter(content).predict(list(inputs)))
     except Exception:
         return float("nan")
-    return _sqnr(reference, flat(Interpreter(content).predict(list(inputs))))
+    return _sqnr(reference, found)
 
 
 def lsb_distances(interpreter: Interpreter, expected: list[np.ndarray], found: list[np.ndarray]) -> np.ndarray:

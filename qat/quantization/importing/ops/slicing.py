@@ -105,6 +105,8 @@ def read_split(state: Import, op: tf.Operation) -> list[Tensor]:
     """
     axis_at, x_at = (0, 1) if op.type == "Split" else (2, 0)
     axis = int(state.value(op.inputs[axis_at]))
+    if op.type == "Split" and axis == 0 and op.outputs[0].shape[0] is None:
+        return _split_batch(state, op, op.inputs[x_at])
     splits = [int(tensor.shape[axis]) for tensor in op.outputs]
     outputs = state.op(op, "split", [op.inputs[x_at]], sizes=splits, axis=axis % op.inputs[x_at].shape.rank)
     known = state.partly_known.get(op.inputs[x_at].ref())
@@ -115,6 +117,17 @@ def read_split(state: Import, op: tf.Operation) -> list[Tensor]:
             value = np.array(piece.tolist(), op.outputs[at].dtype.as_numpy_dtype)
             outputs[at] = state.add(state.graph.make_constant(value, state.name(op), state.layer(op)))[0]
     return outputs
+
+
+def _split_batch(state: Import, op: tf.Operation, x: tf.Tensor) -> list[Tensor]:
+    """As many equal pieces of the batch as a network has put behind each other there, as heads of an attention."""
+    count, sizes_behind = len(op.outputs), list(sizes(op.outputs[0]))[1:]
+    held, options = state.tensor(x), {"dtype": state.tensor(x).dtype, "layer": state.layer(op)}
+    attrs = {"shape": [count, -1, *sizes_behind]}
+    shape = (count, None, *sizes_behind)
+    node = state.graph.make("reshape", f"{state.name(op)}/reshape", [held], shape=shape, attrs=attrs, **options)
+    state.count_batches(node)
+    return state.op_on(op, "unpack", state.add(node), axis=0, num=count)
 
 
 def read_strided_slice(state: Import, op: tf.Operation) -> list[Tensor]:
@@ -244,6 +257,27 @@ def read_gather(state: Import, op: tf.Operation) -> list[Tensor]:
     if constant is not None and holder.op not in ("const", "variable"):
         return state.op(op, "gather_constant", [params], indices=constant.tolist(), axis=axis)
     return state.op(op, "gather", [params, indices], axis=axis, batch_dims=batch_dims)
+
+
+def read_gather_nd(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A GatherNd or ResourceGatherNd whose indices are numbers of rows, as a `gather` of these rows.
+
+    Args:
+        state: the import so far; the nodes are appended to its graph.
+        op: the op, with the inputs params, of any shape, and indices, whose last axis holds the places of each index.
+
+    Returns:
+        One tensor: the indices' shape without its last axis, then that of a row. Where an index has several places, or
+        the rows are computed, it comes from a `tf:GatherNd` node.
+    """
+    params, indices = (state.tensor(tensor) for tensor in op.inputs[:2])
+    is_table = params.node.op in ("const", "variable")
+    if not is_table or indices.shape is None or indices.shape[-1] != 1 or indices.shape.count(None) > 1:
+        return state.op(op, "tf:GatherNd", list(op.inputs))
+    attrs = {"shape": [-1 if size is None else size for size in indices.shape[:-1]]}
+    options = {"shape": indices.shape[:-1], "dtype": indices.dtype, "layer": state.layer(op)}
+    rows = state.graph.make("reshape", f"{state.name(op)}/rows", [indices], attrs=attrs, **options)
+    return state.op_on(op, "gather", [params, *state.add(rows)], axis=0, batch_dims=0)
 
 
 def _along_last_axis(state: Import, op: tf.Operation, indices: np.ndarray) -> list[Tensor]:
