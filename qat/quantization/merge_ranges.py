@@ -39,7 +39,8 @@ def merge_close_ranges(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[Q
             merge(source, target)
             min_max[target], narrowest[target] = widen_to_integer_zero_point(*merged), narrow
             del min_max[source]
-            _remove(graph, node)
+            removed = _remove(graph, node)
+            target.tensors = [tensor for tensor in target.tensors if tensor.node not in removed]
     return min_max
 
 
@@ -56,7 +57,9 @@ def _only_concatenated(graph: Graph, node: Node) -> bool:
     return all(consumer.op in CONCATENATIONS for consumer in consumers) and fake_quant.output not in graph.outputs
 
 
-def _remove(graph: Graph, node: Node) -> None:
-    for consumer in [each for each in graph.nodes_of("fake_quant") if each.inputs[0] is node.output]:
-        graph.bypass(consumer)
-    graph.bypass(node)
+def _remove(graph: Graph, node: Node) -> list[Node]:
+    """Take an op that requantizes out of the graph, and the fake quantization behind it."""
+    removed = [node, *(each for each in graph.nodes_of("fake_quant") if each.inputs[0] is node.output)]
+    for each in reversed(removed):
+        graph.bypass(each)
+    return removed

@@ -52,3 +52,13 @@ def test_one_range_of_two_holds_both_and_follows_both_in_training():
     model.compile("sgd", "mse")
     model.fit(IMAGES * 3, np.zeros((32, 8, 8, 2), np.float32), epochs=2, verbose=0)
     assert shared[0].range[1] > 1.5 * before[1]
+
+
+def test_raw_pixels_may_be_joined_to_what_a_layer_makes_of_them():
+    """Ranges as wide as these are looked at once more, for numbers that become one code."""
+    entry = tf_keras.Input((8, 8, 3), name="image")
+    small = tf_keras.initializers.RandomNormal(stddev=0.01)
+    joined = layers.Concatenate()([entry, layers.Conv2D(4, 3, padding="same", kernel_initializer=small)(entry)])
+    rows = np.random.default_rng(0).uniform(0, 255, (32, 8, 8, 3)).astype(np.float32)
+    quantized = quantize_model(tf_keras.Model(entry, layers.Conv2D(2, 1)(joined)), rows)
+    assert quantized.predict(rows, verbose=0).shape == (32, 8, 8, 2)
