@@ -152,8 +152,8 @@ def _lstm(layer: CanonicalWrapper, inner: Lstm) -> Iterator[QuantizedTensor]:
 
 def _operands(layer: CanonicalWrapper, inner: Op) -> Iterator[QuantizedTensor]:
     for name, (weight, quantizer, _) in zip(layer.quantize_config.names(inner), layer._weight_vars, strict=True):
-        values = weight.value()
-        scale, (low, high) = quantizer.scale(values), quantizer.ends(values)
+        values, least = weight.value(), inner.least_step()
+        scale, (low, high) = quantizer.scale(values, least), quantizer.ends(values, least)
         grid = Grid(8, (float(scale),), int(zero_point_of(low, scale, 8)), float(low), float(high), None, "own")
         grid = _symmetric(8, scale, None) if inner.op == "prelu" else grid
         yield QuantizedTensor(layer_name(layer.name), inner.op, name, grid)

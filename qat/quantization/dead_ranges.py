@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.keras.activation_quantizer import SMALLEST_SPAN
+from qat.quantization.keras.activation_quantizer import SHARE_OF_REACH, SMALLEST_SPAN
 from qat.quantization.kernels.quantized_kernel import norm_scale
 from qat.quantization.placement import MinMax, QuantSpec
 from qat.quantization.rewrites.builder import LINEAR, is_fixed
 
 DEAD_WIDTH = 1.0  # at most, of the range of a tensor that holds nothing: a tiny one needs factors that kernels refuse
-LEAST_SHARE = 1e-4  # of what the operands could make: XNNPACK multiplies by no more than 256
 LEAST_SPAN = 1e-30  # a scale below, times a kernel's, is no normal number of float32
+NARROWEST = 1e-28  # to which a dead range is widened
 SUMS = ("add", "sub", "corrected", "sum", "mean", "cumsum", "requantize", "concat", "pack")
 PRODUCTS = ("mul", "batch_matmul", "squared_difference", *LINEAR)
 
@@ -44,9 +44,9 @@ def widen_dead(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec
             continue
         sizes = _sizes(node, widened)
         of_dead = node.op not in (*SUMS, *PRODUCTS) and any(each and each.root() in dead for each in node.input_ranges)
-        if of_dead or high - low <= max(LEAST_SPAN, LEAST_SHARE * _reach(node, sizes)):
+        if of_dead or high - low <= max(LEAST_SPAN, SHARE_OF_REACH * _reach(node, sizes)):
             width = _reach(node, [size for size in sizes if size > 0]) or max(sizes, default=0.0)
-            widened[target] = (low, max(high, low + min(width or DEAD_WIDTH, DEAD_WIDTH)))
+            widened[target] = (low, max(high, low + min(max(width, NARROWEST) if width else DEAD_WIDTH, DEAD_WIDTH)))
             dead.add(target)
     return widened
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +13,7 @@ import tf_keras
 
 from qat.models.keras_types import Shape, TensorNest
 from qat.quantization.ir.weight_source import Source
-from qat.quantization.keras.arithmetic import arithmetic_is_told, settled
+from qat.quantization.keras.arithmetic import arithmetic_is_told, in_integers, settled
 from qat.quantization.keras.result_shapes import ToldResult
 from qat.quantization.keras.variables import being_built
 
@@ -30,6 +30,8 @@ class Scaled(Protocol):
     def scale(self) -> tf.Tensor: ...
 
     def zero_point(self) -> tf.Tensor: ...
+
+    def size(self) -> tf.Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,16 @@ class RangedHolder(Holder):
         """Compute the call that follows, in this thread, on the ranges of this place; those switched off are none."""
         of_call = self.ranges_of_calls[min(call_index, len(self.ranges_of_calls) - 1)]
         self.of_call.ranges = of_call.rounding()
+
+    def note_reach(self, compute: Callable[[], tf.Tensor]) -> None:
+        """Tell the output's range, which follows what it is shown, how large a number the op could make.
+
+        Args:
+            compute: function of no arguments to that number, a scalar in the unit of the output.
+        """
+        target = self.ranges.target
+        if target is not None and target.quantizer.follows and not in_integers():
+            self.variables_of_model.note(f"reach of {target.name}", tf.stop_gradient(compute()))
 
     @property
     def ranges(self) -> CallRanges:

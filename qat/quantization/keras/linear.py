@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -118,6 +119,7 @@ class Linear(RangedHolder):
             return self._normalized(WEIGHTED[self.kind](inputs, held, self.attrs))
         name = self.kernel_name
         weights = {name: self.live[name] if name in self.live else self.folded_kernel()}
+        self.note_reach(partial(self._reach, weights[name]))
         bias = settled(self.folded_bias())
         between_ranges = self.ranges.source is not None and self.ranges.target is not None
         exact = in_integers() and between_ranges and "scale" in self.live
@@ -127,6 +129,11 @@ class Linear(RangedHolder):
             weights["bias"] = bias if tf.get_static_value(training) else self._as_int32(bias)
         simulated = self._computed(inputs, weights)
         return straight_through(simulated, self._as_kernel(inputs, bias)) if exact else simulated
+
+    def _reach(self, kernel: tf.Tensor) -> tf.Tensor:
+        """How large a number the largest of the input and of the kernel make."""
+        source = self.ranges.source
+        return tf.reduce_max(tf.abs(kernel)) * (1.0 if source is None else tf.cast(source.size(), kernel.dtype))
 
     def _computed(self, inputs: Array, weights: dict[str, Array]) -> Array:
         """The op itself."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -23,6 +25,8 @@ from qat.quantization.kernels.integer_kernels import (
 )
 
 EXTREMES = ("maximum", "minimum")
+SMALLEST_FACTORS = {"mul": 2.0**-16, "add": 2.0**-10, "sub": 2.0**-10}  # of an operand, that XNNPACK takes
+MARGIN = 1.01  # of what float32 makes of them
 OF_LOGITS = ("softmax", "sigmoid")  # probabilities, of which Keras' losses take the logarithm
 
 
@@ -56,6 +60,8 @@ class Op(RangedHolder):
                 return self._for_loss(exact, arguments)
         if self.op == "rsqrt" or (self.op == "log" and not in_integers()):  # the kernel's log of 0 is the range's end
             arguments[POLES[self.op]] = self._off_zero(arguments[POLES[self.op]], POLES[self.op])
+        if self.op in SMALLEST_FACTORS:
+            self.note_reach(partial(self._reach, arguments))
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         more = {"variables": self.variables_of_model.readable} if self.op == "custom_gradient" else {}
         if self.op in EXTREMES and self._is_bounded_by_variable():
@@ -64,6 +70,30 @@ class Op(RangedHolder):
         if exact is not None:
             result = straight_through(result, exact)
         return self._for_loss(result, arguments)
+
+    def _reach(self, arguments: list[tf.Tensor]) -> tf.Tensor:
+        """How large a number the largest operands make: one of them, or of a product both."""
+        sizes = [
+            tf.reduce_max(tf.abs(value)) if source is None else tf.cast(source.size(), value.dtype)
+            for source, value in zip(self.ranges.sources, arguments, strict=True)
+        ]
+        return math.prod(sizes) if self.op == "mul" else tf.maximum(*sizes)
+
+    def least_step(self) -> tf.Tensor | None:
+        """The smallest step of a weight at which XNNPACK takes the op, a scalar; None where it takes any.
+
+        With a smaller one all of the weight's codes would make less than half a code of the output. A weight may shrink
+        faster than the ranges around it: its own is that of its values.
+        """
+        factor = SMALLEST_FACTORS.get(self.op)
+        calls = [each for each in self.ranges_of_calls if each.target is not None]
+        if factor is None or not calls:
+            return None
+        least = []
+        for of_call in calls:
+            others = [each.scale() for each in of_call.sources if each is not None] if self.op == "mul" else []
+            least.append(MARGIN * factor * of_call.target.scale() / math.prod(others))
+        return tf.reduce_max(tf.stack(least))
 
     def _is_bounded_by_variable(self) -> bool:
         """Whether the second operand is a trained bound, and the codes of the first end there, which they do at

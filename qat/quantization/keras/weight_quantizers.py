@@ -17,6 +17,8 @@ Weights = dict[str, tf.Variable]  # of tfmot's quantizers; these have none
 SMALLEST_SHARE = 1e-5  # of the widest channel: what is less makes no code of the output's
 OF_ZEROS = 1e-12  # what the largest code of a kernel of zeros stands for
 GATE_OF_ZEROS = 1e-4  # the same of an LSTM's gate
+OPERAND_OF_ZEROS = 1e-9  # the same of an operand
+LEAST_OPERAND = 1e-30  # what it stands for at least: a step below is no normal number of float32
 
 
 def _no_zero(limit: tf.Tensor, otherwise: float) -> tf.Tensor:
@@ -199,26 +201,38 @@ class GateQuantizer(_OfValues):
 
 @tf_keras.utils.register_keras_serializable("qat")
 class OperandQuantizer(_OfValues):
-    """A constant or trained operand of an elementwise op: one asymmetric range, that of its values and 0."""
+    """A constant or trained operand of an elementwise op: one asymmetric range, that of its values and 0.
 
-    def __call__(self, inputs: tf.Tensor, training: bool, weights: Weights, **kwargs: Any) -> tf.Tensor:
+    `least` is the smallest step that the grid may have, a scalar (`Op.least_step`); None: any.
+    """
+
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: Weights, *, least: Array | None = None, **kwargs: Any
+    ) -> tf.Tensor:
         if not self.enabled:
             return inputs
-        return straight_through(inputs, fake_quant(inputs, *self.ends(inputs)))  # its grid may end before its values
+        # its grid may end before its values
+        return straight_through(inputs, fake_quant(inputs, *self.ends(inputs, least)))
 
-    def scale(self, operand: tf.Tensor) -> tf.Tensor:
+    def scale(self, operand: tf.Tensor, least: Array | None = None) -> tf.Tensor:
         """The step between two codes: a scalar."""
-        low, high = self.ends(tf.convert_to_tensor(operand))
+        low, high = self.ends(tf.convert_to_tensor(operand), least)
         return step_of(low, high, 255)
 
-    def ends(self, operand: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def ends(self, operand: tf.Tensor, least: Array | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """What its grid reaches from and to: scalars."""
         held = tf.stop_gradient(operand)
         low, high = tf.minimum(tf.reduce_min(held), 0.0), tf.maximum(tf.reduce_max(held), 0.0)
-        return low, tf.where(high > low, high, 1e-9)
+        return low, low + _wide_enough(high - low, 255, least)
 
     def get_config(self) -> dict[str, Any]:
         return {}
+
+
+def _wide_enough(span: tf.Tensor, steps: int, least: Array | None) -> tf.Tensor:
+    """How wide so many steps are: as wide as the values, but no step is below the least or no normal number."""
+    narrowest = tf.maximum(LEAST_OPERAND, 0.0 if least is None else steps * tf.stop_gradient(least))
+    return tf.maximum(_no_zero(span, OPERAND_OF_ZEROS), tf.cast(narrowest, span.dtype))
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -226,17 +240,20 @@ class SlopeQuantizer(OperandQuantizer):
     """PRELU's slopes, symmetric, one scale for all. The converter finds this grid in a constant by itself, and does not
     recognise the op where a FakeQuant stands on its slopes."""
 
-    def __call__(self, inputs: tf.Tensor, training: bool, weights: Weights, **kwargs: Any) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: Weights, *, least: Array | None = None, **kwargs: Any
+    ) -> tf.Tensor:
         if not self.enabled:
             return inputs
-        return _on_grid(inputs, self._limit(inputs), 8)
+        return _on_grid(inputs, self._limit(inputs, least), 8)
 
-    def scale(self, operand: tf.Tensor) -> tf.Tensor:
-        return step_of(0.0, self._limit(operand), 127)
+    def scale(self, operand: tf.Tensor, least: Array | None = None) -> tf.Tensor:
+        return step_of(0.0, self._limit(operand, least), 127)
 
-    def ends(self, operand: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        limit = self._limit(operand)
+    def ends(self, operand: tf.Tensor, least: Array | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        limit = self._limit(operand, least)
         return -limit, limit
 
-    def _limit(self, slopes: tf.Tensor) -> tf.Tensor:
-        return _no_zero(tf.reduce_max(tf.abs(tf.stop_gradient(tf.convert_to_tensor(slopes)))), 1e-9)
+    def _limit(self, slopes: tf.Tensor, least: Array | None) -> tf.Tensor:
+        size = tf.reduce_max(tf.abs(tf.stop_gradient(tf.convert_to_tensor(slopes))))
+        return _wide_enough(size, 127, least)

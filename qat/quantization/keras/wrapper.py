@@ -145,6 +145,10 @@ class TableScale:
         """The code of 0, a scalar: the grid is symmetric."""
         return settled(tf.zeros([]))
 
+    def size(self) -> tf.Tensor:
+        """The largest absolute value of a row: a scalar."""
+        return tf.reduce_max(tf.abs(self.wrapper._weight_vars[0][0].value()))
+
 
 class Operand(NamedTuple):
     """An operand of an op: its values, the same on its grid, that grid's step, its code of 0, and its ends."""
@@ -158,9 +162,9 @@ class Operand(NamedTuple):
 
 
 def _operand_on_grid(weight: WeightOf, quantizer: OperandQuantizer) -> Operand:
-    values = weight.value()
-    scale, (low, high) = quantizer.scale(values), quantizer.ends(values)
-    on_grid = quantizer(values, False, weights={})
+    values, least = weight.value(), weight.layer.least_step()
+    scale, (low, high) = quantizer.scale(values, least), quantizer.ends(values, least)
+    on_grid = quantizer(values, False, weights={}, least=least)
     return Operand(values, on_grid, scale, zero_point_of(low, scale, 8), low, high)
 
 
