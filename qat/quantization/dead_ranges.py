@@ -45,10 +45,15 @@ def widen_dead(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec
         sizes = _sizes(node, widened)
         of_dead = node.op not in (*SUMS, *PRODUCTS) and any(each and each.root() in dead for each in node.input_ranges)
         if of_dead or high - low <= max(LEAST_SPAN, SHARE_OF_REACH * _reach(node, sizes)):
-            width = _reach(node, [size for size in sizes if size > 0]) or max(sizes, default=0.0)
-            widened[target] = (low, max(high, low + min(max(width, NARROWEST) if width else DEAD_WIDTH, DEAD_WIDTH)))
+            widened[target] = (low, max(high, low + _dead_width(node, sizes)))
             dead.add(target)
     return widened
+
+
+def _dead_width(node: Node, sizes: list[float]) -> float:
+    """How wide the range of nothing is: at most `DEAD_WIDTH`, but for a kernel that would multiply by too much."""
+    width = _reach(node, [size for size in sizes if size > 0]) or max(sizes, default=0.0) or DEAD_WIDTH
+    return max(min(width, DEAD_WIDTH), SHARE_OF_REACH * _reach(node, sizes), NARROWEST)
 
 
 def _reach(node: Node, sizes: list[float]) -> float:

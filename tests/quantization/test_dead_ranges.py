@@ -101,3 +101,25 @@ def test_what_rounding_leaves_of_larger_numbers_has_a_range_that_kernels_reach()
 
 def _thirds(shape, dtype=None):
     return np.eye(*shape, dtype=np.float32) / np.float32(3)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e6])
+def test_nothing_times_large_numbers_is_nothing_in_the_file(unit):
+    entry = tf_keras.Input((6,))
+    nothing = layers.ReLU()(layers.Rescaling(-1.0)(layers.ReLU()(entry)))
+    quantized = quantize_model(tf_keras.Model(entry, layers.Multiply()([nothing, entry])), ROWS * unit)
+    assert not np.any(Interpreter(convert(quantized)).predict(ROWS * unit))
+
+
+@pytest.mark.medium
+def test_what_training_leaves_nothing_of_has_a_file():
+    """Operands shrink by a penalty, an output by its bias, and the ranges around them more slowly."""
+    tf_keras.utils.set_random_seed(0)
+    entry, decay = tf_keras.Input((8,)), tf_keras.regularizers.L2(1.0)
+    state = layers.GRU(4, kernel_regularizer=decay, recurrent_regularizer=decay)(layers.Reshape((8, 1))(entry))
+    rows = np.random.default_rng(0).normal(size=(128, 8)).astype(np.float32)
+    quantized = quantize_model(tf_keras.Model(entry, layers.Dense(3)(state)), rows)
+    quantized.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    quantized.fit(rows, np.zeros((128, 3), np.float32), batch_size=8, epochs=20, verbose=0)
+    found = Interpreter(convert(quantized)).predict(rows)
+    np.testing.assert_allclose(found, quantized.predict(rows, verbose=0), rtol=1e-5, atol=1e-9)

@@ -1,6 +1,7 @@
 """A normalization computes its rows also next to rows that hardly differ from 0, as a mask leaves them."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import tf_keras
 from tf_keras import layers
@@ -10,6 +11,7 @@ from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert
 
 ROWS = np.random.default_rng(0).normal(size=(128, 4, 6)).astype(np.float32)
+WEIGHTS = np.array([0.25, 0.25, 0.125, 0.125, 0.125, 0.125], np.float32)
 SIZES = np.array([1.0, 0.5, 2.0, 1e-4], np.float32)[:, np.newaxis]
 
 
@@ -21,12 +23,16 @@ def test_rows_next_to_padding_are_normalized():
     assert sqnr_db(expected, found) > 20.0
 
 
-def test_a_variance_that_rounding_takes_below_0_trains_and_has_a_file():
-    """E[x^2] - E[x]^2 of rows whose mean is far from 0."""
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_variance_that_rounding_takes_below_0_trains_and_has_a_file(moved):
+    """E[x^2] - E[x]^2, of a weighted mean, of rows whose mean is far from 0."""
+
+    def mean_of(x):
+        return tf.reduce_sum(x * WEIGHTS, -1, keepdims=not moved)
 
     def normalized(x):
-        mean = tf.reduce_mean(x, -1, keepdims=True)
-        return (x - mean) / tf.sqrt(tf.reduce_mean(x * x, -1, keepdims=True) - mean * mean + 1e-3)
+        spread = mean_of(x * x) - tf.square(mean_of(x)) + 1e-3
+        return x / tf.sqrt(spread[..., tf.newaxis] if moved else spread)
 
     rows = ROWS + 4.0
     tf_keras.utils.set_random_seed(0)

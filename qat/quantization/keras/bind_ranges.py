@@ -50,12 +50,18 @@ def _ranges_of_probabilities(model: tf_keras.Model) -> Iterator[str]:
             yield from passed
 
 
-def _only_above_zero(model: tf_keras.Model, layer: RangeLayer) -> bool:
-    """Whether nothing but roots and logarithms reads what it quantizes: what is below 0 there is an error of rounding,
-    as of a variance that is computed as E[x^2] - E[x]^2."""
+def _only_above_zero(model: tf_keras.Model, layer: tf_keras.layers.Layer) -> bool:
+    """Whether nothing but roots and logarithms reads what it makes, be it moved on the way: what is below 0 there is an
+    error of rounding, as of a variance that is computed as E[x^2] - E[x]^2."""
     readers = [node.outbound_layer for node in layer.outbound_nodes]
     is_output = any(tensor._keras_history[0] is layer for tensor in model.outputs)
-    return bool(readers) and not is_output and all(isinstance(r, Op) and r.op in ABOVE_ZERO for r in readers)
+    return bool(readers) and not is_output and all(_takes_above_zero(model, each) for each in readers)
+
+
+def _takes_above_zero(model: tf_keras.Model, reader: tf_keras.layers.Layer) -> bool:
+    if not isinstance(reader, Op):
+        return False
+    return reader.op in ABOVE_ZERO or (reader.op in MOVES and _only_above_zero(model, reader))
 
 
 def _is_embedding(layer: tf_keras.layers.Layer) -> bool:

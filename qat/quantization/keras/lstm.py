@@ -160,7 +160,8 @@ class Lstm(RangedHolder):
         seen = tf.where(seen >= self.cell_end() * (1 - 2.0**-14), 1.25 * self.cell_end(), seen)
         limit = self.weight_cell_limit
         further = tf.cast(seen, limit.dtype) - limit
-        limit.assign_add(tf.where(further > 0, 1.0, SHRINKS * (1.0 - decay)) * further)
+        share = tf.where(further > 0, 1.0, SHRINKS * (1.0 - decay))
+        limit.assign_add(tf.where(tf.math.is_finite(further), share * further, 0.0))
 
     def cell_bits(self) -> Array:
         """How many whole bits the cell's codes have: an int32 scalar, 0 to 6."""

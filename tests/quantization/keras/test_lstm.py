@@ -230,3 +230,11 @@ def test_the_cell_has_room_at_once_for_what_a_batch_shows():
     quantized.fit(rows, np.zeros((64, 2)), batch_size=8, epochs=4, shuffle=False, verbose=0)
     cell = next(layer for layer in quantized.layers if hasattr(layer, "layer") and hasattr(layer.layer, "cell_end"))
     assert float(cell.layer.cell_end()) == 16.0  # twelve steps of nearly 1
+
+
+def test_a_batch_without_a_number_does_not_move_the_cell():
+    quantized = quantize_model(_model(_lstm()), _series(128, 6))
+    cell = next(layer for layer in quantized.layers if hasattr(layer, "layer") and hasattr(layer.layer, "cell_end"))
+    before = float(cell.layer.weight_cell_limit)
+    quantized(tf.fill((4, *quantized.input_shape[1:]), float("nan")), training=True)
+    assert float(cell.layer.weight_cell_limit) == before

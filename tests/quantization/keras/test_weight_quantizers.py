@@ -26,3 +26,12 @@ def test_the_scale_of_constants_is_the_same_in_a_graph(quantizer):
     low, high = quantizer.ends(values)
     intervals = 254 if isinstance(quantizer, SlopeQuantizer) else 255
     assert float(quantizer.scale(values)) == float(np.float32((np.float64(high) - np.float64(low)) / intervals))
+
+
+@pytest.mark.parametrize("quantizer", [OperandQuantizer(), SlopeQuantizer()], ids=["operand", "slopes"])
+@pytest.mark.parametrize("unit", [0.0, 1e-42, 1e-37, 1e-20, 1.0])
+def test_constants_of_any_size_have_a_grid(quantizer, unit):
+    found = quantizer(tf.constant([0.5 * unit, unit]), False, weights={})
+    assert np.all(np.isfinite(found))
+    np.testing.assert_allclose(found, [0.5 * unit, unit], rtol=0.01, atol=1e-31)
+    assert float(quantizer.scale(tf.constant([unit]), 0.125)) >= 0.125
