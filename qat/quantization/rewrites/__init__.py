@@ -85,9 +85,11 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     outputs.parts_that_nobody_reads,
     outputs.slices_of_a_whole,
     exponentials.softmax_of_exponentials,
+    exponentials.mean_of_exponential_weights,
     exponentials.tanh_of_exponentials,  # before the next, which would take the same denominator
     exponentials.sigmoid_of_exponential,
     exponentials.softplus_of_exponential,
+    exponentials.log_of_sum_of_exponentials,
     exponentials.log_of_probabilities,
     exponentials.exponential_of_log_softmax,
     special_values.division_without_nan,

@@ -12,6 +12,7 @@ from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 
 LINEAR = ("conv2d", "depthwise_conv2d", "dense", "conv2d_transpose")
 RELUS = ("relu", "relu6")
+NEGLIGIBLE = 1e-6  # added to a denominator, so that none is 0
 
 
 def constant_of(tensor: Tensor | None) -> np.ndarray | None:
@@ -78,6 +79,22 @@ def only_reader(graph: Graph, tensor: Tensor) -> Node | None:
         return None
     readers = [node for node in graph.nodes if tensor in node.inputs for read in node.inputs if read is tensor]
     return readers[0] if len(readers) == 1 else None
+
+
+def without_bound(tensor: Tensor) -> Tensor:
+    """What a tensor is computed from by new axes, and by what keeps it off 0, as a sum of exponentials + 1e-7."""
+    node = tensor.node
+    if node.op == "reshape" or (node.op == "strided_slice" and _adds_axes(node)):
+        return without_bound(node.inputs[0])
+    fixed, rest = fixed_and_other(node)
+    bound = scalar_of(fixed) if node.op in ("add", "maximum") else None
+    return tensor if bound is None or not 0 <= bound <= NEGLIGIBLE else without_bound(rest)
+
+
+def _adds_axes(node: Node) -> bool:
+    """Whether a slice, as x[..., None], leaves nothing out."""
+    sizes = ([size for size in tensor.shape if size != 1] for tensor in (node.inputs[0], node.output))
+    return set(node.attrs["strides"]) == {1} and len(set(map(tuple, sizes))) == 1
 
 
 class Builder:

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.rewrites.builder import Builder, Match, constant_of, fixed_and_other, negated, scalar_of, scaled
+from qat.quantization.ir.graph import Tensor
+from qat.quantization.rewrites.builder import (
+    Builder,
+    Match,
+    constant_of,
+    fixed_and_other,
+    negated,
+    scalar_of,
+    scaled,
+    without_bound,
+)
 from qat.quantization.rewrites.common_subexpressions import are_same
 from qat.quantization.rewrites.driver import rewrite
-
-NEGLIGIBLE = 1e-6  # added to a sum of exponentials, so that none divides by 0
 
 
 @rewrite("div", "mul", "tf:DivNoNan")
@@ -27,6 +34,24 @@ def softmax_of_exponentials(match: Match) -> Tensor | None:
             hidden = x if kept is None else match.add("masked", kept, x, shape=x.shape, adds=False)
             y = _softmax(match, hidden, axis)
             return y if kept is None else match.add("select", kept, y, 0.0, shape=match.shape)
+    return None
+
+
+@rewrite("div")
+def mean_of_exponential_weights(match: Match) -> Tensor | None:
+    """sum(exp(x) y) / sum(exp(x)) along an axis is the sum of softmax(x) y: a pooling by attention."""
+    above, total = match.inputs[0].node, without_bound(match.inputs[1]).node
+    if (above.op, total.op) != ("sum", "sum") or above.attrs != total.attrs or above.inputs[0].node.op != "mul":
+        return None
+    (product,), (each,) = above.inputs, total.inputs
+    axes = total.attrs["axis"]
+    if each.node.op != "exp" or axes in ([0], []) or len(axes) > 1 or each.rank != product.rank:
+        return None
+    for share, y in (product.node.inputs, product.node.inputs[::-1]):
+        if are_same(share, each) and share.shape[axes[0]] == product.shape[axes[0]]:
+            weights = _softmax(match, each.node.inputs[0], axes[0])
+            weighted = match.add("mul", weights, y, shape=product.shape)
+            return match.add("sum", weighted, shape=match.shape, **total.attrs)
     return None
 
 
@@ -55,27 +80,11 @@ def _exponential(match: Match, tensor: Tensor) -> tuple[Tensor | None, Tensor | 
 
 def _summed_axis(total: Tensor, share: Tensor) -> int | None:
     """The one axis along which `total` is the sum of `share`, and where it has one place."""
-    summed = _without_bound(total).node
+    summed = without_bound(total).node
     if summed.op != "sum" or len(summed.attrs["axis"]) != 1 or not are_same(summed.inputs[0], share):
         return None
     (axis,) = summed.attrs["axis"]
     return axis if total.shape == (*share.shape[:axis], 1, *share.shape[axis + 1 :]) else None
-
-
-def _without_bound(tensor: Tensor) -> Tensor:
-    """What a tensor is computed from by new axes, and by what keeps it off 0."""
-    node = tensor.node
-    if node.op == "reshape" or (node.op == "strided_slice" and _adds_axes(node)):
-        return _without_bound(node.inputs[0])
-    fixed, rest = fixed_and_other(node)
-    bound = scalar_of(fixed) if node.op in ("add", "maximum") else None
-    return tensor if bound is None or not 0 <= bound <= NEGLIGIBLE else _without_bound(rest)
-
-
-def _adds_axes(node: Node) -> bool:
-    """Whether a slice, as x[..., None], leaves nothing out."""
-    sizes = ([size for size in tensor.shape if size != 1] for tensor in (node.inputs[0], node.output))
-    return set(node.attrs["strides"]) == {1} and len(set(map(tuple, sizes))) == 1
 
 
 def _without_largest(x: Tensor, axis: int) -> Tensor:
@@ -164,6 +173,27 @@ def log_of_probabilities(match: Match) -> Tensor | None:
     if node.op != "sigmoid":
         return None
     return match.add("mul", match.add("tf:Softplus", match.add("mul", *node.inputs, -1.0)), -1.0)
+
+
+@rewrite("log")
+def log_of_sum_of_exponentials(match: Match) -> Tensor | None:
+    """log(sum(exp(x))) with the largest x taken out, as `tf.reduce_logsumexp` has it."""
+    total = match.inputs[0].node
+    each = total.inputs[0].node if total.op == "sum" and len(total.attrs["axis"]) == 1 else None
+    if each is None or each.op != "exp" or _is_at_most_0(each.inputs[0], total.attrs["axis"]):
+        return None
+    (x,), axes = each.inputs, total.attrs["axis"]
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+    found = match.add("reduce_max", x, shape=kept, axis=axes, keepdims=True)
+    largest = match.add("stop_gradient", found, shape=kept)
+    rest = match.add("exp", match.add("sub", x, largest, shape=x.shape))
+    summed = match.add("log", match.add("sum", rest, shape=match.shape, **total.attrs), shape=match.shape)
+    return match.add("add", summed, match.reshape(largest, match.shape), shape=match.shape)
+
+
+def _is_at_most_0(x: Tensor, axes: list[int]) -> bool:
+    """Whether the largest x is taken out already, along some axes."""
+    return x.node.op == "sub" and _without_largest(x, axes[0]) is not x
 
 
 @rewrite("exp")

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import LINEAR, Builder, Match, fixed_and_other, negated, only_reader, scalar_of
+from qat.quantization.rewrites.builder import (
+    LINEAR,
+    Builder,
+    Match,
+    fixed_and_other,
+    negated,
+    only_reader,
+    scalar_of,
+    without_bound,
+)
 from qat.quantization.rewrites.common_subexpressions import are_same
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.rounding import with_gradient_of
@@ -117,7 +126,7 @@ def _factored(match: Match, product: Tensor, other: Tensor, negates: bool = Fals
 @rewrite("div")
 def cosine(match: Match) -> Tensor | None:
     """sum(x y) / (|x| |y|) along the last axis is the sum of the products of the normalized two."""
-    total, norms = match.inputs
+    total, norms = match.inputs[0], without_bound(match.inputs[1])
     if total.node.op != "sum" or norms.node.op != "mul" or total.node.inputs[0].node.op != "mul":
         return None
     pair, axes = total.node.inputs[0].node.inputs, total.node.attrs["axis"]

@@ -50,6 +50,22 @@ CASES = [
     *(Case(exponentials.softmax_of_exponentials, build, gone=("exp",), there=("masked",)) for build in MASKED),
     Case(exponentials.softmax_of_exponentials, flat(share(less_largest, summed)), gone=("reduce_max", "exp")),
     *(
+        Case(exponentials.mean_of_exponential_weights, raw(pooled, (5, 3)), gone=("exp",), there=("softmax",))
+        for pooled in (
+            lambda x: tf.reduce_sum(x * tf.exp(x), 1) / tf.reduce_sum(tf.exp(x), 1),
+            lambda x: tf.reduce_sum(tf.exp(x[..., :1]) * x, 1) / (tf.reduce_sum(tf.exp(x[..., :1]), 1) + 1e-7),
+            lambda x: tf.reduce_sum(x * tf.exp(x), -1, keepdims=True) / tf.reduce_sum(tf.exp(x), -1, keepdims=True),
+        )
+    ),
+    Case(
+        exponentials.log_of_sum_of_exponentials, flat(lambda x: tf.math.log(summed(tf.exp(x)))), there=("reduce_max",)
+    ),
+    Case(
+        exponentials.log_of_sum_of_exponentials,
+        raw(lambda x: x - tf.math.log(tf.reduce_sum(tf.exp(x), 1))[:, tf.newaxis], (5, 3)),
+        there=("reduce_max",),
+    ),
+    *(
         Case(exponentials.tanh_of_exponentials, flat(function), gone=("exp",), there=("tanh",))
         for function in (
             lambda x: (tf.exp(x) - tf.exp(-x)) / (tf.exp(x) + tf.exp(-x)),
@@ -95,6 +111,8 @@ def test_the_rewrite_acts_and_the_float_function_stays(case):
     (exponentials.tanh_of_exponentials, lambda x: (tf.exp(x) - tf.exp(-2.0 * x)) / (tf.exp(x) + tf.exp(-x))),
     (exponentials.sigmoid_of_exponential, lambda x: 1.0 / (1.5 + tf.exp(-x))),
     (exponentials.softplus_of_exponential, lambda x: tf.math.log(1.0 + tf.exp(-tf.abs(x)))),
+    (exponentials.log_of_sum_of_exponentials, lambda x: tf.math.log(summed(less_largest(x)))),
+    (exponentials.mean_of_exponential_weights, lambda x: summed(x * tf.exp(x)) / summed(tf.exp(2.0 * x))),
 ])  # fmt: skip
 def test_what_is_nearly_so_stays(rewrite, function):
     with pytest.raises(AssertionError, match="left the graph as it was"):

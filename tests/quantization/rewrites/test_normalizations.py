@@ -26,10 +26,10 @@ def variance(x, keepdims=True):
     return squares - tf.square(tf.reduce_mean(x, axis=-1, keepdims=keepdims))
 
 
-def between(x, keepdims=True):
+def between(x, keepdims=True, least=0.0):
     y = layers.Dense(8)(x)
     sizes = (tf.norm(each, axis=-1, keepdims=keepdims) for each in (x, y))
-    return tf.reduce_sum(x * y, axis=-1, keepdims=keepdims) / tf.multiply(*sizes)
+    return tf.reduce_sum(x * y, axis=-1, keepdims=keepdims) / (tf.multiply(*sizes) + least)
 
 
 CASES = [
@@ -59,6 +59,7 @@ CASES = [
     Case(normalizations.root_of_square, flat(lambda x: tf.sqrt(x * x)), gone=("sqrt",), there=("abs",)),
     Case(normalizations.root_of_square, flat(lambda x: tf.sqrt(tf.square(x))), gone=("sqrt",), there=("abs",)),
     Case(normalizations.cosine, flat(between), gone=("div",), there=("l2_normalize",)),
+    Case(normalizations.cosine, flat(lambda x: between(x, least=1e-8)), gone=("div",), there=("l2_normalize",)),
     Case(normalizations.cosine, flat(lambda x: between(x, keepdims=False)[:, None]), there=("l2_normalize",)),
     Case(normalizations.attach_batch_norm, image(layers.BatchNormalization()), gone=("batch_norm",)),
     Case(normalizations.attach_batch_norm, flat(layers.BatchNormalization(scale=False)), gone=("batch_norm",)),

@@ -70,6 +70,11 @@ def _cosine(x):
     return tf.reduce_sum(left * right, axis=-1, keepdims=True) / sizes
 
 
+def _pooled_by_division(x):
+    each = tf.exp(layers.Dense(1)(x))
+    return tf.reduce_sum(x * each, axis=1) / tf.reduce_sum(each, axis=1)
+
+
 class _Rows(layers.Layer):
     """An embedding by `tf.gather_nd`."""
 
@@ -94,6 +99,8 @@ BY_HAND = {
         _attention(lambda each, x: tf.where(x[:, None, :, 0] > -1.0, each, 0.0), 1e-9)
     ),
     "attention_pooling_by_hand": _of_rows(_pooled),
+    "attention_pooling_by_division": _of_rows(_pooled_by_division),
+    "log_of_sum_of_exponentials": _of_rows(lambda x: x - tf.math.log(tf.reduce_sum(tf.exp(x), -1, keepdims=True))),
     "attention_heads_in_batch": _of_rows(_heads_in_batch),
     "sigmoid_by_hand": _of_rows(lambda x: x / (1.0 + tf.exp(-1.702 * x))),
     "tanh_by_hand": _of_rows(lambda x: (tf.exp(2.0 * x) - 1.0) / (tf.exp(2.0 * x) + 1.0)),
