@@ -118,6 +118,8 @@ class Linear(RangedHolder):
             held = {name: self.weight(name) for name in self.weight_specs if name in ("kernel", "bias")}
             return self._normalized(WEIGHTED[self.kind](inputs, held, self.attrs))
         name = self.kernel_name
+        if name == "table" and name in self.live and (tf.get_static_value(training) or with_gradients()):
+            return self._rows(inputs)
         weights = {name: self.live[name] if name in self.live else self.folded_kernel()}
         self.note_reach(partial(self._reach, weights[name]))
         bias = settled(self.folded_bias())
@@ -129,6 +131,12 @@ class Linear(RangedHolder):
             weights["bias"] = bias if tf.get_static_value(training) else self._as_int32(bias)
         simulated = self._computed(inputs, weights)
         return straight_through(simulated, self._as_kernel(inputs, bias)) if exact else simulated
+
+    def _rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Rows of the table on its grid. Their gradient is that of a lookup, of these rows alone: optimizers and what
+        clips gradients see which rows a batch has, as in the float model."""
+        rows = self._computed(ids, {"table": self.folded_kernel()})
+        return straight_through(rows, self._computed(ids, {"table": tf.stop_gradient(self.live["table"])}))
 
     def _reach(self, kernel: tf.Tensor) -> tf.Tensor:
         """How large a number the largest of the input and of the kernel make."""
