@@ -199,21 +199,6 @@ def division_by_root(match: Match) -> Tensor | None:
     return inverse if scalar_of(x) == 1.0 else match.add("mul", x, inverse, shape=match.shape)
 
 
-@rewrite("div")
-def division_by_positive(match: Match) -> Tensor | None:
-    """x / y as x * rsqrt(y)^2 where y is certainly positive.
-
-    LiteRT's int8 DIV answers with the wrong end of the range for some codes (a numerator of code -1 under a denominator
-    beyond 127 gives -127), and where the denominator's code is a power of two it is off by one or two.
-    """
-    x, y = match.inputs
-    if is_fixed(y) or _at_least(y) <= 0:
-        return None
-    root = match.add("rsqrt", y)
-    inverse = match.add("mul", root, root)
-    return inverse if scalar_of(x) == 1.0 else match.add("mul", x, inverse, shape=match.shape)
-
-
 def _at_least(tensor: Tensor) -> float:
     """A number that the tensor never falls short of; positive only where that is certain."""
     node = tensor.node

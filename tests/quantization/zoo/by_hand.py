@@ -113,5 +113,6 @@ BY_HAND = {
     "batch_normalization_of_moments": _of_rows(lambda x: _batch_normalization(x + 3.0)),
     "cosine_by_hand": _of_rows(_cosine),
     "largest_of_stack_with_zeros": _of_rows(lambda x: tf.reduce_max(tf.stack([x, tf.zeros_like(x)]), axis=0)),
+    "relu_shares": _of_rows(lambda x: tf.nn.relu(x) / (tf.reduce_sum(tf.nn.relu(x), -1, keepdims=True) + 1e-6)),
     "rows_by_gather_nd": rows_by_gather_nd,
 }
