@@ -31,7 +31,7 @@ from qat.tflite import Interpreter, convert
 FARTHEST = ActivationQuantizer.follow
 
 
-def average(self: Any, seen: Any, weights: Any, steps: Any) -> Any:
+def average(self: Any, seen: Any, weights: Any, steps: Any, reach: Any = None) -> Any:
     count = steps.assign_add(1.0, read_value=True) + CALIBRATED_STEPS
     share = tf.maximum(1.0 - self.ema_decay, 9.0 / (9.0 + count))
     low, high = (tf.convert_to_tensor(weights[name]) for name in ("min_var", "max_var"))

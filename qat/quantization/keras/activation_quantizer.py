@@ -1,4 +1,4 @@
-"""The tfmot quantizer of activations: a range that calibration sets, and training moves by average or gradient."""
+"""The tfmot quantizer of activations: a range that calibration sets, and batches or gradients move in training."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ def _with_lsq_gradient(end: Any, inputs: tf.Tensor, bits: int) -> tf.Tensor:
 class ActivationQuantizer(quantizers.Quantizer):
     """Asymmetric 8 bits over [min, max].
 
-    `fixed` ranges are what a kernel prescribes (softmax, tanh) and never move; the others follow the batches by a
-    moving average, or, with `learned`, by the gradient of the fake-quant op (Jain et al. 2019, TQT; Esser et al. 2020,
+    `fixed` ranges are what a kernel prescribes (softmax, tanh) and never move; the others follow the batches
+    (`follow`), or, with `learned`, by the gradient of the fake-quant op (Jain et al. 2019, TQT; Esser et al. 2020,
     LSQ). `bounds` are those of a clamp of the model's own: the range lies between them, and values are clamped to them
     even when nothing is quantized (`saturates`: to a fixed range, in models that were saved before). Of a range that is
     `masked`, scores that are hidden from a softmax are left out. `least` is how narrow training may make it.
-    `observing` and `enabled` are switches for training schedules: a change needs a new trace.
+    `settled` says that calibration has shown what training will: it is a model input, or nothing normalises by the
+    batch. `observing` and `enabled` are switches for training schedules: a change needs a new trace.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class ActivationQuantizer(quantizers.Quantizer):
         self.bounds = self.fixed if saturates else None if bounds is None else tuple(bounds)
         self.least = least
         self.observing = self.enabled = True
+        self.settled = False  # `bind_ranges` says
 
     def build(self, tensor_shape: Shape, name: str, layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
         low, high = self.fixed or (-6.0, 6.0)
@@ -148,10 +150,11 @@ class ActivationQuantizer(quantizers.Quantizer):
         has been trained so has to be in the file. It comes back slowly, a tenth as fast as an average with `ema_decay`
         that is over the steps so far (no bias of the start); as fast as that average from `FAR_TOO_WIDE`; and at once
         in the first steps, since BatchNormalization whose statistics have not settled makes other numbers in training
-        than at inference. (The average of what batches show cuts off the largest numbers of most batches: with 32 rows
-        of 8 normal numbers all beyond 2.8 deviations.) A batch of zeros alone moves nothing: the range of a layer that
-        has died would shrink, until its kernel multiplies by more than XNNPACK takes (256). Nor does an end that is not
-        finite.
+        than at inference. Where there is none (`settled`), a batch that shows far less lacks rare rows: the average is
+        that of `ema_decay` from the first step on, and nothing comes back at once. (The average of what batches show
+        cuts off the largest numbers of most batches: with 32 rows of 8 normal numbers all beyond 2.8 deviations.) A
+        batch of zeros alone moves nothing: the range of a layer that has died would shrink, until its kernel multiplies
+        by more than XNNPACK takes (256). Nor does an end that is not finite.
 
         Source: moving averages of ranges, Jacob et al. 2018, 3.1; their start as `num_updates` of
         tf.train.ExponentialMovingAverage; here by the largest value in place of its average.
@@ -167,10 +170,11 @@ class ActivationQuantizer(quantizers.Quantizer):
             (low, high) after the step, float32 scalars.
         """
         count = steps.assign_add(1.0, read_value=True) + CALIBRATED_STEPS
-        share = tf.maximum(1.0 - self.ema_decay, 9.0 / (9.0 + count))
+        share = 1.0 - self.ema_decay if self.settled else tf.maximum(1.0 - self.ema_decay, 9.0 / (9.0 + count))
         ends, shown = tf.stack([weights[name] for name in ("min_var", "max_var")]), tf.stack(seen)
         further, span, of_batch = shown - ends, ends[1] - ends[0], seen[1] - seen[0]
-        at_once = (of_batch * TOO_WIDE < span) & (count < CALIBRATED_STEPS + FIRST_STEPS)
+        first = not self.settled and count < CALIBRATED_STEPS + FIRST_STEPS
+        at_once = (of_batch * TOO_WIDE < span) & first
         back = tf.where(at_once, 1.0, tf.where(of_batch * FAR_TOO_WIDE < span, share, SHRINKS * share))
         # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
         moves = tf.math.is_finite(shown) & (of_batch > 0.0)

@@ -24,10 +24,14 @@ def bind_ranges(model: tf_keras.Model) -> None:
     scales = tables | ranges
     inputs = {id(tensor) for tensor in model.inputs}
     read_by_a_loss = set(_ranges_of_probabilities(model))
+    normalizes = any(
+        isinstance(each.layer, Linear) and each.layer.norm and each.layer.norm["acts"] for each in wrappers
+    )
     for layer in ranges.values():
         layer.of_probabilities = layer.name in read_by_a_loss
         layer.above_zero = layer.calls == 1 and _only_above_zero(model, layer)
         layer.entry = any(id(tensor) in inputs for node in layer.inbound_nodes for tensor in node.keras_inputs)
+        layer.quantizer.settled = layer.entry or not normalizes
     for layer in model.layers:
         inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
         if isinstance(inner, RangedHolder):
