@@ -23,6 +23,7 @@ from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, parts_of
 from qat.quantization.keras.deep_recursion import deep_recursion
+from qat.quantization.keras.float_layers import float_layers
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lent_variables
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
@@ -346,6 +347,7 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
     told = {"real": graph.real, "fake_quantization": True, "order": order}
     told |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": None, "lent": NOTHING_LENT}
     told |= {"attributes": {}, "masks": graph.masks, "trained": trained_parts(model)}
+    told["layers"] = float_layers(model, layer_name)
     if not is_keras3(model):
         _tell_of_keras2(made, told, variables, model)
     made.hold(variables, told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,7 @@ from qat.quantization.keras.deep_recursion import deep_recursion
 from qat.quantization.keras.distillation import mixed_with_teacher
 from qat.quantization.keras.evaluation import EvaluatedInIntegers
 from qat.quantization.keras.exporters import is_traced_for_a_file
+from qat.quantization.keras.float_layers import NamedLayers
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
 from qat.quantization.keras.misuse import (
@@ -197,7 +199,7 @@ class QatModel(EvaluatedInIntegers):
         warn_of_frozen_parts(self, self.float_variables)
         return [*self.float_variables.trainable(self.told["order"]), *self.range_variables]
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> tf_keras.layers.Layer:
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """As Keras has it; a name that a layer of the float model and an output share is that of the layer.
 
         Args:
@@ -205,14 +207,25 @@ class QatModel(EvaluatedInIntegers):
             index: place among this model's own layers, from 0; None to take `name`.
 
         Returns:
-            The layer; of the float model's, the one that holds its variables.
+            The layer; of the float model's, the one that holds its variables, or a `FloatLayer` where others hold them.
 
         Raises:
             ValueError: there is no such layer, or neither or both of name and index are given.
         """
-        found = super().get_layer(name, index)
-        own = [each for each in self.layers if isinstance(each, LayerVariables) and each.name == f"{name}_variables"]
-        return own[0].of_output(found) if own and not isinstance(found, LayerVariables) else found
+        if name is None or index is not None or self.float_variables is None:
+            return super().get_layer(name, index)
+        named = self.named_layers()
+        own = next((layer for layer in self.layers if layer.name == name), None)
+        if name in named.layers or (own is None and named.find(name) is not None):
+            computing = None if isinstance(own, LayerVariables) else own
+            return named.layer(name, computing)
+        if own is None:
+            raise ValueError(named.no_such(name))
+        return own
+
+    def named_layers(self, shown: Callable[[Any], Any] = lambda held: held) -> NamedLayers:
+        """The float model's layers that have variables, by name; `shown` as `NamedLayers` takes it."""
+        return NamedLayers(self.float_variables, self.told.get("layers"), self.name, shown)
 
     @property
     def range_variables(self) -> list:

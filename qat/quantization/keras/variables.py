@@ -23,6 +23,7 @@ from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.ir.preserved_kernels import PreservedEntries, PreservedVariable, PreservingConstraint
 from qat.quantization.ir.weight_source import Results, Source
 from qat.quantization.keras.constraints import read_constraint, write_constraint
+from qat.quantization.keras.float_layers import layers_by_path
 from qat.quantization.keras.misuse import settings_of
 
 MOST_KEPT = 1 << 27  # bytes that one pass keeps which runs op by op: half a gigabyte of weights is computed once more
@@ -311,7 +312,7 @@ def copied_variables(
     known: set[int] = set()
     now = {id(variable) for variable in model.trainable_variables}
     layers, names = [], set(taken)
-    for path, layer in _layers_by_path(model):
+    for path, layer in layers_by_path(model):
         if isinstance(layer, tf_keras.metrics.Metric):
             known.update(map(id, layer.variables))
             continue
@@ -364,20 +365,6 @@ def _copied(
     made.trainable = bool(layer.trainable)
     object.__setattr__(made, "theirs", (weakref.ref(layer), made.trainable))
     return made
-
-
-def _layers_by_path(model: KerasModel) -> Iterator[tuple[str, Any]]:
-    """Every layer with its path below the model, each once."""
-    seen: set[int] = set()
-    stack: list[tuple[str, Any]] = [("", model)]
-    while stack:
-        path, layer = stack.pop(0)
-        if id(layer) in seen:
-            continue
-        seen.add(id(layer))
-        yield path or layer.name, layer
-        inner = layer._flatten_layers(include_self=False, recursive=False)
-        stack[:0] = [(f"{path}/{each.name}" if path else each.name, each) for each in inner]
 
 
 def _free(name: str, names: set[str]) -> str:

@@ -20,7 +20,6 @@ from qat.quantization.keras.misuse import (
 )
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
-from qat.quantization.keras.variables import LayerVariables
 from qat.quantization.keras3.graph_layer import QuantizedGraph
 from qat.quantization.keras3.to_float import float_model_of
 
@@ -175,7 +174,7 @@ class Keras3QatModel(keras.Model):
     def trainable_weights(self) -> list[keras.Variable]:
         return self.trainable_variables
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> keras.layers.Layer:
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """As Keras has it; layers of the float model are found by their names, to be frozen for instance.
 
         Args:
@@ -185,16 +184,23 @@ class Keras3QatModel(keras.Model):
                 both.
 
         Returns:
-            The layer; of the float model's, the one that holds its variables.
+            The layer; of the float model's, the one that holds its variables, or a `FloatLayer` where others hold them.
 
         Raises:
-            ValueError: Keras finds no such layer; or no part has the name, and neither or both of name and index are
-                given.
+            ValueError: there is no such layer; or neither or both of name and index are given.
         """
-        parts = {part.name: part for part in self.graph.parts}
-        float_parts = [part for part in self.graph.parts if isinstance(part.shared, LayerVariables)]
-        parts |= {part.layer_name: part for part in float_parts if part.layer_name}
-        return parts[name] if name in parts else super().get_layer(name, index)
+        if name is None or index is not None:
+            return super().get_layer(name, index)
+        shown: dict[int, Any] = {
+            id(part.shared): part for part in self.graph.parts
+        } | self.graph.variables_by_identity()
+        named = self.qat_model.named_layers(lambda held: shown[id(held)])
+        own = {each.name: each for each in [*self.layers, *self.graph.parts]}
+        if name in named.layers or (name not in own and named.find(name) is not None):
+            return named.layer(name)
+        if name not in own:
+            raise ValueError(named.no_such(name))
+        return own[name]
 
 
 # an .h5 file names classes without their package
