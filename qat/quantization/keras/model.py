@@ -30,6 +30,7 @@ from qat.quantization.keras.distillation import mixed_with_teacher
 from qat.quantization.keras.evaluation import EvaluatedInIntegers
 from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.float_layers import NamedLayers
+from qat.quantization.keras.float_weights import load_either
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
 from qat.quantization.keras.misuse import (
@@ -94,6 +95,15 @@ class QatModel(EvaluatedInIntegers):
                 ".write_bytes(qat.tflite.convert(model))"
             )
         super().save(filepath, *arguments, **options)
+
+    def load_weights(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> Any:
+        """As Keras has it; of a file of the float model's weights those are taken, and the ranges stay.
+
+        Args:
+            filepath: path of the file.
+            arguments, options: as `tf_keras.Model.load_weights` takes them.
+        """
+        return load_either(self, super().load_weights, filepath, *arguments, **options)
 
     def to_float(self) -> tf_keras.Model:
         """The float model with the weights as they are now; ranges are dropped.

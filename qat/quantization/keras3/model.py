@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, found_driver, own_classes, parts_of
 from qat.quantization.keras.distillation import mixed_with_teacher
+from qat.quantization.keras.float_weights import load_either
 from qat.quantization.keras.misuse import (
     warn_of_frozen_originals,
     warn_of_frozen_parts,
@@ -55,6 +57,15 @@ class Keras3QatModel(keras.Model):
     def quantization_report(self) -> Any:
         """What became of each tensor and layer, as the file holds it."""
         return self.qat_model.quantization_report
+
+    def load_weights(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
+        """As Keras has it; of a file of the float model's weights those are taken, and the ranges stay.
+
+        Args:
+            filepath: path of the file.
+            arguments, options: as `keras.Model.load_weights` takes them.
+        """
+        load_either(self, super().load_weights, filepath, *arguments, **options)
 
     def to_float(self) -> keras.Model:
         """The float model with the weights as they are now; ranges are dropped.
