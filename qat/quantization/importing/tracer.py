@@ -15,6 +15,13 @@ from qat.quantization.importing.assignments import forced_to_train
 from qat.quantization.importing.layer_calls import Added, Drawn, Key, LayerCall, MetricCall, Region, WholeLayer
 from qat.quantization.importing.unrolling import Budget
 
+# attributes under which layers that are read whole hold their variables, in both versions of Keras
+VARIABLES = (
+    *("kernel", "_kernel", "recurrent_kernel", "bias"),
+    *("gamma", "beta", "moving_mean", "moving_variance"),
+    *("vector_u", "u"),
+)
+
 
 class Tracer:
     """What a layer reader may do while the model is being traced.
@@ -95,8 +102,9 @@ class Tracer:
 
     def reads_whole(self, call: LayerCall, layer: KerasLayer) -> bool:
         """Whether a reader may take the place of a call: not of one that is written out, nor where another layer has
-        put computed numbers in the place of the layer's variables, as wrappers that normalise a kernel do."""
-        return call.key not in self.written_out and not any(map(tf.is_symbolic_tensor, vars(layer).values()))
+        put computed numbers in the place of its variables, as wrappers that normalise a kernel do."""
+        held = (vars(layer).get(name) for name in VARIABLES)
+        return call.key not in self.written_out and not any(map(tf.is_symbolic_tensor, held))
 
     @contextlib.contextmanager
     def inside(self, layer: KerasLayer, args: tuple, kwargs: dict, training: Training) -> Iterator[LayerCall]:
