@@ -30,6 +30,7 @@ from qat.quantization.keras.lstm import Lstm
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.observing import cuts_nothing_off, observes
 from qat.quantization.keras.op import Op
+from qat.quantization.keras.own_ends import own_end
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.result_shapes import resulting_in
 from qat.quantization.keras.to_float import architecture, foreign_classes, trained_parts
@@ -186,7 +187,8 @@ class Emitter:
     def _op(self, node: Node, inputs: list[Any]) -> Any:
         keys = [t.node.weights["value"].key for t in node.inputs if is_fixed(t)]
         places = tuple(is_fixed(t) for t in node.inputs)
-        layer = self._again(node, (node.op, tuple(keys), places, repr(node.attrs), node.in_float), keys, self._new_op)
+        identity = (node.op, tuple(keys), places, repr(node.attrs), own_end(node), node.in_float)
+        layer = self._again(node, identity, keys, self._new_op)
         values = inputs if len(inputs) > 1 else inputs[0]
         return _called(layer, values, _input_ranges(node), _name_of(node.output_range))
 
@@ -275,6 +277,7 @@ class Emitter:
             attrs=node.attrs,
             operands=[f"operand_{i}" if is_fixed(t) else "x" for i, t in enumerate(node.inputs)],
             **self._weights(fixed),
+            own_end=own_end(node),
             name=_inner_name(node) if fixed else f"op_{part_name(node.name, node.layer)}--",
         )
         quantized = (
