@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow.python.framework import func_graph as func_graph_lib
 
 from qat.errors import ModelError, QatError
+from qat.models.keras_patches import PATCHING
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.layer_calls import Key, Trace
@@ -92,7 +93,7 @@ def trace(
     specs, names = specs_of(model)
     graph = func_graph_lib.FuncGraph("canonical")
     graph.seed = None  # random ops are read with the seeds of their own alone
-    with graph.as_default(), _functions_inline():
+    with PATCHING, graph.as_default(), _functions_inline():
         inputs = [tf.compat.v1.placeholder(s.dtype, s.shape, name=f"input_{i}") for i, s in enumerate(specs)]
         tracer = Tracer(graph, training, acting, regions, written_out)
         tracer._seen = len(graph.get_operations())
