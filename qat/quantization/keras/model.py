@@ -42,6 +42,7 @@ from qat.quantization.keras.misuse import (
 )
 from qat.quantization.keras.output_masks import mask_outputs
 from qat.quantization.keras.range_layer import RangeLayer
+from qat.quantization.keras.registered import by_bare_names
 from qat.quantization.keras.to_float import (
     cloned,
     freeze_alike,
@@ -285,7 +286,7 @@ class QatModel(EvaluatedInIntegers):
         if driver is not None and cls.driver is None:
             found = found_driver(driver, custom_objects, cls)
             made_by = cls if found is None else driven_class(cls, found, told.get("parts", {}))
-        with deep_recursion(), building(FloatVariables(told["real"])) as variables:
+        with deep_recursion(), by_bare_names(), building(FloatVariables(told["real"])) as variables:
             made = super(QatModel, made_by).from_config(config, custom_objects)
         give_attributes(made, told.get("attributes", {}), variables.variables)
         made.hold(variables, told)
