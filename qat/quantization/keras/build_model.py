@@ -28,6 +28,7 @@ from qat.quantization.keras.lent_variables import NOTHING_LENT, lent_variables
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
 from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.names import name_apart, refuse_same_names
 from qat.quantization.keras.observing import cuts_nothing_off, observes
 from qat.quantization.keras.op import Op
 from qat.quantization.keras.own_ends import own_end
@@ -346,6 +347,7 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
         taken = {*entries, *outputs_named}
         copies, order = copied_variables(model, taken, layer_name, graph.preserved, graph.assigned)
         made, ranges = _emitted(graph, model, outputs_named, Emitter(settings, scheme_of, graph.real))
+        name_apart(copies, made.layers)
         made._insert_layers(copies)
     told = {"real": graph.real, "fake_quantization": True, "order": order}
     told |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": None, "lent": NOTHING_LENT}
@@ -386,6 +388,8 @@ def _emitted(
     outputs = [emitter.tensors[tensor] for tensor in graph.outputs]
     outputs[0] = emitter.tapped(outputs[0], graph.taps)
     outputs = [emitter.named(tensor, name) for tensor, name in zip(outputs, names, strict=True)]
+    given = [*(entry.name for entry in entries), *names]
+    refuse_same_names(model.name, given, [*emitter.tensors.values(), *outputs])
     nested = tf.nest.pack_sequence_as(graph.nest, outputs)
     with deep_recursion():
         own = not is_keras3(model) and drives_itself(model)

@@ -264,7 +264,7 @@ class NamedLayers:
         groups = self.layers[whole]
         owner = self.variables.owners[groups[0][0]]
         held = {id(variable): place for variable, place in zip(owner.held, owner.places, strict=True)}
-        is_own = owner.name in (whole, f"{whole}_variables")
+        is_own = owner.name == whole or owner.name.startswith(f"{whole}_variables")
         if not is_own or [held[id(each)] for each in owner.weights] != list(chain(*groups)):
             return FloatLayer(whole, groups, self, computing)
         return self.shown(owner if computing is None else owner.of_output(computing))

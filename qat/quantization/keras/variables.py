@@ -25,6 +25,7 @@ from qat.quantization.ir.weight_source import Results, Source
 from qat.quantization.keras.constraints import read_constraint, write_constraint
 from qat.quantization.keras.float_layers import layers_by_path
 from qat.quantization.keras.misuse import settings_of
+from qat.quantization.keras.names import free_name
 
 MOST_KEPT = 1 << 27  # bytes that one pass keeps which runs op by op: half a gigabyte of weights is computed once more
 
@@ -322,12 +323,12 @@ def copied_variables(
             continue
         known.update(map(id, own))
         being_built().settings += settings_of(layer, own, places, trained | assigned)
-        layers.append(_copied(layer, own, places, trained, _free(name_of(path), names), kept))
+        layers.append(_copied(layer, own, places, trained, free_name(name_of(path), names), kept))
         held = {id(v) for v in own if places[id(v)] in trained}
         object.__setattr__(layers[-1], "held_back", bool(layer.trainable and held and not held & now))
     rest = [v for v in model.variables if id(v) not in known]
     if rest:
-        layers.append(_copied(model, rest, places, trained, _free("other_variables", names), kept))
+        layers.append(_copied(model, rest, places, trained, free_name("other_variables", names), kept))
     return layers, _training_order(model, places)
 
 
@@ -365,15 +366,6 @@ def _copied(
     made.trainable = bool(layer.trainable)
     object.__setattr__(made, "theirs", (weakref.ref(layer), made.trainable))
     return made
-
-
-def _free(name: str, names: set[str]) -> str:
-    candidate, count = name, 0
-    while candidate in names:
-        count += 1
-        candidate = f"{name}_variables" if count == 1 else f"{name}_variables_{count}"
-    names.add(candidate)
-    return candidate
 
 
 def _training_order(model: KerasModel, places: dict[int, int]) -> list[int]:

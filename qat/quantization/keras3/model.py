@@ -21,6 +21,7 @@ from qat.quantization.keras.misuse import (
     warn_of_moved_settings,
 )
 from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.names import free_name
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras3.graph_layer import QuantizedGraph
 from qat.quantization.keras3.to_float import float_model_of
@@ -235,7 +236,8 @@ def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatMode
         for each in model.inputs
     ]
     said = None if float_model is None else architecture(float_model)
-    results = QuantizedGraph(model=model, float_model=said, name=GRAPH)(entries)
+    name = free_name(GRAPH, {*(each.name for each in entries), *model.output_names})
+    results = QuantizedGraph(model=model, float_model=said, name=name)(entries)
     outputs = [
         keras.layers.Identity(dtype=_real(each), name=name)(result)
         for each, result, name in zip(model.outputs, results, model.output_names, strict=True)
