@@ -16,7 +16,7 @@ from tf_keras.src.layers.rnn.dropout_rnn_cell_mixin import DropoutRNNCellMixin
 from tf_keras.src.mixed_precision import autocast_variable
 
 from qat.models.keras_types import KerasLayer, KerasModel, KerasTensor, KerasVariable, TensorNest, Training
-from qat.quantization.importing.layer_calls import MetricCall, is_on_tensors
+from qat.quantization.importing.layer_calls import MetricCall
 
 if TYPE_CHECKING:
     from qat.quantization.importing.tracer import Tracer
@@ -43,7 +43,7 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
     original = held["__call__"]
 
     def call(layer: KerasLayer, *args: Any, **kwargs: Any) -> Any:
-        if not is_on_tensors(args, kwargs):
+        if not tracer.sees(args, kwargs):
             return original(layer, *args, **kwargs)
         args, kwargs = tracer.begins(layer, args, kwargs)
         with tracer.inside(layer, args, kwargs, _told_training(layer, args, kwargs)) as told:
@@ -63,12 +63,18 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
             return tracer.ended(told, result)
 
     def add_loss(layer: KerasLayer, losses: TensorNest, **kwargs: Any) -> None:
+        if not tracer.is_here:
+            held["add_loss"](layer, losses, **kwargs)
+            return
         for loss in tf.nest.flatten(losses):
             value = loss() if callable(loss) else loss
             if value is not None:
                 tracer.add("loss", layer, [tf.convert_to_tensor(value)])
 
     def add_metric(layer: KerasLayer, value: tf.Tensor, name: str | None = None, **kwargs: Any) -> None:
+        if not tracer.is_here:
+            held["add_metric"](layer, value, name, **kwargs)
+            return
         if not hasattr(value, "_metric_obj"):  # the result of an object is told of where the object is updated
             tracer.add("metric", layer, [value], MetricCall(name or "metric"))
 

@@ -17,8 +17,6 @@ from keras.src import backend as rnn_backend
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 from keras.src.models.functional import Functional
 
-from qat.quantization.importing.layer_calls import is_on_tensors
-
 __all__ = ["activations", "layers", "rnn_backend"]
 
 package = "keras"
@@ -45,7 +43,7 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
     call_layer, run = held[layer_class, "__call__"], held[operation_class, "__call__"]
 
     def prepared(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        if not is_on_tensors(args, kwargs):
+        if not tracer.sees(args, kwargs):
             return call_layer(layer, *args, **kwargs)
         args, kwargs = tracer.begins(layer, args, kwargs)
         # A functional model says the mode of its own call to all of its layers: at inference that tells nothing
@@ -53,7 +51,7 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
             return tracer.ended(told, call_layer(layer, *args, **kwargs))
 
     def operated(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        if not is_on_tensors(args, kwargs):
+        if not tracer.sees(args, kwargs):
             return run(operation, *args, **kwargs)
         if isinstance(operation, layer_class):
             reader = readers.get(type(operation).call)
@@ -66,6 +64,9 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
             return tracer.ended(told, run(operation, *args, **kwargs))
 
     def add_loss(layer: Any, loss: Any) -> None:
+        if not tracer.is_here:
+            held[layer_class, "add_loss"](layer, loss)
+            return
         for value in tf.nest.flatten(loss):
             tracer.add("loss", layer, [tf.convert_to_tensor(value)])
 

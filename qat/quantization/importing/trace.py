@@ -13,9 +13,11 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework import func_graph as func_graph_lib
+from tensorflow.python.util.nest import flatten_with_joined_string_paths
 
 from qat.errors import ModelError, QatError
-from qat.models.keras_types import KerasModel
+from qat.models.keras_patches import PATCHING
+from qat.models.keras_types import KerasModel, TensorNest
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.layer_calls import Key, Trace
 from qat.quantization.importing.metric_calls import updates_read
@@ -56,6 +58,21 @@ def _symbolically(model: KerasModel) -> Iterator[None]:
         ) from error
 
 
+def _refuse_no_tensors(model: KerasModel, outputs: TensorNest) -> None:
+    """Outputs that are None, or texts: Keras' own classes let them pass."""
+    named = flatten_with_joined_string_paths(outputs)
+    found = {path: each for path, each in named if each is None or isinstance(each, (str, bytes))}
+    if found:
+        rest = [repr(path) for path, each in named if path not in found]
+        said = [f"output {path!r}" if path else "its output" for path in found]
+        kinds = {"None" if each is None else "a text" for each in found.values()}
+        raise ModelError(
+            f"model {model.name!r}: {' and '.join(said)} {'are' if len(said) > 1 else 'is'} "
+            f"{' or '.join(sorted(kinds))}, and an output of a file is a tensor. Let call return tensors alone"
+            + (f", {' and '.join(rest)}, and quantize that model" if rest else "")
+        )
+
+
 def _mask_of(output: tf.Tensor) -> tf.Tensor | None:
     """The mask that Keras has put on an output, as a tensor of the graph."""
     mask = getattr(output, "_keras_mask", None)
@@ -92,12 +109,13 @@ def trace(
     specs, names = specs_of(model)
     graph = func_graph_lib.FuncGraph("canonical")
     graph.seed = None  # random ops are read with the seeds of their own alone
-    with graph.as_default(), _functions_inline():
+    with PATCHING, graph.as_default(), _functions_inline():
         inputs = [tf.compat.v1.placeholder(s.dtype, s.shape, name=f"input_{i}") for i, s in enumerate(specs)]
         tracer = Tracer(graph, training, acting, regions, written_out)
         tracer._seen = len(graph.get_operations())
         with version_of(model).reading(tracer, readers), updates_read(tracer, model), _symbolically(model):
             outputs = model(nest_inputs(model, inputs), training=training)
+        _refuse_no_tensors(model, outputs)
         given = tf.nest.flatten(outputs)
         flat, masks = [tf.identity(each) for each in given], [_mask_of(each) for each in given]
     graph.variables = graph._watched_variables  # also those that the model does not list

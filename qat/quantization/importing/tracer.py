@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,8 +13,24 @@ from tensorflow.python.framework import func_graph as func_graph_lib
 
 from qat.models.keras_types import KerasLayer, TensorNest, Training
 from qat.quantization.importing.assignments import forced_to_train
-from qat.quantization.importing.layer_calls import Added, Drawn, Key, LayerCall, MetricCall, Region, WholeLayer
+from qat.quantization.importing.layer_calls import (
+    Added,
+    Drawn,
+    Key,
+    LayerCall,
+    MetricCall,
+    Region,
+    WholeLayer,
+    is_on_tensors,
+)
 from qat.quantization.importing.unrolling import Budget
+
+# attributes under which layers that are read whole hold their variables, in both versions of Keras
+VARIABLES = (
+    *("kernel", "_kernel", "recurrent_kernel", "bias"),
+    *("gamma", "beta", "moving_mean", "moving_variance"),
+    *("vector_u", "u"),
+)
 
 
 class Tracer:
@@ -55,6 +72,21 @@ class Tracer:
         self._path: list[str] = []
         self._places: list[Counter[str]] = []  # of each layer in the path: how many ops of a type its call has made
         self._seen = 0
+        self._thread = threading.get_ident()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the thread that traces: what others call meanwhile is no part of the model."""
+        return threading.get_ident() == self._thread
+
+    def sees(self, args: tuple, kwargs: dict) -> bool:
+        """Whether a layer call belongs to the model: one on tensors, in this thread.
+
+        Args:
+            args: positional arguments of the call.
+            kwargs: keyword arguments of the call.
+        """
+        return self.is_here and is_on_tensors(args, kwargs)
 
     @property
     def current(self) -> LayerCall:
@@ -95,8 +127,9 @@ class Tracer:
 
     def reads_whole(self, call: LayerCall, layer: KerasLayer) -> bool:
         """Whether a reader may take the place of a call: not of one that is written out, nor where another layer has
-        put computed numbers in the place of the layer's variables, as wrappers that normalise a kernel do."""
-        return call.key not in self.written_out and not any(map(tf.is_symbolic_tensor, vars(layer).values()))
+        put computed numbers in the place of its variables, as wrappers that normalise a kernel do."""
+        held = (vars(layer).get(name) for name in VARIABLES)
+        return call.key not in self.written_out and not any(map(tf.is_symbolic_tensor, held))
 
     @contextlib.contextmanager
     def inside(self, layer: KerasLayer, args: tuple, kwargs: dict, training: Training) -> Iterator[LayerCall]:

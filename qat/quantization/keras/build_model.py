@@ -23,12 +23,15 @@ from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, parts_of
 from qat.quantization.keras.deep_recursion import deep_recursion
+from qat.quantization.keras.float_layers import float_layers
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lent_variables
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
 from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.names import name_apart, refuse_same_names
 from qat.quantization.keras.observing import cuts_nothing_off, observes
 from qat.quantization.keras.op import Op
+from qat.quantization.keras.own_ends import own_end
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.result_shapes import resulting_in
 from qat.quantization.keras.to_float import architecture, foreign_classes, trained_parts
@@ -185,7 +188,8 @@ class Emitter:
     def _op(self, node: Node, inputs: list[Any]) -> Any:
         keys = [t.node.weights["value"].key for t in node.inputs if is_fixed(t)]
         places = tuple(is_fixed(t) for t in node.inputs)
-        layer = self._again(node, (node.op, tuple(keys), places, repr(node.attrs), node.in_float), keys, self._new_op)
+        identity = (node.op, tuple(keys), places, repr(node.attrs), own_end(node), node.in_float)
+        layer = self._again(node, identity, keys, self._new_op)
         values = inputs if len(inputs) > 1 else inputs[0]
         return _called(layer, values, _input_ranges(node), _name_of(node.output_range))
 
@@ -274,6 +278,7 @@ class Emitter:
             attrs=node.attrs,
             operands=[f"operand_{i}" if is_fixed(t) else "x" for i, t in enumerate(node.inputs)],
             **self._weights(fixed),
+            own_end=own_end(node),
             name=_inner_name(node) if fixed else f"op_{part_name(node.name, node.layer)}--",
         )
         quantized = (
@@ -342,10 +347,12 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
         taken = {*entries, *outputs_named}
         copies, order = copied_variables(model, taken, layer_name, graph.preserved, graph.assigned)
         made, ranges = _emitted(graph, model, outputs_named, Emitter(settings, scheme_of, graph.real))
+        name_apart(copies, made.layers)
         made._insert_layers(copies)
     told = {"real": graph.real, "fake_quantization": True, "order": order}
     told |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": None, "lent": NOTHING_LENT}
     told |= {"attributes": {}, "masks": graph.masks, "trained": trained_parts(model)}
+    told["layers"] = float_layers(model, layer_name)
     if not is_keras3(model):
         _tell_of_keras2(made, told, variables, model)
     made.hold(variables, told)
@@ -381,6 +388,8 @@ def _emitted(
     outputs = [emitter.tensors[tensor] for tensor in graph.outputs]
     outputs[0] = emitter.tapped(outputs[0], graph.taps)
     outputs = [emitter.named(tensor, name) for tensor, name in zip(outputs, names, strict=True)]
+    given = [*(entry.name for entry in entries), *names]
+    refuse_same_names(model.name, given, [*emitter.tensors.values(), *outputs])
     nested = tf.nest.pack_sequence_as(graph.nest, outputs)
     with deep_recursion():
         own = not is_keras3(model) and drives_itself(model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,8 @@ from qat.quantization.keras.deep_recursion import deep_recursion
 from qat.quantization.keras.distillation import mixed_with_teacher
 from qat.quantization.keras.evaluation import EvaluatedInIntegers
 from qat.quantization.keras.exporters import is_traced_for_a_file
+from qat.quantization.keras.float_layers import NamedLayers
+from qat.quantization.keras.float_weights import load_either
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
 from qat.quantization.keras.misuse import (
@@ -39,6 +42,7 @@ from qat.quantization.keras.misuse import (
 )
 from qat.quantization.keras.output_masks import mask_outputs
 from qat.quantization.keras.range_layer import RangeLayer
+from qat.quantization.keras.registered import by_bare_names
 from qat.quantization.keras.to_float import (
     cloned,
     freeze_alike,
@@ -92,6 +96,15 @@ class QatModel(EvaluatedInIntegers):
                 ".write_bytes(qat.tflite.convert(model))"
             )
         super().save(filepath, *arguments, **options)
+
+    def load_weights(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> Any:
+        """As Keras has it; of a file of the float model's weights those are taken, and the ranges stay.
+
+        Args:
+            filepath: path of the file.
+            arguments, options: as `tf_keras.Model.load_weights` takes them.
+        """
+        return load_either(self, super().load_weights, filepath, *arguments, **options)
 
     def to_float(self) -> tf_keras.Model:
         """The float model with the weights as they are now; ranges are dropped.
@@ -197,7 +210,7 @@ class QatModel(EvaluatedInIntegers):
         warn_of_frozen_parts(self, self.float_variables)
         return [*self.float_variables.trainable(self.told["order"]), *self.range_variables]
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> tf_keras.layers.Layer:
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """As Keras has it; a name that a layer of the float model and an output share is that of the layer.
 
         Args:
@@ -205,14 +218,25 @@ class QatModel(EvaluatedInIntegers):
             index: place among this model's own layers, from 0; None to take `name`.
 
         Returns:
-            The layer; of the float model's, the one that holds its variables.
+            The layer; of the float model's, the one that holds its variables, or a `FloatLayer` where others hold them.
 
         Raises:
             ValueError: there is no such layer, or neither or both of name and index are given.
         """
-        found = super().get_layer(name, index)
-        own = [each for each in self.layers if isinstance(each, LayerVariables) and each.name == f"{name}_variables"]
-        return own[0].of_output(found) if own and not isinstance(found, LayerVariables) else found
+        if name is None or index is not None or self.float_variables is None:
+            return super().get_layer(name, index)
+        named = self.named_layers()
+        own = next((layer for layer in self.layers if layer.name == name), None)
+        if name in named.layers or (own is None and named.find(name) is not None):
+            computing = None if isinstance(own, LayerVariables) else own
+            return named.layer(name, computing)
+        if own is None:
+            raise ValueError(named.no_such(name))
+        return own
+
+    def named_layers(self, shown: Callable[[Any], Any] = lambda held: held) -> NamedLayers:
+        """The float model's layers that have variables, by name; `shown` as `NamedLayers` takes it."""
+        return NamedLayers(self.float_variables, self.told.get("layers"), self.name, shown)
 
     @property
     def range_variables(self) -> list:
@@ -262,7 +286,7 @@ class QatModel(EvaluatedInIntegers):
         if driver is not None and cls.driver is None:
             found = found_driver(driver, custom_objects, cls)
             made_by = cls if found is None else driven_class(cls, found, told.get("parts", {}))
-        with deep_recursion(), building(FloatVariables(told["real"])) as variables:
+        with deep_recursion(), by_bare_names(), building(FloatVariables(told["real"])) as variables:
             made = super(QatModel, made_by).from_config(config, custom_objects)
         give_attributes(made, told.get("attributes", {}), variables.variables)
         made.hold(variables, told)

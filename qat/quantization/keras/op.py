@@ -36,11 +36,12 @@ class Op(RangedHolder):
 
     For each place where the layer is called, `input_ranges` has a list with a name for each operand, None for a
     weight's, and `output_ranges` a name. Both are told of those ops only that are in `SIMULATED_KERNELS`, or that put
-    their constants on the one range of all; the first of `POLES`, too.
+    their constants on the one range of all; the first of `POLES`, too. `own_end` is that of `own_ends`.
     """
 
-    def __init__(self, op: str, attrs: dict, operands: list[str], **kwargs: Any) -> None:
+    def __init__(self, op: str, attrs: dict, operands: list[str], own_end: float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.own_end = own_end
         self.op, self.operands = RENAMED_OPS.get(op, op), list(operands)
         object.__setattr__(self, "attrs", dict(attrs))
         object.__setattr__(self, "outside", held_by(attrs))
@@ -64,9 +65,9 @@ class Op(RangedHolder):
             self.note_reach(partial(self._reach, arguments))
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         more = {"variables": self.variables_of_model.readable} if self.op == "custom_gradient" else {}
-        if self.op in EXTREMES and self._is_bounded_by_variable():
-            arguments.reverse()  # TensorFlow gives the gradient of equal operands to the first
         result = arrays.run(operation, *arguments, **self.attrs, **more)
+        if self.op in EXTREMES and self._is_bounded_by_variable():
+            result = self._with_gradient_of_bound(arrays.run(operation, *reversed(arguments)), result)
         if exact is not None:
             result = straight_through(result, exact)
         return self._for_loss(result, arguments)
@@ -94,6 +95,20 @@ class Op(RangedHolder):
             others = [each.scale() for each in of_call.sources if each is not None] if self.op == "mul" else []
             least.append(MARGIN * factor * of_call.target.scale() / math.prod(others))
         return tf.reduce_max(tf.stack(least))
+
+    def _with_gradient_of_bound(self, result: Array, otherwise: Array) -> Array:
+        """The result with the gradient of equal operands at the bound; as TensorFlow has it, at the first, where the
+        values end there by themselves: they are equal in the float model, too.
+
+        Args:
+            result: of the bound as the first operand.
+            otherwise: of the bound as the second one.
+        """
+        if self.own_end is None or not with_gradients():
+            return result
+        bound = self.real_weight(self.operands[1])
+        inside = bound > self.own_end if self.op == "maximum" else bound < self.own_end
+        return arrays.where(inside, result, otherwise)
 
     def _is_bounded_by_variable(self) -> bool:
         """Whether the second operand is a trained bound, and the codes of the first end there, which they do at
@@ -157,4 +172,5 @@ class Op(RangedHolder):
 
     def get_config(self) -> dict[str, Any]:
         attrs = described_now(self.attrs)
-        return super().get_config() | {"op": self.op, "attrs": attrs, "operands": self.operands}
+        told = {"op": self.op, "attrs": attrs, "operands": self.operands}
+        return super().get_config() | told | ({} if self.own_end is None else {"own_end": self.own_end})

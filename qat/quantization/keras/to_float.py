@@ -14,6 +14,7 @@ import tf_keras
 
 from qat.errors import TrainingSemanticsWarning
 from qat.json_values import Json
+from qat.models.keras_patches import PATCHING
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.model_inputs import input_tensors, nest_inputs
 from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
@@ -215,17 +216,19 @@ def cloned(model: tf_keras.Model) -> tf_keras.Model | None:
 def _building_once() -> Iterator[None]:
     """Let a layer that was built from what is written down count as built, as one that was called does: of a class
     whose `build` does not say so itself, the first call would make all variables a second time."""
-    layer_class, build = tf_keras.layers.Layer, tf_keras.layers.Layer.build_from_config
+    layer_class = tf_keras.layers.Layer
+    with PATCHING:
+        build = layer_class.build_from_config
 
-    def build_and_say(layer: tf_keras.layers.Layer, config: dict[str, Any]) -> None:
-        build(layer, config)
-        layer.built = layer.built or config.get("input_shape") is not None
+        def build_and_say(layer: tf_keras.layers.Layer, config: dict[str, Any]) -> None:
+            build(layer, config)
+            layer.built = layer.built or config.get("input_shape") is not None
 
-    layer_class.build_from_config = build_and_say
-    try:
-        yield
-    finally:
-        layer_class.build_from_config = build
+        layer_class.build_from_config = build_and_say
+        try:
+            yield
+        finally:
+            layer_class.build_from_config = build
 
 
 def _build_alike(made: tf_keras.Model, model: tf_keras.Model) -> None:

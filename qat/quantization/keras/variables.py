@@ -23,7 +23,9 @@ from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.ir.preserved_kernels import PreservedEntries, PreservedVariable, PreservingConstraint
 from qat.quantization.ir.weight_source import Results, Source
 from qat.quantization.keras.constraints import read_constraint, write_constraint
+from qat.quantization.keras.float_layers import layers_by_path
 from qat.quantization.keras.misuse import settings_of
+from qat.quantization.keras.names import free_name
 
 MOST_KEPT = 1 << 27  # bytes that one pass keeps which runs op by op: half a gigabyte of weights is computed once more
 
@@ -311,7 +313,7 @@ def copied_variables(
     known: set[int] = set()
     now = {id(variable) for variable in model.trainable_variables}
     layers, names = [], set(taken)
-    for path, layer in _layers_by_path(model):
+    for path, layer in layers_by_path(model):
         if isinstance(layer, tf_keras.metrics.Metric):
             known.update(map(id, layer.variables))
             continue
@@ -321,12 +323,12 @@ def copied_variables(
             continue
         known.update(map(id, own))
         being_built().settings += settings_of(layer, own, places, trained | assigned)
-        layers.append(_copied(layer, own, places, trained, _free(name_of(path), names), kept))
+        layers.append(_copied(layer, own, places, trained, free_name(name_of(path), names), kept))
         held = {id(v) for v in own if places[id(v)] in trained}
         object.__setattr__(layers[-1], "held_back", bool(layer.trainable and held and not held & now))
     rest = [v for v in model.variables if id(v) not in known]
     if rest:
-        layers.append(_copied(model, rest, places, trained, _free("other_variables", names), kept))
+        layers.append(_copied(model, rest, places, trained, free_name("other_variables", names), kept))
     return layers, _training_order(model, places)
 
 
@@ -364,29 +366,6 @@ def _copied(
     made.trainable = bool(layer.trainable)
     object.__setattr__(made, "theirs", (weakref.ref(layer), made.trainable))
     return made
-
-
-def _layers_by_path(model: KerasModel) -> Iterator[tuple[str, Any]]:
-    """Every layer with its path below the model, each once."""
-    seen: set[int] = set()
-    stack: list[tuple[str, Any]] = [("", model)]
-    while stack:
-        path, layer = stack.pop(0)
-        if id(layer) in seen:
-            continue
-        seen.add(id(layer))
-        yield path or layer.name, layer
-        inner = layer._flatten_layers(include_self=False, recursive=False)
-        stack[:0] = [(f"{path}/{each.name}" if path else each.name, each) for each in inner]
-
-
-def _free(name: str, names: set[str]) -> str:
-    candidate, count = name, 0
-    while candidate in names:
-        count += 1
-        candidate = f"{name}_variables" if count == 1 else f"{name}_variables_{count}"
-    names.add(candidate)
-    return candidate
 
 
 def _training_order(model: KerasModel, places: dict[int, int]) -> list[int]:

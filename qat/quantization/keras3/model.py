@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, found_driver, own_classes, parts_of
 from qat.quantization.keras.distillation import mixed_with_teacher
+from qat.quantization.keras.float_weights import load_either
 from qat.quantization.keras.misuse import (
     warn_of_frozen_originals,
     warn_of_frozen_parts,
@@ -19,8 +21,8 @@ from qat.quantization.keras.misuse import (
     warn_of_moved_settings,
 )
 from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.names import free_name
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
-from qat.quantization.keras.variables import LayerVariables
 from qat.quantization.keras3.graph_layer import QuantizedGraph
 from qat.quantization.keras3.to_float import float_model_of
 
@@ -56,6 +58,15 @@ class Keras3QatModel(keras.Model):
     def quantization_report(self) -> Any:
         """What became of each tensor and layer, as the file holds it."""
         return self.qat_model.quantization_report
+
+    def load_weights(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
+        """As Keras has it; of a file of the float model's weights those are taken, and the ranges stay.
+
+        Args:
+            filepath: path of the file.
+            arguments, options: as `keras.Model.load_weights` takes them.
+        """
+        load_either(self, super().load_weights, filepath, *arguments, **options)
 
     def to_float(self) -> keras.Model:
         """The float model with the weights as they are now; ranges are dropped.
@@ -175,7 +186,7 @@ class Keras3QatModel(keras.Model):
     def trainable_weights(self) -> list[keras.Variable]:
         return self.trainable_variables
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> keras.layers.Layer:
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """As Keras has it; layers of the float model are found by their names, to be frozen for instance.
 
         Args:
@@ -185,16 +196,23 @@ class Keras3QatModel(keras.Model):
                 both.
 
         Returns:
-            The layer; of the float model's, the one that holds its variables.
+            The layer; of the float model's, the one that holds its variables, or a `FloatLayer` where others hold them.
 
         Raises:
-            ValueError: Keras finds no such layer; or no part has the name, and neither or both of name and index are
-                given.
+            ValueError: there is no such layer; or neither or both of name and index are given.
         """
-        parts = {part.name: part for part in self.graph.parts}
-        float_parts = [part for part in self.graph.parts if isinstance(part.shared, LayerVariables)]
-        parts |= {part.layer_name: part for part in float_parts if part.layer_name}
-        return parts[name] if name in parts else super().get_layer(name, index)
+        if name is None or index is not None:
+            return super().get_layer(name, index)
+        shown: dict[int, Any] = {
+            id(part.shared): part for part in self.graph.parts
+        } | self.graph.variables_by_identity()
+        named = self.qat_model.named_layers(lambda held: shown[id(held)])
+        own = {each.name: each for each in [*self.layers, *self.graph.parts]}
+        if name in named.layers or (name not in own and named.find(name) is not None):
+            return named.layer(name)
+        if name not in own:
+            raise ValueError(named.no_such(name))
+        return own[name]
 
 
 # an .h5 file names classes without their package
@@ -218,7 +236,8 @@ def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatMode
         for each in model.inputs
     ]
     said = None if float_model is None else architecture(float_model)
-    results = QuantizedGraph(model=model, float_model=said, name=GRAPH)(entries)
+    name = free_name(GRAPH, {*(each.name for each in entries), *model.output_names})
+    results = QuantizedGraph(model=model, float_model=said, name=name)(entries)
     outputs = [
         keras.layers.Identity(dtype=_real(each), name=name)(result)
         for each, result, name in zip(model.outputs, results, model.output_names, strict=True)

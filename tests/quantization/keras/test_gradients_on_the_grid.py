@@ -9,6 +9,7 @@ from tf_keras import layers
 from qat.quantization import quantize_model
 from qat.quantization.ir.graph import Node, Tensor
 from qat.quantization.keras.observing import cuts_nothing_off
+from qat.quantization.keras.own_ends import own_end
 
 ROWS = np.random.default_rng(0).normal(size=(64, 6, 6, 3)).astype(np.float32)
 TARGETS = np.random.default_rng(1).normal(size=(64, 2)).astype(np.float32)
@@ -67,6 +68,43 @@ def test_they_are_those_of_the_float_model_but_for_rounding(name, shape):
             size = np.linalg.norm(one)
             assert size > 1e-3
             assert np.linalg.norm(one - other) < 0.3 * size, (variable, training)
+
+
+TIES = {
+    "relu": (lambda x, b: tf.maximum(tf.nn.relu(x), b), 0.0),
+    "relu6": (lambda x, b: tf.minimum(tf.nn.relu6(9 * x), b), 6.0),
+    "clip": (lambda x, b: tf.maximum(tf.clip_by_value(x, -0.3, 0.3), b), -0.3),
+    "pooled": (lambda x, b: tf.maximum(tf.nn.max_pool2d(tf.nn.relu(x - 0.5), 2, 1, "VALID"), b), 0.0),
+    "relu_below_the_bound": (lambda x, b: tf.maximum(tf.nn.relu(x), b), 0.2),
+}
+
+
+@pytest.mark.parametrize("name", TIES)
+def test_equal_operands_of_the_float_model_share_their_gradient_as_there(name):
+    tf_keras.utils.set_random_seed(0)
+    function, start = TIES[name]
+    x = With(function, start)(layers.Conv2D(4, 3)(entry := tf_keras.Input((6, 6, 3))))
+    model = tf_keras.Model(entry, layers.Dense(2)(layers.Flatten()(x)))
+    quantized = quantize_model(model, ROWS)
+    for each in (quantized, tf_keras.models.model_from_json(quantized.to_json())):
+        each.set_weights(quantized.get_weights())
+        for training in (True, False):
+            expected, found = gradients(model, training), gradients(each, training)
+            largest = max(map(np.linalg.norm, expected.values()))
+            for (variable, one), other in zip(expected.items(), found.values(), strict=True):
+                assert np.linalg.norm(one - other) < max(0.3 * np.linalg.norm(one), 0.03 * largest), (
+                    variable,
+                    training,
+                )
+
+
+def test_own_ends_are_those_of_what_comes_before():
+    node, _ = chain("reshape", "maximum")
+    assert own_end(node) is None
+    for before, op, end in (("relu", "maximum", 0.0), ("relu", "minimum", None), ("relu6", "minimum", 6.0)):
+        first = Node(before, before, [])
+        first.outputs = [Tensor(first, 0, (None, 4), "float32")]
+        assert own_end(Node(op, op, first.outputs)) == end
 
 
 def chain(*ops):

@@ -1,0 +1,66 @@
+"""Names of a quantized model's layers: each is there once, also where the float model's are like those of parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from qat.errors import ModelError
+
+
+def free_name(name: str, names: set[str]) -> str:
+    """The name, or one that begins with it, that is none of `names`; it is one of them afterwards.
+
+    Args:
+        name: the name that is wanted.
+        names: those that are taken.
+
+    Returns:
+        The name, with "_variables" and a number from 2 behind it where that is needed.
+    """
+    candidate, count = name, 0
+    while candidate in names:
+        count += 1
+        candidate = f"{name}_variables" if count == 1 else f"{name}_variables_{count}"
+    names.add(candidate)
+    return candidate
+
+
+def name_apart(layers: Iterable[Any], others: Iterable[Any]) -> None:
+    """Give layers that hold variables other names where parts of the graph have theirs.
+
+    Args:
+        layers: in no model yet; they are renamed.
+        others: the layers of the graph.
+    """
+    taken = {each.name for each in others}
+    clashing = [each for each in layers if each.name in taken]
+    taken |= {each.name for each in layers}
+    for layer in clashing:
+        layer._name = free_name(layer.name, taken)
+
+
+def refuse_same_names(model: str, given: Iterable[str], tensors: Iterable[Any]) -> None:
+    """Raise where an input or output has the name of a part of the graph.
+
+    Args:
+        model: name of the float model.
+        given: names of its inputs and outputs.
+        tensors: of the graph, one of each of its layers at least.
+
+    Raises:
+        ModelError: two layers have one name.
+    """
+    layers = {id(each._keras_history.layer): each._keras_history.layer for each in tensors if _is_of_keras(each)}
+    counts = Counter(each.name for each in layers.values())
+    twice = [name for name in given if counts[name] > 1]
+    if twice:
+        raise ModelError(
+            f"model {model!r}: {', '.join(map(repr, twice))} is the name of one of its inputs or outputs, and of a "
+            "part that the quantized model has. Name that input, or the layer that gives that output, otherwise"
+        )
+
+
+def _is_of_keras(tensor: Any) -> bool:
+    return hasattr(tensor, "_keras_history")
