@@ -12,6 +12,7 @@ from . import (
     structure,
     ties,
     trained_alone,
+    two_modes,
 )
 from .listing import SEMANTICS
 
@@ -28,4 +29,5 @@ __all__ = [
     "structure",
     "ties",
     "trained_alone",
+    "two_modes",
 ]
