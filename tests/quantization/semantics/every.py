@@ -2,6 +2,7 @@
 
 from . import (
     derived,
+    fixed,
     front,
     frozen,
     gradients,
@@ -19,6 +20,7 @@ from .listing import SEMANTICS
 __all__ = [
     "SEMANTICS",
     "derived",
+    "fixed",
     "front",
     "frozen",
     "gradients",
