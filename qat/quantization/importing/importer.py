@@ -7,21 +7,27 @@ still take apart and which the pre-flight otherwise refuses by name.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
 from qat.models.keras_types import KerasModel
-from qat.quantization.importing.added_losses import read_added
+from qat.quantization.importing.added_losses import cutter_of, read_added
 from qat.quantization.importing.import_state import Import, Variables, complete, infer, kind, shape_in_a_batch, sizes
 from qat.quantization.importing.layer_calls import Trace
-from qat.quantization.importing.op_table import COMPUTED, IDENTITIES, IMPORTERS, SAME_NAME
+from qat.quantization.importing.op_table import COMPUTED, IDENTITIES, IMPORTERS, PRODUCTS, SAME_NAME
 from qat.quantization.importing.ops.custom_gradient import read_custom_gradient
 from qat.quantization.importing.ops.slicing import read_gather, read_gather_nd
 from qat.quantization.importing.shape_values import is_whole, known_of
-from qat.quantization.ir.graph import Graph, Tensor, Weight
+from qat.quantization.ir.control_flow import kind_of
+from qat.quantization.ir.graph import Graph, Node, Tensor, Weight, computed
+from qat.quantization.ir.interpret import WEIGHTED
 from qat.quantization.ir.operations import OPERATIONS
+from qat.quantization.ir.program import NotExtractableError
 from qat.quantization.ir.raw_ops import can_run, describe_op
 
+FIXED = ("const", "variable")  # ops of what does not depend on the model's input
 FOLD_LIMIT = 1 << 24  # elements; a larger constant is not written out in memory
 
 
@@ -35,20 +41,28 @@ def _fold(state: Import, outputs: list[Tensor]) -> list[Tensor]:
     """Compute a node now if nothing in it depends on the model's input."""
     node = outputs[0].node
     holders = [tensor.node for tensor in node.inputs]
-    if not holders or any(holder.op not in ("const", "variable") for holder in holders):
+    if not holders or any(holder.op not in FIXED for holder in holders):
         return outputs
     opened = any(holder.attrs.get("open_batch") for holder in holders) and any(
         tensor.shape is None or None in tensor.shape for tensor in outputs
     )
     if node.op in OPERATIONS and not opened:
         infer(node, OPERATIONS[node.op])  # the trace may not know a size that it could not compute
-    if node.op not in OPERATIONS or any(_is_large(tensor, opened) for tensor in outputs):
+    known = node.op in OPERATIONS or node.op in WEIGHTED
+    if not known or node.op == "in_training" or any(_is_large(tensor, opened) for tensor in outputs):
         return outputs
     if node.op == "pack" and opened:
         return outputs
-    results = Weight.compute_all(node.op, [holder.weights["value"] for holder in holders], node.attrs)
+    results = _without_variables(node.op, holders, computed(node))
     state.graph.nodes.remove(node)
     return _held(state, node.name, node.layer, results, opened)
+
+
+def _without_variables(word: str, holders: list[Node], results: list[Weight]) -> list[Weight]:
+    """The results of an op, constants where it is a product with zeros: the first state of a recurrent layer, times its
+    kernel, is 0 whatever the variables become."""
+    zero = any(holder.op == "const" and not holder.value.any() for holder in holders)
+    return [Weight(each.value) for each in results] if zero and word in PRODUCTS else results
 
 
 def _held(state: Import, name: str, layer: str, weights: list[Weight], opened: bool = False) -> list[Tensor]:
@@ -81,7 +95,7 @@ def _whole(state: Import, op: tf.Operation) -> list[Tensor]:
     node.name = state.graph.unique(state.layer(op))
     for name, variable in layer.weights.items():
         node.weights[name] = state.variables.weight(variable)
-    return outputs
+    return _fold(state, outputs)
 
 
 def _one(state: Import, op: tf.Operation) -> list[Tensor]:
@@ -112,8 +126,9 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
         return [state.tensor(op.inputs[0])]
     if op.type in SAME_NAME:
         return _fold(state, state.op(op, SAME_NAME[op.type], list(op.inputs)))
-    if op.type in COMPUTED and all(state.value(tensor) is not None for tensor in op.inputs):
-        return _unknown(state, op)
+    made = _computed(state, op) if op.type in COMPUTED else None
+    if made is not None:
+        return made
     if op.type in IMPORTERS:
         return _fold(state, IMPORTERS[op.type](state, op))
     return _unknown(state, op)
@@ -134,18 +149,44 @@ def _read(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def _unknown(state: Import, op: tf.Operation) -> list[Tensor]:
+    made = _computed(state, op)
+    if made is not None:
+        return made
     inputs = [tensor for tensor in op.inputs if tensor.ref() in state.made]
     attrs = {"equation": op.get_attr("equation").decode()} if op.type == "Einsum" else {}
-    numbers = all(tensor.dtype not in (tf.variant, tf.resource) for tensor in (*op.inputs, *op.outputs))
-    fixed = [state.tensor(tensor).node for tensor in inputs]
-    computed = inputs and len(inputs) == len(op.inputs) and all(node.op in ("const", "variable") for node in fixed)
-    if op.outputs and numbers and computed and can_run(op):
-        operands = [node.weights["value"] for node in fixed]
-        opened = any(node.attrs.get("open_batch") for node in fixed)
-        results = Weight.compute_all(f"raw:{op.type}", operands, describe_op(op))
-        if not opened or all(each.value.shape[:1] == (1,) for each in results):
-            return _held(state, state.name(op), state.layer(op), results, opened)
     return state.op(op, f"tf:{op.type}", inputs, **attrs) if op.outputs else []
+
+
+def _computed(state: Import, op: tf.Operation) -> list[Tensor] | None:
+    """What an op makes of constants and variables alone; None where it reads anything else, or cannot be run."""
+    known = op.inputs and all(tensor.ref() in state.made for tensor in op.inputs)
+    fixed = [state.tensor(tensor).node for tensor in op.inputs] if known else []
+    numbers = all(tensor.dtype not in (tf.variant, tf.resource) for tensor in (*op.inputs, *op.outputs))
+    if not (op.outputs and numbers and fixed and all(node.op in FIXED for node in fixed)):
+        return None
+    runs = _run_of(state, op)
+    if runs is None:
+        return None
+    opened = any(node.attrs.get("open_batch") for node in fixed)
+    results = Weight.compute_all(runs[0], [node.weights["value"] for node in fixed], runs[1])
+    if opened and any(each.value.shape[:1] != (1,) for each in results):
+        return None
+    results = _without_variables(op.type, fixed, results)
+    return _held(state, state.name(op), state.layer(op), results, opened)
+
+
+def _run_of(state: Import, op: tf.Operation) -> tuple[str, dict[str, Any]] | None:
+    """The name and the attributes by which weights are computed as the op does; None where it cannot be run apart."""
+    if can_run(op):
+        return f"raw:{op.type}", describe_op(op)
+    if kind_of(op) is None:
+        return None
+    try:
+        program = cutter_of(state.variables, state.trace).cut(op.outputs, op.inputs)
+    except NotExtractableError:
+        return None
+    apart = not program.variable_indices() and not program.reads_outside()
+    return ("program", {"program": program.to_json()}) if apart else None
 
 
 def import_trace(trace: Trace, model: KerasModel, live: frozenset[int] = frozenset()) -> Graph:

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import activations, layers
 from tf_keras.src import backend as rnn_backend
+from tf_keras.src.engine import keras_tensor
 from tf_keras.src.engine.base_layer_utils import call_context
 from tf_keras.src.engine.functional import Functional
 from tf_keras.src.layers.rnn.dropout_rnn_cell_mixin import DropoutRNNCellMixin
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["activations", "layers", "rnn_backend"]
 
 package = "tf_keras"
+BEING_BUILT = "_scratch_graph"  # end of the name of the graph in which Keras connects a layer
 
 
 @contextlib.contextmanager
@@ -43,7 +45,7 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
     original = held["__call__"]
 
     def call(layer: KerasLayer, *args: Any, **kwargs: Any) -> Any:
-        if not tracer.sees(args, kwargs):
+        if not tracer.sees(args, kwargs) or _connects(args, kwargs):
             return original(layer, *args, **kwargs)
         args, kwargs = tracer.begins(layer, args, kwargs)
         with tracer.inside(layer, args, kwargs, _told_training(layer, args, kwargs)) as told:
@@ -84,6 +86,14 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
     finally:
         for name, function in held.items():
             setattr(layer_class, name, function)
+
+
+def _connects(args: tuple, kwargs: dict) -> bool:
+    """Whether a call only connects layers: a Sequential without an Input does so in its first call on another size, and
+    those calls are none of the model's."""
+    graph = getattr(tf.compat.v1.get_default_graph(), "name", "")  # the one of eager calls has no name
+    symbols = (each for each in tf.nest.flatten((args, kwargs)) if isinstance(each, keras_tensor.KerasTensor))
+    return graph.endswith(BEING_BUILT) or next(symbols, None) is not None
 
 
 def own_readers() -> dict[Any, Any]:

@@ -18,6 +18,7 @@ from qat.quantization.importing.added_losses import behind, cutter_of
 from qat.quantization.importing.assignments import assigned_at_inference, unchanged
 from qat.quantization.importing.call_programs import CallCutter, calls, tensors_at
 from qat.quantization.importing.call_signatures import Signatures, find_different
+from qat.quantization.importing.fixed_calls import acting_on_fixed
 from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.importer import import_trace
 from qat.quantization.importing.inlining import inlined
@@ -49,7 +50,7 @@ def read(model: KerasModel) -> Graph:
         with unchanged(model):
             inferred = trace(model, table)
     masked = inferred is not None and any(op.attrs.get("masked") for op in inferred.whole.values())
-    if inferred is not None and not masked and not _discarded(inferred):
+    if inferred is not None and not (masked or _discarded(inferred) or acting_on_fixed(inferred, inferred)):
         graph = _imported(inferred, model, _updated(model, inferred))
         _add_updates(graph, model, inferred)
     else:
@@ -72,10 +73,13 @@ def _read_both(model: KerasModel, table: dict) -> Graph:
         acting = {call.key: call.acts for call in calls(trained.call)}
         inferred = trace(model, table, acting=acting)
         extra = acting.keys() - {call.key for call in calls(inferred.call)}
-        discarded = _discarded(trained)
-        if extra or discarded:
-            trained = trace(model, table, training=True, written_out=frozenset(extra | discarded))
-        both = _Both(model, trained, inferred, discarded)
+        discarded, fixed = _discarded(trained), acting_on_fixed(trained, inferred)
+        if extra or discarded or fixed:
+            trained = trace(model, table, training=True, written_out=frozenset(extra | discarded | fixed))
+        if fixed:
+            acting |= dict.fromkeys(fixed, False)
+            inferred = trace(model, table, acting=acting)
+        both = _Both(model, trained, inferred, discarded, fixed)
         regions = both.regions(inferred)
         if regions:
             inferred = trace(model, table, acting=acting, regions=regions)
@@ -141,10 +145,12 @@ def _add_masks(graph: Graph, model: KerasModel, traced: Trace) -> None:
 class _Both:
     """The trace in training mode, from which programs are cut."""
 
-    def __init__(self, model: KerasModel, trained: Trace, inferred: Trace, discarded: set[Key]) -> None:
+    def __init__(
+        self, model: KerasModel, trained: Trace, inferred: Trace, discarded: set[Key], fixed: frozenset[Key]
+    ) -> None:
         self.trained, self.lost_in_training, self.discarded = trained, [], discarded
         self.resized: Resized | None = None
-        self.shared = {call.key for call in calls(inferred.call)}
+        self.shared = {call.key for call in calls(inferred.call)} - fixed
         self.signatures = Signatures(trained, self.shared)
         variables = Variables(model, trained.graph)
         self.call_cutter = CallCutter(trained, cutter_of(variables, trained))

@@ -86,15 +86,20 @@ SAME_NAME = {
     "Tanh": "tanh",
 }
 IDENTITIES = {"Identity", "PreventGradient", "EnsureShape", "CheckNumerics", "PlaceholderWithDefault"}
-COMPUTED = {  # of constants, at once; else read by their importers, or written out by rewrites
-    "BatchMatMulV2",
+PRODUCTS = {"BatchMatMulV2", "MatMul", "SparseMatMul"}
+COMPUTED = {  # of constants and variables, at once; else read by their importers, or written out by rewrites
+    *PRODUCTS,
+    "Cumprod",
     "Cumsum",
     "ExtractImagePatches",
+    "FusedBatchNormV3",
     "LRN",
-    "MatMul",
     "MatrixBandPart",
     "Prod",
+    "ResizeArea",
+    "ResizeBicubic",
     "Roll",
+    "ScaleAndTranslate",
 }
 
 IMPORTERS: dict[str, Importer] = {

@@ -167,6 +167,15 @@ class Node:
         return self.weights["value"].value
 
 
+def computed(node: Node) -> list[Weight]:
+    """The results of a node that reads constants and variables alone."""
+    operands = [tensor.node.weights["value"] for tensor in node.inputs]
+    if not node.weights:
+        return Weight.compute_all(node.op, operands, node.attrs)
+    attrs = {"names": list(node.weights), "attrs": node.attrs}
+    return Weight.compute_all(node.op, [*operands, *node.weights.values()], attrs)
+
+
 @dataclass(frozen=True)
 class Rewritten:
     """One node that a rewrite replaced: the Keras layer that it came from, its op, and the ops in its place."""

@@ -74,13 +74,47 @@ def _lstm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any], warm: bo
     return [outputs, cells]
 
 
-WEIGHTED: dict[str, Callable] = {
+def _einsum_dense(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.Tensor:
+    y = tf.tensordot(x, w["kernel"], attrs["contracted"])
+    return y + w["bias"] if "bias" in w else y
+
+
+def _layer_norm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.Tensor:
+    y = _normalized(x, attrs["axes"], attrs["epsilon"], attrs["stopped"])
+    return _scaled(y, w, [x.shape[axis] for axis in attrs["axes"]])
+
+
+def _group_norm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.Tensor:
+    channels, groups = x.shape[-1], attrs["groups"]
+    split = tf.reshape(x, [x.shape[0], -1, groups, channels // groups])
+    y = tf.reshape(_normalized(split, [1, 3], attrs["epsilon"]), x.shape)
+    return _scaled(y, w, [channels])
+
+
+def _normalized(x: tf.Tensor, axes: list[int], epsilon: float, stopped: bool = False) -> tf.Tensor:
+    """`stopped`: as `tf.nn.moments` has it, no gradient of the variance goes through the mean."""
+    mean = tf.reduce_mean(x, axes, keepdims=True)
+    about = tf.stop_gradient(mean) if stopped else mean
+    variance = tf.reduce_mean(tf.math.squared_difference(x, about), axes, keepdims=True)
+    return (x - mean) * tf.math.rsqrt(variance + epsilon)
+
+
+def _scaled(x: tf.Tensor, w: dict[str, tf.Tensor], shape: list[int]) -> tf.Tensor:
+    y = x * tf.reshape(w["gamma"], shape) if "gamma" in w else x
+    return y + tf.reshape(w["beta"], shape) if "beta" in w else y
+
+
+WEIGHTED: dict[str, Callable] = {  # functions of x, the node's weights and its attributes
     "batch_norm": _batch_norm,
     "conv2d": _conv2d,
     "conv2d_transpose": _conv2d_transpose,
     "dense": _dense,
     "depthwise_conv2d": _depthwise,
     "embedding": lambda x, w, attrs: tf.gather(w["table"], x),
+    "einsum_dense": _einsum_dense,
+    "group_norm": _group_norm,
+    "layer_norm": _layer_norm,
+    "lstm": lambda x, w, attrs: _lstm(x, w, attrs, False)[0],
 }
 
 

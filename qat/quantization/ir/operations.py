@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from qat.quantization.ir.program import with_gradient
+from qat.quantization.ir.program import Program, with_gradient
 
 PER_SAMPLE = "tf:Tile as often as there are samples"  # of a node that a rewrite takes out, else the pre-flight refuses
 MASKED = -1e9  # a score whose probability is 0 in any softmax
@@ -113,6 +113,7 @@ OPERATIONS: dict[str, Callable] = {
     "pad": lambda x, *, paddings, value=0.0: tf.pad(
         x, paddings, constant_values=tf.cast(value, x.dtype) if value else 0
     ),
+    "program": lambda *inputs, program: Program.from_json(program).run(inputs, ()),
     "prelu": lambda x, alpha: tf.nn.relu(x) + (-alpha) * tf.nn.relu(-x),
     "reduce_all": tf.reduce_all,
     "reduce_any": tf.reduce_any,

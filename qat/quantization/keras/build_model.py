@@ -136,9 +136,8 @@ class Emitter:
     def _linear(self, node: Node, tensor: KerasTensor) -> Any:
         keys = tuple((name, weight.key) for name, weight in node.weights.items())
         attrs = {name: value for name, value in node.attrs.items() if name != "norm"}
-        wrapper = self._again(
-            node, (node.op, keys, repr(attrs), node.in_float), [key for _, key in keys], self._new_linear
-        )
+        identity = (node.op, keys, repr((attrs, _norm_of(node))), node.in_float)
+        wrapper = self._again(node, identity, [key for _, key in keys], self._new_linear)
         return _called(wrapper, tensor, next(iter(_input_ranges(node)), None), _name_of(node.output_range))
 
     def _again(self, node: Node, identity: tuple, keys: list, make: Callable[[Node], Any]) -> Any:
@@ -150,11 +149,11 @@ class Emitter:
         return self.shared[identity]
 
     def _new_linear(self, node: Node) -> Any:
-        norm = node.attrs.get("norm")
+        norm = _norm_of(node)
         inner = Linear(
             kind=node.op,
             attrs={name: value for name, value in node.attrs.items() if name != "norm"},
-            norm=norm and {"call": norm.get("call", 0)} | {name: norm[name] for name in NORM},
+            norm=norm and {"call": node.attrs["norm"].get("call", 0)} | norm,
             **self._weights(node.weights),
             name=_inner_name(node),
         )
@@ -166,7 +165,8 @@ class Emitter:
 
     def _lstm(self, node: Node, tensor: KerasTensor) -> Any:
         keys = [weight.key for weight in node.weights.values()]
-        wrapper = self._again(node, (node.op, tuple(keys), node.in_float), keys, self._new_lstm)
+        identity = (node.op, tuple(keys), repr(_dropped_by(node)), node.in_float)
+        wrapper = self._again(node, identity, keys, self._new_lstm)
         if not node.in_float:
             self.range_layers[node.attrs["cell_range"]] = wrapper.layer
         return _called(wrapper, tensor, _input_ranges(node)[0], _name_of(node.output_range))
@@ -177,7 +177,7 @@ class Emitter:
         names = ("kernel", "recurrent", "bias", "cell_limit")  # as the wrapper lists them
         layer = Lstm(
             units=units,
-            dropped={name: node.attrs[name] for name in DROPPED if name in node.attrs},
+            dropped=_dropped_by(node),
             **self._weights({name: held[name] for name in names}),
             name=_inner_name(node),
         )
@@ -285,6 +285,17 @@ class Emitter:
             fixed and not node.in_float and node.op not in ONE_RANGE_FOR_ALL
         )  # of those the result has the one range
         return CanonicalWrapper(layer, OperandScheme(), dtype=self.real) if quantized else layer
+
+
+def _norm_of(node: Node) -> dict[str, Any] | None:
+    """What a linear op is told of the BatchNormalization inside it; calls in two modes are told two things."""
+    norm = node.attrs.get("norm")
+    return norm and {name: norm[name] for name in NORM}
+
+
+def _dropped_by(node: Node) -> dict[str, Any]:
+    """What an LSTM is told of its dropout; nothing where it is called for inference while the model trains."""
+    return {name: node.attrs[name] for name in DROPPED if name in node.attrs}
 
 
 def _inner_name(node: Node) -> str:

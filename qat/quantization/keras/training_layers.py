@@ -11,14 +11,13 @@ from tf_keras.src import backend
 from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.models.keras_types import Training
+from qat.quantization.importing.keras2 import BEING_BUILT
 from qat.quantization.importing.layer_calls import MetricCall
 from qat.quantization.importing.metric_calls import make_metric
 from qat.quantization.ir.outside_variables import described_now, held_by
 from qat.quantization.ir.program import Program
 from qat.quantization.keras.holder import PlainCalls
 from qat.quantization.keras.variables import being_built
-
-BEING_BUILT = "_scratch_graph"  # end of the name of the graph in which Keras connects a layer
 
 
 def is_training(training: Training) -> bool:

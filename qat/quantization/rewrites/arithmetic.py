@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from qat.quantization.ir.graph import Node, Tensor, Weight
+from qat.quantization.ir.graph import Node, Tensor, Weight, computed
 from qat.quantization.rewrites.builder import (
     Builder,
     Match,
@@ -292,15 +292,6 @@ def fold_constants(match: Match) -> list[Tensor] | None:
         weight = Weight(weight.value) if _times_zero(match.node) else weight
         match.nodes.append(match.graph.make_fixed(weight, match.node.name, match.node.layer))
     return [folded.output for folded in match.nodes]
-
-
-def computed(node: Node) -> list[Weight]:
-    """The results of a node that reads constants and variables alone."""
-    operands = [tensor.node.weights["value"] for tensor in node.inputs]
-    if not node.weights:
-        return Weight.compute_all(node.op, operands, node.attrs)
-    word, attrs = node.op, {"names": list(node.weights), "attrs": node.attrs}
-    return Weight.compute_all(word, [*operands, *node.weights.values()], attrs)
 
 
 def _times_zero(node: Node) -> bool:

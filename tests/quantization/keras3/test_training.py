@@ -214,6 +214,45 @@ def test_the_mode_that_a_call_is_told_means_what_it_means_to_keras_3():
     np.testing.assert_allclose(copies[norm.moving_mean.path], norm.moving_mean, rtol=1e-3, atol=1e-5)
 
 
+class InBothModes(layers.Layer):
+    """Calls its layers in the mode of the model, and with other rows for inference."""
+
+    def __init__(self, *members):
+        super().__init__()
+        self.members = list(members)
+
+    def build(self, shape):
+        for member in self.members:
+            member.build(shape)
+            shape = member.compute_output_shape(shape)
+
+    def call(self, x, training=None):
+        trained, still = x, ops.flip(x, axis=0)
+        for member in self.members:
+            told = [{"training": mode} if member._call_has_training_arg else {} for mode in (training, False)]
+            trained, still = member(trained, **told[0]), member(still, **told[1])
+        return ops.stack([trained, still], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("members", "x"),
+    [
+        ([layers.Conv2D(4, 3), layers.BatchNormalization()], IMAGES),
+        ([layers.Dense(5), layers.BatchNormalization()], IMAGES[:, 0, 0]),
+        ([layers.LSTM(4, dropout=0.5)], SERIES),
+    ],
+    ids=["a convolution and its norm", "a Dense layer and its norm", "an LSTM that drops"],
+)
+def test_a_layer_called_in_two_modes_has_both(members, x):
+    model = chain(x.shape[1:], InBothModes(*members))
+    quantized = computing(model, x)
+    quantized.fake_quantization(False)
+    ours, theirs = quantized(x, training=True).numpy(), np.asarray(model(x, training=True))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    again = quantized(x, training=False).numpy()
+    assert not np.allclose(ours[:, 0], again[:, 0], atol=1e-3)
+
+
 @pytest.mark.parametrize(
     "layer", [layers.RandomErasing(0.9), layers.RandomTranslation(0.2, 0.2)], ids=lambda each: each.name
 )

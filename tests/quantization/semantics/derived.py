@@ -151,6 +151,47 @@ def low_rank_factors():
     return _dense(FromVariables({"left": (6, 2), "right": (2, 5)}, tf.matmul))
 
 
+class LowRankConv(layers.Layer):
+    """A convolution whose kernel is a product of two variables, and moved by a constant matrix."""
+
+    def build(self, shape):
+        self.left = self.add_weight("left", shape=(9 * shape[-1], 2))
+        self.right = self.add_weight("right", shape=(2, 4))
+
+    def call(self, x):
+        size = self.left.shape[0]
+        mixed = tf.matmul(tf.cast(tf.linalg.band_part(tf.ones((size, size)), 0, 1), x.dtype), self.left)
+        return tf.nn.conv2d(x, tf.reshape(tf.matmul(mixed, self.right), (3, 3, -1, 4)), 1, "SAME")
+
+
+@semantics()
+def low_rank_factors_of_a_convolution():
+    """Two variables, one convolution; once refused."""
+    entry = image()
+    x = layers.BatchNormalization()(LowRankConv()(entry))
+    return tf_keras.Model(entry, _head(x))
+
+
+@semantics()
+def kernel_by_a_decomposition():
+    """A Cholesky factor of a variable's square."""
+
+    def kernel(a, b):
+        return tf.matmul(tf.linalg.cholesky(tf.matmul(a, a, transpose_b=True) + tf.eye(6, dtype=a.dtype)), b)
+
+    return _dense(FromVariables({"a": (6, 6), "b": (6, 4)}, kernel))
+
+
+@semantics()
+def kernel_by_an_exponential():
+    """A rotation as the exponential of a skew matrix, which TensorFlow computes by conditions and a loop."""
+    return _dense(FromVariables({"a": (6, 6), "b": (6, 4)}, _rotated))
+
+
+def _rotated(a, b):
+    return tf.matmul(tf.linalg.expm(a - tf.transpose(a)), b)
+
+
 @semantics()
 def masked_kernel():
     """A kernel times a constant mask (MADE): masked entries get no gradient."""

@@ -2,6 +2,7 @@
 
 from . import (
     derived,
+    fixed,
     front,
     frozen,
     gradients,
@@ -12,12 +13,14 @@ from . import (
     structure,
     ties,
     trained_alone,
+    two_modes,
 )
 from .listing import SEMANTICS
 
 __all__ = [
     "SEMANTICS",
     "derived",
+    "fixed",
     "front",
     "frozen",
     "gradients",
@@ -28,4 +31,5 @@ __all__ = [
     "structure",
     "ties",
     "trained_alone",
+    "two_modes",
 ]
