@@ -49,6 +49,7 @@ from qat.quantization.keras.to_float import (
 )
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras.training_layers import is_training
+from qat.quantization.keras.unbuilt_parts import make_missing_variables
 from qat.quantization.keras.variables import FloatVariables, LayerVariables, building
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.report import QuantizationReport
@@ -113,7 +114,9 @@ class QatModel(EvaluatedInIntegers):
             return self._unquantized()
         lend_again(model, self.told.get("lent", NOTHING_LENT))
         names = [None if each is None else each.name for each in self.float_variables.variables]
-        set_variables(model, self.float_variables.values(), names, self.name)
+        values, caller = self.float_variables.values(), model if self.origin is None else self.origin
+        make_missing_variables(model, values, self.inputs, caller, self._nested_inputs)
+        set_variables(model, values, names, self.name)
         freeze_alike(model, self.told.get("trained"))
         warn_of_lost_losses(model, len(self.told["penalties"]))
         return model
