@@ -28,6 +28,7 @@ from qat.quantization.keras.deep_recursion import deep_recursion
 from qat.quantization.keras.distillation import mixed_with_teacher
 from qat.quantization.keras.evaluation import EvaluatedInIntegers
 from qat.quantization.keras.exporters import is_traced_for_a_file
+from qat.quantization.keras.freezing import freeze_alike, freeze_as_now
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
 from qat.quantization.keras.misuse import (
@@ -41,7 +42,6 @@ from qat.quantization.keras.output_masks import mask_outputs
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.to_float import (
     cloned,
-    freeze_alike,
     own_objects,
     rebuilt,
     set_variables,
@@ -118,6 +118,7 @@ class QatModel(EvaluatedInIntegers):
         make_missing_variables(model, values, self.inputs, caller, self._nested_inputs)
         set_variables(model, values, names, self.name)
         freeze_alike(model, self.told.get("trained"))
+        freeze_as_now(model, self.float_variables, self.told["order"], bool(self._trainable))
         warn_of_lost_losses(model, len(self.told["penalties"]))
         return model
 
@@ -355,7 +356,7 @@ class _Penalty:
         self.outside = held_by(program.to_json())
 
     def __call__(self) -> tf.Tensor | None:
-        frozen = self.of is not None and not self.variables.is_trained(self.of)
+        frozen = self.of is not None and not self.variables.is_penalized(self.of)
         return None if frozen else self.program.run([], self.variables.readable)[0]
 
 

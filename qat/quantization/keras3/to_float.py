@@ -12,8 +12,9 @@ import keras
 
 from qat.json_values import Json
 from qat.models.untrusted.check_config import drop_compile_config
+from qat.quantization.keras.freezing import freeze_alike, freeze_as_now
 from qat.quantization.keras.model import QatModel
-from qat.quantization.keras.to_float import foreign_classes, freeze_alike, name_alike
+from qat.quantization.keras.to_float import foreign_classes, name_alike
 from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
 from qat.quantization.keras.unbuilt_parts import make_missing_variables, nested_as_called
 
@@ -49,7 +50,9 @@ def _unknown_functions(said: Json) -> Iterator[str]:
         yield from _unknown_functions(each)
 
 
-def float_model_of(qat_model: QatModel, said: dict[str, Any] | None, origin: keras.Model | None) -> keras.Model | None:
+def float_model_of(
+    qat_model: QatModel, said: dict[str, Any] | None, origin: keras.Model | None, is_trained: bool = True
+) -> keras.Model | None:
     """The float model with the weights of a quantized one.
 
     Args:
@@ -57,6 +60,7 @@ def float_model_of(qat_model: QatModel, said: dict[str, Any] | None, origin: ker
         said: what `architecture` gave: the model as Keras has written it down, JSON values; None where it could not.
         origin: the float model, where it could not be written down for other processes, and this one has it still; else
             None.
+        is_trained: whether the quantized model of Keras 3 is trainable as a whole.
 
     Returns:
         A model of the float model's class, built; None where Keras cannot build it again.
@@ -70,6 +74,7 @@ def float_model_of(qat_model: QatModel, said: dict[str, Any] | None, origin: ker
     _build(model, qat_model, origin)
     _set_variables(model, qat_model)
     freeze_alike(model, qat_model.told.get("trained"))
+    freeze_as_now(model, qat_model.float_variables, qat_model.told["order"], is_trained)
     if origin is not None:
         name_alike(model, origin)
         for mine, theirs in zip(model.variables, origin.variables, strict=False):
