@@ -76,6 +76,7 @@ ELSEWHERE = {
     "dataset.take(32)": "test_calibration",
     "tf_keras.Input(shape)": "quantization/test_advice",
     "tf_keras.Model(entry, model(entry))": "quantization/test_advice",
+    "tf_keras.Model(entries, model(*entries))": "quantization/keras3/test_inputs",
     "model.save('model.keras')": "quantization/keras3/test_reading",
     "keras.models.load_model('model.keras')": "quantization/keras3/test_reading",
     "values.transpose(0, 2, 3, 1)": "tflite/runtime/test_input_checks",

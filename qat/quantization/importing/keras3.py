@@ -58,7 +58,7 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
             if reader is None or not tracer.reads_whole(tracer.current, operation):
                 return run(operation, *args, **kwargs)
             tracer.look_at_mode(operation, args, kwargs)
-            return reader(tracer, operation, run, args, kwargs)
+            return reader(tracer, operation, run, *_as_tensors((args, kwargs)))
         args, kwargs = tracer.begins(operation, args, kwargs)
         with tracer.inside(operation, args, kwargs, None) as told:
             return tracer.ended(told, run(operation, *args, **kwargs))
@@ -76,6 +76,13 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
     finally:
         for (kind, name), function in held.items():
             setattr(kind, name, function)
+
+
+def _as_tensors(arguments: Any) -> Any:
+    """A nest of arguments in which Keras' variables are tensors of TensorFlow: layers are called on queries, too."""
+    return tf.nest.map_structure(
+        lambda each: tf.convert_to_tensor(each) if isinstance(each, keras.Variable) else each, arguments
+    )
 
 
 _PATCHED = ((keras.layers.Layer, "__call__"), (keras.Operation, "__call__"), (keras.layers.Layer, "add_loss"))
@@ -153,22 +160,21 @@ def is_training(layer: Any, args: tuple, kwargs: dict) -> bool:
 def input_tensors(model: Any) -> list[Any]:
     """Specs; of a subclassed model with the shapes that it was built for, of real numbers."""
     structure = _inputs(model)
-    if structure is not None:
-        names = sorted(structure) if isinstance(structure, dict) else None
-        flat = tf.nest.flatten(structure)
-        return [_spec(tensor, names[at] if names else None) for at, tensor in enumerate(flat)]
-    shapes = _built_shapes(model)
-    return [] if shapes is None else [tf.TensorSpec(shape, model.input_dtype, name) for name, shape in shapes]
+    if structure is None:
+        return tf.nest.flatten(_built_inputs(model))
+    names = sorted(structure) if isinstance(structure, dict) else None
+    flat = tf.nest.flatten(structure)
+    return [_spec(tensor, names[at] if names else None) for at, tensor in enumerate(flat)]
 
 
 def nested_inputs(model: Any) -> Any:
     structure = _inputs(model)
+    if structure is None:
+        built = _built_inputs(model)
+        return None if isinstance(built, tf.TensorSpec) else built  # a call may take even a single one out of its list
     if isinstance(structure, dict):
         return structure
-    if structure is not None:
-        return structure if isinstance(structure, (list, tuple)) and len(structure) > 1 else None
-    shapes = _built_shapes(model) or []
-    return {name: None for name, _ in shapes} if len(shapes) > 1 else None
+    return structure if isinstance(structure, (list, tuple)) and len(structure) > 1 else None
 
 
 def _inputs(model: Any) -> Any:
@@ -181,17 +187,22 @@ def _spec(tensor: Any, name: str | None) -> tf.TensorSpec:
     return tf.TensorSpec(tensor.shape, tensor.dtype, name or tensor._keras_history.operation.name)
 
 
-def _built_shapes(model: Any) -> list[tuple[str | None, Any]] | None:
-    """Name and shape of each input that a subclassed model was built for."""
-    held = model._build_shapes_dict if model.built else None
-    if not held:
-        return None
-    shapes = next(iter(held.values()))
+def _built_inputs(model: Any) -> Any:
+    """Specs of the inputs that a subclassed model was built for, nested as it was called; none of any other."""
+    shapes = model._build_shapes_dict if model.built else None
+    return _specs(next(iter(shapes.values())), model.input_dtype, None) if shapes else []
+
+
+def _specs(shapes: Any, dtype: str, name: str | None) -> Any:
+    """A nest of shapes as one of specs; a list of shapes may have come out of a file, and so may a shape as a list."""
     if isinstance(shapes, dict):
-        return sorted(shapes.items())
-    if shapes and isinstance(shapes[0], (list, tuple)):
-        return [(f"input_{at + 1}", shape) for at, shape in enumerate(shapes)]
-    return [(None, shapes)]
+        return {key: _specs(each, dtype, str(key)) for key, each in shapes.items()}
+    if all(size is None or isinstance(size, int) for size in shapes):
+        return tf.TensorSpec(shapes, dtype, name)
+    made = [_specs(each, dtype, f"{name or 'input'}_{at + 1}") for at, each in enumerate(shapes)]
+    if isinstance(shapes, tuple):
+        return type(shapes)(*made) if hasattr(shapes, "_fields") else tuple(made)
+    return made
 
 
 def is_graph(model: Any) -> bool:

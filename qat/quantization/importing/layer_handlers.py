@@ -16,7 +16,7 @@ from qat.errors import ModelError
 from qat.models.keras_types import KerasLayer
 from qat.quantization.importing import lookup_layers, recurrent_layers
 from qat.quantization.importing.keras_version import KerasVersion
-from qat.quantization.importing.tracer import Reader, Tracer, argument
+from qat.quantization.importing.tracer import Reader, Tracer, argument, is_fixed
 
 
 def _dense(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
@@ -80,21 +80,10 @@ def _layer_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tup
     axes = sorted(axis % x.shape.rank for axis in layer.axis)
     last = axes == list(range(x.shape.rank - len(axes), x.shape.rank))
     fused = getattr(layer, "_fused", None)  # of Keras 2: by an op that cannot be computed, or else by tf.nn.moments
-    if not last or getattr(layer, "rms_scaling", False) or (_is_fixed(x) and not fused):
+    if not last or getattr(layer, "rms_scaling", False) or (is_fixed(x) and not fused):
         return original(layer, *args, **kwargs)
     weights, stopped = {"gamma": layer.gamma, "beta": layer.beta}, fused is False
     return tracer.keep("layer_norm", [x], x.shape, weights, axes=axes, epsilon=float(layer.epsilon), stopped=stopped)
-
-
-def _is_fixed(x: Any) -> bool:
-    """Whether a layer is called on a variable or a constant, as on embeddings of relative places: its ops are computed
-    then."""
-    if not isinstance(x, tf.Tensor) or isinstance(x, tf.__internal__.EagerTensor):
-        return True
-    op = x.op
-    while op.type in ("Cast", "ExpandDims", "Identity"):
-        op = op.inputs[0].op
-    return op.type == "ReadVariableOp"
 
 
 def _group_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import Parameter, signature
 from typing import Any
 
 import tensorflow as tf
@@ -16,8 +17,9 @@ def input_tensors(model: KerasModel) -> list[Any]:
     """The model's inputs in `model.inputs` order: KerasTensors, or the specs that a subclassed model was called with.
 
     Raises:
-        ModelError: the model was never built.
+        ModelError: the model was never built, or its call takes several inputs one by one.
     """
+    _refuse_inputs_apart(model)
     tensors = version_of(model).input_tensors(model)
     if tensors:
         return tensors
@@ -26,6 +28,28 @@ def input_tensors(model: KerasModel) -> list[Any]:
         f"model {model.name!r} has no known inputs: a subclassed model must be called once, or be given as a "
         f"functional model: entry = {keras}.Input(shape); {keras}.Model(entry, model(entry))"
     )
+
+
+def _refuse_inputs_apart(model: KerasModel) -> None:
+    """Refuse a subclassed model that is called as `model(a, b)`: Keras trains it on nothing but its first input."""
+    if version_of(model).is_graph(model):
+        return
+    needed = [name for name, each in signature(model.call).parameters.items() if _is_needed(each)]
+    if len(needed) < 2:
+        return
+    keras = version_of(model).package
+    entries = ", ".join(f"{keras}.Input(shape_of_{name})" for name in needed)
+    raise ModelError(
+        f"model {model.name!r} takes its inputs one by one ({', '.join(needed)}), and fit and predict give a model one "
+        "argument. Quantize a functional model around it, which takes them as a list and has the same weights; say the "
+        f"shapes without the batch: entries = [{entries}]; {keras}.Model(entries, model(*entries))"
+    )
+
+
+def _is_needed(parameter: Parameter) -> bool:
+    """Whether a call cannot do without the argument."""
+    by_name = parameter.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    return by_name and parameter.default is Parameter.empty and parameter.name not in ("training", "mask")
 
 
 def specs_of(model: KerasModel) -> tuple[list[tf.TensorSpec], list[str]]:

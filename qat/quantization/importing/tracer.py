@@ -294,3 +294,14 @@ def argument(args: tuple, kwargs: dict) -> Any:
         StopIteration: the call has no arguments.
     """
     return args[0] if args else next(iter(kwargs.values()))
+
+
+def is_fixed(x: Any) -> bool:
+    """Whether a layer is called on a variable or a constant, as on embeddings of relative places: its ops are computed
+    then."""
+    if not isinstance(x, tf.Tensor) or isinstance(x, tf.__internal__.EagerTensor):
+        return True
+    op = x.op
+    while op.type in ("Cast", "ExpandDims", "Identity"):
+        op = op.inputs[0].op
+    return op.type == "ReadVariableOp"

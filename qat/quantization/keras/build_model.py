@@ -21,9 +21,11 @@ from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 from qat.quantization.keras.activation_quantizer import ActivationQuantizer
 from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
+from qat.quantization.keras.copied_variables import copied_variables
 from qat.quantization.keras.custom_training import driven_class, drives_itself, parts_of
 from qat.quantization.keras.deep_recursion import deep_recursion
 from qat.quantization.keras.float_layers import float_layers
+from qat.quantization.keras.freezing import trained_parts
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lent_variables
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
@@ -34,9 +36,9 @@ from qat.quantization.keras.op import Op
 from qat.quantization.keras.own_ends import own_end
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.result_shapes import resulting_in
-from qat.quantization.keras.to_float import architecture, foreign_classes, trained_parts
+from qat.quantization.keras.to_float import architecture, foreign_classes
 from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
-from qat.quantization.keras.variables import FloatVariables, building, copied_variables
+from qat.quantization.keras.variables import FloatVariables, building
 from qat.quantization.keras.wrapper import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
 from qat.quantization.placement import ONE_RANGE_FOR_ALL, SAME_SCALE, QuantSpec
 from qat.quantization.rewrites.builder import LINEAR, is_fixed

@@ -41,10 +41,16 @@ class Linear(RangedHolder):
         self.momentum = None if norm is None else norm["momentum"]  # of the moving statistics; a schedule may set it
         self.coarse = False  # stored as int4, which the wrapper knows
         self.norm_frozen = False  # by a schedule
+        if norm is not None:
+            self.variables_of_model.norms.append(self)
 
     @property
     def kernel_name(self) -> str:
         return "table" if self.kind == "embedding" else "kernel"
+
+    def set_momentum(self, value: float) -> None:
+        """Of the moving statistics, from the next trace on."""
+        self.momentum, self.norm = value, {**self.norm, "momentum": value}
 
     def uses_batch(self, training: Training) -> bool:
         """Whether this call normalizes by its own batch."""

@@ -93,6 +93,24 @@ def warn_of_frozen_originals(model: KerasModel, variables: FloatVariables) -> No
             )
 
 
+def warn_of_set_attribute(layer: KerasLayer, attribute: str) -> None:
+    """Warn of an attribute that is set on a layer of a quantized model, where nothing computes with it.
+
+    Args:
+        layer: what holds the variables of the float model's layer.
+        attribute: its name, as "epsilon"; it is said once.
+    """
+    said = vars(layer).setdefault("said", set())
+    if attribute in said:
+        return
+    said.add(attribute)
+    name = layer.name.removesuffix("_variables")
+    _warn(
+        f"layer {name!r} of a quantized model: {attribute} was set, and nothing computes with it. The model computes "
+        f"as the float model did in quantize_model: set {attribute} in the float model's layer, and quantize it again"
+    )
+
+
 def settings_of(
     layer: KerasLayer, own: list[Any], places: dict[int, int], moved: frozenset[int]
 ) -> Iterator[tuple[Callable[[], Any], int, NDArray]]:

@@ -31,6 +31,7 @@ from qat.quantization.keras.evaluation import EvaluatedInIntegers
 from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.float_layers import NamedLayers
 from qat.quantization.keras.float_weights import load_either
+from qat.quantization.keras.freezing import freeze_alike, freeze_as_now
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
 from qat.quantization.keras.misuse import (
@@ -45,7 +46,6 @@ from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.registered import by_bare_names
 from qat.quantization.keras.to_float import (
     cloned,
-    freeze_alike,
     own_objects,
     rebuilt,
     set_variables,
@@ -53,6 +53,7 @@ from qat.quantization.keras.to_float import (
 )
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras.training_layers import is_training
+from qat.quantization.keras.unbuilt_parts import make_missing_variables
 from qat.quantization.keras.variables import FloatVariables, LayerVariables, building
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.report import QuantizationReport
@@ -126,8 +127,11 @@ class QatModel(EvaluatedInIntegers):
             return self._unquantized()
         lend_again(model, self.told.get("lent", NOTHING_LENT))
         names = [None if each is None else each.name for each in self.float_variables.variables]
-        set_variables(model, self.float_variables.values(), names, self.name)
+        values, caller = self.float_variables.values(), model if self.origin is None else self.origin
+        make_missing_variables(model, values, self.inputs, caller, self._nested_inputs)
+        set_variables(model, values, names, self.name)
         freeze_alike(model, self.told.get("trained"))
+        freeze_as_now(model, self.float_variables, self.told["order"], bool(self._trainable))
         warn_of_lost_losses(model, len(self.told["penalties"]))
         return model
 
@@ -376,7 +380,7 @@ class _Penalty:
         self.outside = held_by(program.to_json())
 
     def __call__(self) -> tf.Tensor | None:
-        frozen = self.of is not None and not self.variables.is_trained(self.of)
+        frozen = self.of is not None and not self.variables.is_penalized(self.of)
         return None if frozen else self.program.run([], self.variables.readable)[0]
 
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
-import keras
 import tf_keras
 
 from qat.errors import TrainingSemanticsWarning
@@ -124,31 +123,6 @@ def name_alike(made: KerasModel, model: KerasModel) -> None:
         for layer, given in zip(ours, theirs, strict=True):
             if layer.name != given.name:
                 setattr(layer, "_name" if hasattr(layer, "_name") else "name", given.name)  # of Keras 2 and of Keras 3
-
-
-def trained_parts(model: KerasModel) -> dict[str, list[bool]]:
-    """Which layers and variables of a model are trainable: a class that makes its layers anew makes them all so."""
-    return {
-        "layers": [bool(layer.trainable) for layer in model._flatten_layers()],
-        "variables": [bool(variable.trainable) for variable in model.variables],
-    }
-
-
-def freeze_alike(made: KerasModel, trained: dict[str, list[bool]] | None) -> None:
-    """Freeze what was frozen in the model that was quantized.
-
-    Args:
-        made: the model that was built anew, of either Keras; with another number of layers they stay as they are.
-        trained: what `trained_parts` gave of the other; None where an earlier version saved it.
-    """
-    layers = list(made._flatten_layers())
-    if trained is None or len(layers) != len(trained["layers"]):
-        return
-    for layer, is_trained in zip(layers, trained["layers"], strict=True):
-        layer._trainable = is_trained
-    for variable, is_trained in zip(made.variables, trained["variables"], strict=False):
-        if isinstance(variable, keras.Variable):  # of Keras 2, they say what their layer says
-            variable.trainable = is_trained
 
 
 def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:

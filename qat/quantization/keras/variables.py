@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -18,15 +17,13 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from qat.models.keras_types import KerasLayer, KerasModel, Shape, TensorNest
-from qat.quantization.importing.keras_version import dtype_of, version_of
+from qat.models.keras_types import Shape, TensorNest
 from qat.quantization.ir.preserved_kernels import PreservedEntries, PreservedVariable, PreservingConstraint
 from qat.quantization.ir.weight_source import Results, Source
-from qat.quantization.keras.constraints import read_constraint, write_constraint
-from qat.quantization.keras.float_layers import layers_by_path
-from qat.quantization.keras.misuse import settings_of
-from qat.quantization.keras.names import free_name
+from qat.quantization.keras.constraints import read_constraint
+from qat.quantization.keras.misuse import warn_of_set_attribute
 
+SET_BY_KERAS = ("trainable", "built", "name", "stateful", "input_spec", "supports_masking")  # of a layer that is made
 MOST_KEPT = 1 << 27  # bytes that one pass keeps which runs op by op: half a gigabyte of weights is computed once more
 
 
@@ -40,10 +37,12 @@ class FloatVariables:
 
     def __init__(self, real: str = "float32") -> None:
         self.real, self.quantized = real, True
+        self.frozen = False  # the model as a whole, whatever its layers say
         self.layers: list[LayerVariables] = []
         self.variables: list[Any] = []
         self.readable: list[Any] = []  # the same, as they are to be read
         self.owners: list[LayerVariables] = []
+        self.norms: list[Any] = []  # layers with a BatchNormalization inside
         self.counters: dict[int, Any] = {}  # metric objects that layers update, by their number
         self.constants: list[tuple[Callable[[], Any], NDArray]] = []  # variables read once, and the values they had
         self.settings: list[tuple[Callable[[], Any], int, NDArray]] = []  # the float model's, place, value when copied
@@ -109,6 +108,10 @@ class FloatVariables:
         """Whether the layer of this variable is trainable now, and so in training mode."""
         return bool(self.owners[place].trainable)
 
+    def is_penalized(self, place: int) -> bool:
+        """Whether a penalty on this variable counts now, where it does so as long as the variable is trained."""
+        return not self.frozen and self.owners[place].trains(place)
+
     @property
     def in_a_pass(self) -> bool:
         """Whether the model that holds these variables is being called."""
@@ -129,7 +132,7 @@ class FloatVariables:
     def trainable(self, order: Sequence[int]) -> list[tf.Variable]:
         """Those that are trained now, in this order of places."""
         held = ((self.variables[place], self.owners[place]) for place in order)
-        return [variable for variable, owner in held if owner.trainable and not owner.held_back]
+        return [variable for place, (variable, owner) in zip(order, held, strict=True) if owner.trains(place)]
 
 
 # what forward passes have computed, by graph: of this thread, for each replica of a strategy has a thread and variables
@@ -166,6 +169,8 @@ class LayerVariables(tf_keras.layers.Layer):
         constraints: the constraints themselves, where a config need not have them.
         held_back: whether the float model, or one inside of it, is frozen and the layer itself is not: Keras 2 trains
             none of its variables then. Setting `trainable` ends this.
+        apart: pairs of a variable's place and whether it is trained, where Keras 3 was told so of the variable itself;
+            ended by setting `trainable`, too. None for none.
     """
 
     def __init__(
@@ -174,10 +179,12 @@ class LayerVariables(tf_keras.layers.Layer):
         values: Sequence[Any] | None = None,
         constraints: Sequence[Any] | None = None,
         held_back: bool = False,
+        apart: Sequence[Sequence[Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         object.__setattr__(self, "held_back", held_back)
+        object.__setattr__(self, "apart", {int(place): bool(trained) for place, trained in apart or ()})
         object.__setattr__(self, "specs", [dict(spec) for spec in specs])  # plain: Keras would wrap and track it all
         object.__setattr__(self, "places", [int(spec["place"]) for spec in specs])
         made, every_kept = [], []
@@ -205,6 +212,7 @@ class LayerVariables(tf_keras.layers.Layer):
         table = _building.get()
         if table is not None:
             table.add(self)
+        object.__setattr__(self, "table", table)
 
     @property
     def trainable(self) -> bool:
@@ -213,7 +221,34 @@ class LayerVariables(tf_keras.layers.Layer):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         object.__setattr__(self, "held_back", False)
+        object.__setattr__(self, "apart", {})
         tf_keras.layers.Layer.trainable.fset(self, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "table" in self.__dict__:
+            self.told_later(name, value)
+        super().__setattr__(name, value)
+
+    def told_later(self, name: str, value: Any) -> None:
+        """Do what setting an attribute behind `quantize_model` does to the float model's layer, or say that it does
+        nothing here.
+
+        Args:
+            name: of the attribute.
+            value: what it is set to.
+        """
+        if name.startswith("_") or name in SET_BY_KERAS:
+            return
+        norms = [] if self.table is None or name != "momentum" else self.table.norms
+        own = [norm for norm in norms if norm.sources["mean"].variable_index in self.places]
+        for norm in own:
+            norm.set_momentum(float(value))
+        if not own:
+            warn_of_set_attribute(self, name)
+
+    def trains(self, place: int) -> bool:
+        """Whether the variable of this place is trained now, if it can be."""
+        return bool(self.apart.get(place, self.trainable and not self.held_back))
 
     def call(self, inputs: TensorNest) -> Any:
         return inputs
@@ -242,7 +277,8 @@ class LayerVariables(tf_keras.layers.Layer):
         return own[0] if len(own) == 1 else None
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"specs": self.specs, "held_back": self.held_back}
+        apart = {"apart": sorted(map(list, self.apart.items()))} if self.apart else {}
+        return super().get_config() | {"specs": self.specs, "held_back": self.held_back} | apart
 
 
 def no_attribute(layer: str, name: str, held: Sequence[str], package: str) -> str:
@@ -285,98 +321,3 @@ class _Given(tf_keras.initializers.Initializer):
 
 def _constraint(spec: dict[str, Any]) -> Any:
     return read_constraint(spec.get("constraint"), spec.get("keras", "tf_keras"), spec["name"])
-
-
-def copied_variables(
-    model: KerasModel,
-    taken: set[str],
-    name_of: Callable[[str], str],
-    kept: Mapping[int, PreservedEntries],
-    assigned: frozenset[int] = frozenset(),
-) -> tuple[list[LayerVariables], list[int]]:
-    """Copies of the variables of `model`, in the table that is being built.
-
-    Args:
-        model: the float model, built, of either Keras; it stays as it is.
-        taken: names that other layers of the new model have.
-        name_of: function of a layer's path to the name of a Keras layer.
-        kept: place of a variable, from 0, to the entries of it that stay as they are.
-        assigned: places of the variables that training assigns.
-
-    Returns:
-        A layer for each of the model's layers with variables of its own, and the places, from 0, of all that can be
-        trained, in the order of the model's `trainable_variables`.
-    """
-    version = version_of(model)
-    places = {id(variable): at for at, variable in enumerate(model.variables)}
-    trained = version.trained_places(model)
-    known: set[int] = set()
-    now = {id(variable) for variable in model.trainable_variables}
-    layers, names = [], set(taken)
-    for path, layer in layers_by_path(model):
-        if isinstance(layer, tf_keras.metrics.Metric):
-            known.update(map(id, layer.variables))
-            continue
-        own = [v for v in version.own_variables(layer) if id(v) in places]
-        own = [v for v in dict((id(v), v) for v in own).values() if id(v) not in known]
-        if not own:
-            continue
-        known.update(map(id, own))
-        being_built().settings += settings_of(layer, own, places, trained | assigned)
-        layers.append(_copied(layer, own, places, trained, free_name(name_of(path), names), kept))
-        held = {id(v) for v in own if places[id(v)] in trained}
-        object.__setattr__(layers[-1], "held_back", bool(layer.trainable and held and not held & now))
-    rest = [v for v in model.variables if id(v) not in known]
-    if rest:
-        layers.append(_copied(model, rest, places, trained, free_name("other_variables", names), kept))
-    return layers, _training_order(model, places)
-
-
-def _copied(
-    layer: KerasLayer,
-    own: list[Any],
-    places: dict[int, int],
-    trained: frozenset[int],
-    name: str,
-    kept: Mapping[int, PreservedEntries],
-) -> LayerVariables:
-    name_of = version_of(layer).name_of
-    specs = [
-        {
-            "place": places[id(variable)],
-            "name": name_of(variable),
-            "shape": list(variable.shape),
-            "dtype": dtype_of(variable).name,
-            "trainable": places[id(variable)] in trained,
-            "constraint": write_constraint(getattr(variable, "constraint", None), version_of(layer).package),
-            "keras": version_of(layer).package,
-        }
-        for variable in own
-    ]
-    for spec in specs:
-        if spec["place"] in kept:
-            spec["kept"] = kept[spec["place"]].to_json()
-    made = LayerVariables(
-        specs,
-        values=[tf.convert_to_tensor(variable).numpy() for variable in own],
-        constraints=[getattr(variable, "constraint", None) for variable in own],
-        name=name,
-        dtype="float32",
-    )
-    made.trainable = bool(layer.trainable)
-    object.__setattr__(made, "theirs", (weakref.ref(layer), made.trainable))
-    return made
-
-
-def _training_order(model: KerasModel, places: dict[int, int]) -> list[int]:
-    """Places of all variables that can be trained: the order in which the model gives those that are."""
-    version = version_of(model)
-    trained = version.trained_places(model)
-    held = [v for layer in model._flatten_layers() for v in version.own_variables(layer)]
-    every = [places[id(v)] for v in dict((id(v), v) for v in held).values() if id(v) in places]
-    every = [place for place in every if place in trained]
-    now = [places[id(v)] for v in model.trainable_variables if id(v) in places]
-    kept = set(now)
-    if [place for place in every if place in kept] == now:
-        return every
-    return now + [place for place in every if place not in kept]

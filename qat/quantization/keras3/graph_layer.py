@@ -43,6 +43,7 @@ class QuantizedGraph(keras.layers.Layer):
         self._convert_input_args = False
         object.__setattr__(self, "float_model", float_model)
         object.__setattr__(self, "model", read_graph(graph or {}) if model is None else model)
+        self.model.float_variables.frozen = not self._trainable
         self.parts = shared_layers(self.model)
         for place, part in enumerate(self.parts):  # by place: automatic names of layers are others in each model
             self._track_trackable(part, f"part_{place}")
@@ -74,6 +75,16 @@ class QuantizedGraph(keras.layers.Layer):
             and dtype.
         """
         return [keras.KerasTensor(tuple(each.shape), dtype=each.dtype.name) for each in self.model.outputs]
+
+    @property
+    def trainable(self) -> bool:
+        return bool(self._trainable)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        """Also of the model around it: penalties on weights count in one that is trainable, as Keras 3 has it."""
+        keras.layers.Layer.trainable.fset(self, value)
+        self.model.float_variables.frozen = not value
 
     def _get_own_losses(self) -> list[tf.Tensor]:
         return [*super()._get_own_losses(), *self.model.losses]

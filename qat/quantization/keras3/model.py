@@ -77,7 +77,7 @@ class Keras3QatModel(keras.Model):
         Raises:
             ModelError: a class of the float model is not known in this process.
         """
-        made = float_model_of(self.qat_model, self.graph.float_model, self.origin)
+        made = float_model_of(self.qat_model, self.graph.float_model, self.origin, self.trainable)
         if made is None:
             warn_of_other_layers(self.name)
             return as_keras3(self.qat_model._unquantized(), None)
@@ -177,7 +177,9 @@ class Keras3QatModel(keras.Model):
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
-        """The float model's, in its order; ranges that are learned come behind them."""
+        """The float model's, in its order; ranges that are learned come behind them. A frozen model has none."""
+        if not self.trainable:
+            return []
         warn_of_frozen_parts(self, self.qat_model.float_variables)
         known = self.graph.variables_by_identity()
         return [known[id(variable)] for variable in self.qat_model.trainable_weights]

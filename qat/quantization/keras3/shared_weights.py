@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from qat.quantization.keras.variables import no_attribute
+from qat.quantization.keras.misuse import warn_of_set_attribute
+from qat.quantization.keras.variables import LayerVariables, no_attribute
 
 
 class SharedVariable(keras.Variable):
@@ -21,6 +23,7 @@ class SharedVariable(keras.Variable):
 
     def __init__(self, variable: tf.Variable, owner: Any) -> None:
         self._owner = owner
+        self._place = _place_of(variable, owner)
         path = variable.name.split(":")[0]
         super().__init__(variable, dtype=variable.dtype.name, trainable=True, name=path.rsplit("/", 1)[-1])
         self._path = path
@@ -29,15 +32,55 @@ class SharedVariable(keras.Variable):
 
     @property
     def trainable(self) -> bool:
+        if self._place is not None:
+            return self._owner.trains(self._place)
         return any(each is self._value for each in self._owner.trainable_weights)
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        """Of no effect: Keras sets it after the layer's, which decides."""
+        """Of this variable alone, until its layer is told."""
+        if bool(value) == self.trainable:
+            return
+        if self._place is None:
+            self._owner_says(f"{self.name}.trainable")
+        else:
+            self._owner.apart[self._place] = bool(value)
+
+    @property
+    def regularizer(self) -> Any:
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, value: Any) -> None:
+        """Of no effect, which is said: penalties are losses of the model inside."""
+        self._owner_says(f"{self.name}.regularizer")
+
+    def _owner_says(self, attribute: str) -> None:
+        if isinstance(self._owner, LayerVariables):
+            warn_of_set_attribute(self._owner, attribute)
+
+
+def _place_of(variable: tf.Variable, owner: Any) -> int | None:
+    """The place of a variable of the float model that can be trained; None of any other."""
+    if not isinstance(owner, LayerVariables):
+        return None
+    held = zip(owner.places, owner.held, owner.specs, strict=True)
+    return next((place for place, each, spec in held if each is variable and spec["trainable"]), None)
 
 
 def _constraint(of_layer: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[Any], tf.Tensor]:
     return lambda value: of_layer(tf.convert_to_tensor(value))
+
+
+@contextlib.contextmanager
+def _nothing_apart(layer: Any) -> Iterator[None]:
+    """Inside, each variable of the layer is trained if the layer is, whatever the variable itself was told."""
+    told = dict(layer.apart) if isinstance(layer, LayerVariables) else {}
+    if told:
+        layer.apart.clear()
+    yield
+    if told:
+        layer.apart.update(told)
 
 
 @keras.saving.register_keras_serializable("qat")
@@ -54,10 +97,12 @@ class SharedWeights(keras.layers.Layer):
         super().__init__(name=layer.name.replace("/", "."), dtype="float32", autocast=False)
         self._trainable = layer.trainable
         object.__setattr__(self, "own", [SharedVariable(variable, layer) for variable in variables])
-        for place, shared in enumerate(self.own):
-            self._track_variable(shared)
-            self._track_trackable(shared, f"variable_{place}")  # for checkpoints and SavedModels of TensorFlow
+        with _nothing_apart(layer):  # Keras keeps what is trained before the rest, and files have that order
+            for place, shared in enumerate(self.own):
+                self._track_variable(shared)
+                self._track_trackable(shared, f"variable_{place}")  # for checkpoints and SavedModels of TensorFlow
         self.built = True
+        object.__setattr__(self, "finished", True)
 
     @property
     def layer_name(self) -> str:
@@ -71,6 +116,11 @@ class SharedWeights(keras.layers.Layer):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self.shared.trainable = bool(value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "finished" in self.__dict__ and isinstance(self.shared, LayerVariables):
+            self.shared.told_later(name, value)
+        super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
         """A variable by its own name, as `layer.kernel` is one in the float model."""

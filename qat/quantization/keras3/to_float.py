@@ -12,9 +12,11 @@ import keras
 
 from qat.json_values import Json
 from qat.models.untrusted.check_config import drop_compile_config
+from qat.quantization.keras.freezing import freeze_alike, freeze_as_now
 from qat.quantization.keras.model import QatModel
-from qat.quantization.keras.to_float import foreign_classes, freeze_alike, name_alike
+from qat.quantization.keras.to_float import foreign_classes, name_alike
 from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
+from qat.quantization.keras.unbuilt_parts import make_missing_variables, nested_as_called
 
 EVERY_LAYER_HAS = ("name", "trainable", "dtype", "activity_regularizer")
 
@@ -48,7 +50,9 @@ def _unknown_functions(said: Json) -> Iterator[str]:
         yield from _unknown_functions(each)
 
 
-def float_model_of(qat_model: QatModel, said: dict[str, Any] | None, origin: keras.Model | None) -> keras.Model | None:
+def float_model_of(
+    qat_model: QatModel, said: dict[str, Any] | None, origin: keras.Model | None, is_trained: bool = True
+) -> keras.Model | None:
     """The float model with the weights of a quantized one.
 
     Args:
@@ -56,6 +60,7 @@ def float_model_of(qat_model: QatModel, said: dict[str, Any] | None, origin: ker
         said: what `architecture` gave: the model as Keras has written it down, JSON values; None where it could not.
         origin: the float model, where it could not be written down for other processes, and this one has it still; else
             None.
+        is_trained: whether the quantized model of Keras 3 is trainable as a whole.
 
     Returns:
         A model of the float model's class, built; None where Keras cannot build it again.
@@ -66,10 +71,10 @@ def float_model_of(qat_model: QatModel, said: dict[str, Any] | None, origin: ker
     model = _cloned(origin) if origin is not None else _read(said, qat_model.name)
     if model is None:
         return None
-    if not model.built or not model.variables:
-        model(_entries(qat_model))
+    _build(model, qat_model, origin)
     _set_variables(model, qat_model)
     freeze_alike(model, qat_model.told.get("trained"))
+    freeze_as_now(model, qat_model.float_variables, qat_model.told["order"], is_trained)
     if origin is not None:
         name_alike(model, origin)
         for mine, theirs in zip(model.variables, origin.variables, strict=False):
@@ -139,11 +144,22 @@ def _read(said: dict[str, Any] | None, name: str) -> keras.Model | None:
         return None
 
 
-def _entries(qat_model: QatModel) -> Any:
-    import tensorflow as tf
+def _build(model: keras.Model, qat_model: QatModel, origin: keras.Model | None) -> None:
+    """Make the variables that the float model has, also of layers that neither a config nor a symbolic call builds."""
+    caller, nest = model if origin is None else origin, qat_model._nested_inputs
+    if not model.built or not model.variables:
+        entries = [keras.KerasTensor(tuple(each.shape), each.dtype.name) for each in qat_model.inputs]
+        model(nested_as_called(caller, nest, entries))
+    make_missing_variables(model, qat_model.float_variables.values(), qat_model.inputs, caller, nest)
+    if origin is not None:
+        _build_alike(model, origin)
 
-    made = [keras.KerasTensor(tuple(each.shape), each.dtype.name) for each in qat_model.inputs]
-    return tf.nest.pack_sequence_as(qat_model._nested_inputs, made)
+
+def _build_alike(made: keras.Model, model: keras.Model) -> None:
+    """Build the layers of `made` that no call of it reaches, as those that only a `train_step` calls."""
+    for layer, given in zip(list(made._flatten_layers()), list(model._flatten_layers()), strict=False):
+        if type(layer) is type(given) and given.built and not layer.built and given._build_shapes_dict:
+            layer.build_from_config(given.get_build_config())
 
 
 def _set_variables(model: keras.Model, qat_model: QatModel) -> None:

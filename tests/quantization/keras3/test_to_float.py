@@ -1,8 +1,12 @@
-"""The way back to a float model of Keras 3: of the same class where it can be built again, else it is said."""
+"""The way back to a float model of Keras 3: of the same class where it can be built again, else it is said.
+
+`qat.quantization.keras.unbuilt_parts` builds what only a call on numbers builds, in both Keras.
+"""
 
 import keras
 import numpy as np
 import pytest
+import tf_keras
 from keras import layers
 
 from qat.errors import FloatModelWarning, ModelError
@@ -99,3 +103,81 @@ def test_from_a_file_they_are_named_unless_they_are_registered(tmp_path):
         loaded.to_float()
     with keras.saving.custom_object_scope({"Doubled": Doubled, "half_relu": half_relu}):
         assert isinstance(loaded.to_float().get_layer("doubled"), Doubled)
+
+
+def late_layers(of):
+    """Of either Keras: layers inside of layers that only a call on numbers builds, or only one in training."""
+
+    class SaysItsShape(of.layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.inner = of.layers.Dense(6)
+
+        def build(self, shape):
+            self.scale = self.add_weight(shape=(6,), initializer="ones", name="scale")
+            super().build(shape)
+
+        def call(self, x):
+            return self.inner(x) * self.scale
+
+        def compute_output_shape(self, shape):
+            return (shape[0], 6)
+
+    class NoisyInTraining(of.layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.inner, self.noise = of.layers.Dense(6), of.layers.Dense(6, use_bias=False)
+
+        def call(self, x, training=None):
+            return self.inner(x) + self.noise(x) if training else self.inner(x)
+
+    return SaysItsShape, NoisyInTraining
+
+
+@pytest.mark.parametrize("registered", [False, True])
+@pytest.mark.parametrize("of", [keras, tf_keras])
+def test_layers_that_only_a_call_on_numbers_builds_come_back(of, registered, tmp_path):
+    kinds = late_layers(of)
+    for kind in kinds if registered else ():
+        of.saving.register_keras_serializable("late")(kind)
+    entry = of.Input((6,))
+    inner = of.Sequential([of.Input((6,)), *(kind(name=f"late_{at}") for at, kind in enumerate(kinds))])
+    model = of.Model(entry, of.layers.Dense(3)(inner(entry)))
+    model.compile("sgd", "mse")
+    model.fit(ROWS, ROWS[:, :3], verbose=0)
+    quantized = quantize_model(model, ROWS)
+    quantized.fake_quantization(False)
+    quantized.compile("sgd", "mse")
+    quantized.fit(ROWS, ROWS[:, :3], verbose=0)
+    quantized.save(tmp_path / "saved.keras")
+    found = [quantized, *([of.models.load_model(tmp_path / "saved.keras")] if registered else [])]
+    for back in (each.to_float() for each in found):
+        assert [each.shape for each in back.trainable_variables] == [each.shape for each in model.trainable_variables]
+        expected = quantized.predict(ROWS, verbose=0)
+        np.testing.assert_allclose(back.predict(ROWS, verbose=0), expected, rtol=1e-4, atol=1e-4)
+
+
+class TakesAList(keras.Model):
+    """Its head is built by its `train_step` alone, which is never called here."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = layers.Dense(3), layers.Dense(2)
+
+    def call(self, given):
+        return self.body(given[0])
+
+    def train_step(self, data):
+        self.head(self(data[0]))
+        return super().train_step(data)
+
+
+def test_a_head_that_no_call_reaches_comes_back():
+    model = TakesAList()
+    model([ROWS[:2]])
+    model.head.build((None, 3))
+    quantized = quantize_model(model, ROWS)
+    back = quantized.to_float()
+    assert [each.path for each in back.variables] == [each.path for each in model.variables]
+    for mine, theirs in zip(back.variables, model.variables, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
