@@ -67,7 +67,7 @@ class Op(RangedHolder):
         more = {"variables": self.variables_of_model.readable} if self.op == "custom_gradient" else {}
         result = arrays.run(operation, *arguments, **self.attrs, **more)
         if self.op in EXTREMES and self._is_bounded_by_variable():
-            result = self._with_gradient_of_bound(arrays.run(operation, *reversed(arguments)), result)
+            result = self._with_gradient_of_bound(arrays.run(operation, *reversed(arguments)), arguments[0])
         if exact is not None:
             result = straight_through(result, exact)
         return self._for_loss(result, arguments)
@@ -96,19 +96,19 @@ class Op(RangedHolder):
             least.append(MARGIN * factor * of_call.target.scale() / math.prod(others))
         return tf.reduce_max(tf.stack(least))
 
-    def _with_gradient_of_bound(self, result: Array, otherwise: Array) -> Array:
-        """The result with the gradient of equal operands at the bound; as TensorFlow has it, at the first, where the
-        values end there by themselves: they are equal in the float model, too.
+    def _with_gradient_of_bound(self, result: Array, x: Array) -> Array:
+        """The result with the gradient of equal operands at the bound; where the values end there by themselves, or
+        before, all of it is theirs, as in the float model: on the grid, end and bound may be codes apart.
 
         Args:
             result: of the bound as the first operand.
-            otherwise: of the bound as the second one.
+            x: the operand that is bounded.
         """
         if self.own_end is None or not with_gradients():
             return result
         bound = self.real_weight(self.operands[1])
         inside = bound > self.own_end if self.op == "maximum" else bound < self.own_end
-        return arrays.where(inside, result, otherwise)
+        return arrays.where(inside, result, straight_through(x + tf.zeros_like(result), result))
 
     def _is_bounded_by_variable(self) -> bool:
         """Whether the second operand is a trained bound, and the codes of the first end there, which they do at

@@ -237,8 +237,8 @@ class LayerVariables(tf_keras.layers.Layer):
             name: of the attribute.
             value: what it is set to.
         """
-        if name.startswith("_") or name in SET_BY_KERAS:
-            return
+        if name.startswith("_") or name in SET_BY_KERAS or any(value is each for each in self.held):
+            return  # a SavedModel puts the layer's own variables where they are
         norms = [] if self.table is None or name != "momentum" else self.table.norms
         own = [norm for norm in norms if norm.sources["mean"].variable_index in self.places]
         for norm in own:

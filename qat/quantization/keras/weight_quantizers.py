@@ -223,7 +223,9 @@ class OperandQuantizer(_OfValues):
         """What its grid reaches from and to: scalars."""
         held = tf.stop_gradient(operand)
         low, high = tf.minimum(tf.reduce_min(held), 0.0), tf.maximum(tf.reduce_max(held), 0.0)
-        return low, low + _wide_enough(high - low, 255, least)
+        span = high - low
+        wide_enough = _wide_enough(span, 255, least)
+        return low, tf.where(wide_enough > span, low + wide_enough, high)
 
     def get_config(self) -> dict[str, Any]:
         return {}
