@@ -40,7 +40,7 @@ def token_pack(match: Match) -> Tensor | None:
     """stack([token, x]) is a concatenation along the new axis; one in front of the batch is made behind it."""
     fixed, ahead = [is_fixed(tensor) for tensor in match.inputs], match.attrs["axis"] == 0
     perm = [1, 0, *range(2, len(match.shape))] if ahead else list(range(len(match.shape)))
-    if all(fixed) or not any(fixed) or len(perm) < 2 or match.shape[perm[0]] is not None:
+    if all(fixed) or not any(fixed) or len(match.shape) < 2 or match.shape[perm[0]] is not None:
         return None
     sizes, axis = [match.shape[each] for each in perm], 1 if ahead else match.attrs["axis"]
     shape = (*sizes[:axis], 1, *sizes[axis + 1 :])
