@@ -24,7 +24,7 @@ from qat.quantization.keras.variables import LayerVariables
 from qat.quantization.keras3.graph_layer import QuantizedGraph
 from qat.quantization.keras3.to_float import float_model_of
 
-GRAPH = "quantized_graph"  # name of the layer that does it all
+GRAPH = "quantized_graph"  # name of the layer that does it all, unless an input or output has it
 
 
 @keras.saving.register_keras_serializable("qat")
@@ -220,7 +220,11 @@ def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatMode
         for each in model.inputs
     ]
     said = None if float_model is None else architecture(float_model)
-    results = QuantizedGraph(model=model, float_model=said, name=GRAPH)(entries)
+    taken = {*model.output_names, *(each.name for each in entries)}
+    name = next(
+        each for each in (GRAPH, *(f"{GRAPH}_{count}" for count in range(1, len(taken) + 1))) if each not in taken
+    )
+    results = QuantizedGraph(model=model, float_model=said, name=name)(entries)
     outputs = [
         keras.layers.Identity(dtype=_real(each), name=name)(result)
         for each, result, name in zip(model.outputs, results, model.output_names, strict=True)
