@@ -20,6 +20,7 @@ from qat.quantization.dead_ranges import widen_dead
 from qat.quantization.equalization import equalize, equalize_uneven
 from qat.quantization.float_agreement import refuse_disagreement, refuse_other_sizes
 from qat.quantization.importing.foreign_models import refuse_foreign
+from qat.quantization.importing.model_inputs import warn_of_optional_inputs
 from qat.quantization.importing.preflight import refuse_blockers
 from qat.quantization.ir.graph import Graph
 from qat.quantization.keras.build_model import emit
@@ -76,6 +77,7 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     """
     float_model = unwrap(float_model)  # one that is quantization-aware already is refused as such
     refuse_foreign(float_model)
+    warn_of_optional_inputs(float_model)
     if config is not None and not isinstance(config, QuantConfig):
         raise ConfigError(
             f"config is a {type(config).__name__}: expected a QuantConfig, as "

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from inspect import Parameter, signature
 from typing import Any
 
 import tensorflow as tf
 
-from qat.errors import ModelError
+from qat.errors import ModelError, TrainingSemanticsWarning
 from qat.models.keras_types import KerasModel
+from qat.models.which_keras import is_keras3
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.open_sizes import is_open, rebuilding
 
@@ -50,6 +52,21 @@ def _is_needed(parameter: Parameter) -> bool:
     """Whether a call cannot do without the argument."""
     by_name = parameter.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
     return by_name and parameter.default is Parameter.empty and parameter.name not in ("training", "mask")
+
+
+def warn_of_optional_inputs(model: KerasModel) -> None:
+    """Warn of inputs of Keras 3 that may be None: a file has all of its inputs, and so has the quantized model."""
+    sources = (
+        [each._keras_history.operation for each in getattr(model, "inputs", None) or []] if is_keras3(model) else []
+    )
+    names = ", ".join(repr(each.name) for each in sources if getattr(each, "optional", False))
+    if names:
+        warnings.warn(
+            f"model {model.name!r}: input {names} is optional, and the quantized model and its file always take it. "
+            "For one that does without it, make a model of the same layers that has no such input, and quantize that",
+            TrainingSemanticsWarning,
+            stacklevel=3,
+        )
 
 
 def specs_of(model: KerasModel) -> tuple[list[tf.TensorSpec], list[str]]:

@@ -23,7 +23,6 @@ from qat.quantization.ir.weight_source import Results, Source
 from qat.quantization.keras.constraints import read_constraint
 from qat.quantization.keras.misuse import warn_of_set_attribute
 
-SET_BY_KERAS = ("trainable", "built", "name", "stateful", "input_spec", "supports_masking")  # of a layer that is made
 MOST_KEPT = 1 << 27  # bytes that one pass keeps which runs op by op: half a gigabyte of weights is computed once more
 
 
@@ -237,8 +236,10 @@ class LayerVariables(tf_keras.layers.Layer):
             name: of the attribute.
             value: what it is set to.
         """
-        if name.startswith("_") or name in SET_BY_KERAS or any(value is each for each in self.held):
-            return  # a SavedModel puts the layer's own variables where they are
+        kept = hasattr(type(self), name) and name != "activity_regularizer"  # methods, too: a SavedModel has them again
+        kept = kept or any(value is each for each in self.held)
+        if name.startswith("_") or not name.isidentifier() or name == "built" or kept:
+            return
         norms = [] if self.table is None or name != "momentum" else self.table.norms
         own = [norm for norm in norms if norm.sources["mean"].variable_index in self.places]
         for norm in own:

@@ -89,6 +89,11 @@ class QuantizedGraph(keras.layers.Layer):
     def _get_own_losses(self) -> list[tf.Tensor]:
         return [*super()._get_own_losses(), *self.model.losses]
 
+    def _lookup_dependency(self, name: str, cached_dependencies: Any = None) -> Any:
+        """As TensorFlow has it; checkpoints that earlier versions wrote have the parts under their layers' names."""
+        found = super()._lookup_dependency(name, cached_dependencies)
+        return next((part for part in self.parts if part.name == name), None) if found is None else found
+
     def variables_by_identity(self) -> dict[int, SharedVariable]:
         """Of the inner model's variables, each with what Keras 3 sees of it."""
         return {id(each._value): each for part in self.parts for each in part.variables}

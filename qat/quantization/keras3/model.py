@@ -26,7 +26,7 @@ from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras3.graph_layer import QuantizedGraph
 from qat.quantization.keras3.to_float import float_model_of
 
-GRAPH = "quantized_graph"  # name of the layer that does it all
+GRAPH = "quantized_graph"  # name of the layer that does it all, unless an input or output has it
 
 
 @keras.saving.register_keras_serializable("qat")

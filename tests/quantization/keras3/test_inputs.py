@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras
 from keras import layers, ops
 
-from qat.errors import ModelError
+from qat.errors import ModelError, TrainingSemanticsWarning
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, verify
 
@@ -145,4 +145,31 @@ def test_a_layer_that_is_called_on_a_variable_is_read(inner):
     model = keras.Model(entry, layers.Dense(2, name="head")(Queries(inner, name="queries")(entry)))
     quantized = quantize_model(model, A)
     assert [each.shape for each in quantized.trainable_variables] == [each.shape for each in model.trainable_variables]
+    computes_as(model, quantized, A)
+
+
+class AddIfGiven(layers.Layer):
+    def call(self, x, more=None):
+        return x if more is None else x + more
+
+
+def test_an_input_that_may_be_none_is_said_and_left_out_as_the_warning_says():
+    entry, more = keras.Input((6,)), keras.Input((3,), optional=True, name="more")
+    dense, add = layers.Dense(3), AddIfGiven()
+    model = keras.Model([entry, more], add(dense(entry), more), name="net")
+    with pytest.warns(
+        TrainingSemanticsWarning, match="model 'net': input 'more' is optional, .* make a model of the same layers"
+    ):
+        quantized = quantize_model(model, [A, B[:, :3]])
+    computes_as(model, quantized, [A, B[:, :3]])
+    without = keras.Model(entry, add(dense(entry)))
+    assert [each.path for each in without.variables] == [each.path for each in model.variables]
+    computes_as(without, quantize_model(without, A), A)
+
+
+def test_inputs_and_outputs_may_have_the_name_of_the_graph():
+    entry = keras.Input((6,), name="quantized_graph_1")
+    model = keras.Model(entry, layers.Dense(3, name="quantized_graph")(entry))
+    quantized = quantize_model(model, A)
+    assert quantized.output_names == ["quantized_graph"]
     computes_as(model, quantized, A)

@@ -142,3 +142,10 @@ def test_what_is_set_in_the_float_model_as_the_warning_says_acts():
         quantized.fake_quantization(False)
         np.testing.assert_allclose(quantized.predict(X, verbose=0), each.predict(X, verbose=0), rtol=1e-3, atol=1e-5)
     assert not np.allclose(plain.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_what_a_saved_model_sets_in_its_layers_is_not_said(tmp_path):
+    quantize_model(build(tf_keras), X).save(tmp_path / "saved")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingSemanticsWarning)
+        assert tf_keras.models.load_model(tmp_path / "saved").get_layer("norm").trainable

@@ -142,6 +142,23 @@ def test_checkpoints_of_tensorflow_hold_it(tmp_path):
     np.testing.assert_array_equal(another.predict(X, verbose=0), answers)
 
 
+def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path):
+    """It has the parts of the graph under the names of their layers."""
+    model, saved = quantized(), quantized()
+    saved.get_layer("head").bias.assign([1.0, 2.0, 3.0, 4.0])
+    earlier, graph = tf.Module(), tf.Module()
+    earlier._operations = [tf.Module(), graph]
+    for part in saved.graph.parts:
+        held = tf.Module()
+        setattr(graph, part.name, held)
+        for place, variable in enumerate(part.own):
+            setattr(held, f"variable_{place}", variable.value)
+    path = tf.train.Checkpoint(model=earlier).write(tmp_path / "earlier")
+    assert any("--range/variable_0" in name for name, _ in tf.train.list_variables(path))
+    tf.train.Checkpoint(model=model).read(path).expect_partial()
+    np.testing.assert_array_equal(model.predict(X, verbose=0), saved.predict(X, verbose=0))
+
+
 @pytest.mark.medium
 def test_it_is_exported_as_a_saved_model(tmp_path):
     model = quantized()
