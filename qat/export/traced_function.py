@@ -207,13 +207,23 @@ def output_names(model: tf_keras.Model, result: TensorNest) -> tuple[tuple[str, 
         Names in the order of `tf.nest.flatten(result)`, and whether the model returns a dictionary.
     """
     if isinstance(result, dict):
-        return tuple(str(key) for key in sorted(result)), True
+        return tuple(name for key in sorted(result) for name in _names_under(str(key), result[key])), True
     count = len(tf.nest.flatten(result))
     names = list(getattr(model, "output_names", None) or [])
     if len(names) != count:
         names = [f"output_{i}" for i in range(count)]
     names = [name.removeprefix("quant_") for name in names]  # tfmot's wrapper, not the user's name
     return tuple(f"{name}_{i}" if name in names[:i] else name for i, name in enumerate(names)), False
+
+
+def _names_under(key: str, result: TensorNest) -> Iterator[str]:
+    """Names of what stands under one key: that key, and where several do, each with its place or key there."""
+    if len(tf.nest.flatten(result)) == 1:
+        yield key
+        return
+    inner = sorted(result.items()) if isinstance(result, dict) else enumerate(result)
+    for name, each in inner:
+        yield from _names_under(f"{key}_{name}", each)
 
 
 def _location(tensor: tf.Tensor) -> str:

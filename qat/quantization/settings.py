@@ -141,14 +141,21 @@ def refuse_low_bit(config: QuantConfig, graph: Graph) -> None:
     """
     if not is_low_bit(config):
         return
-    nodes = graph.nodes_of("conv2d_transpose", "embedding", "prelu")
-    refused = [f"{node.layer or node.name} ({node.op})" for node in nodes if not node.in_float]
+    nodes = [node for node in graph.nodes_of("conv2d_transpose", "embedding") if not node.in_float]
+    refused = {node.layer or node.name: node.op for node in nodes if _has_few_bits(config, node.layer or node.name)}
     if refused:
+        named = ", ".join(f"{layer} ({op})" for layer, op in refused.items())
+        kept = {f"^{re.escape(layer)}$": {"weight_bits": 8} for layer in refused}
+        pairs = ",".join(f"{layer}:{{weight_bits:8}}" for layer in refused)
         raise ConfigError(
-            "quant.weight_bits=4 (or in quant.per_layer): the converter takes no transposed convolution, no "
-            f"embedding and no PReLU into a file with 4-bit weights, whatever their own bits: {', '.join(refused)}. "
-            "Take 8 bits for the whole model"
+            "quant.weight_bits=4 (or in quant.per_layer): LiteRT runs no transposed convolution and no embedding of 4 "
+            f"bits: {named}. Leave these in 8 bits: 'quant.per_layer={{{pairs}}}' on a command line, in Python "
+            f"QuantConfig(..., per_layer={kept!r})"
         )
+
+
+def _has_few_bits(config: QuantConfig, layer: str) -> bool:
+    return weight_scheme(config, layer)["bits"] < 8
 
 
 def skipped_layers(config: QuantConfig, graph: Graph) -> frozenset[str]:

@@ -1,14 +1,16 @@
 """What stands in a written file besides what it computes."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter as Runtime
 from tf_keras import layers
 
 from qat.quantization import quantize_model
-from qat.tflite import convert, read
+from qat.tflite import Interpreter, convert, read
 
 SERIES = np.random.default_rng(0).normal(0, 1, (128, 6, 4)).astype(np.float32)
 
@@ -56,3 +58,27 @@ def test_operators_have_the_version_that_int8_needs_and_no_later_one(content):
     assert versions["RESHAPE"] == 1
     assert versions["FULLY_CONNECTED"] <= 5
     assert "TRANSPOSE" not in versions  # it is the product's own
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras], ids=["Keras 2", "Keras 3"])
+@pytest.mark.parametrize(("nest", "names"), [
+    (lambda a, b: {"z": a, "w": [a, b]}, ("w_0", "w_1", "z")),
+    (lambda a, b: {"z": [a], "w": {"q": b, "p": a}}, ("w_p", "w_q", "z")),
+])  # fmt: skip
+def test_several_outputs_under_one_key_are_named_by_their_places(library, nest, names):
+    entry = library.Input((5,), name="_in")
+    model = library.Model(entry, nest(library.layers.Dense(2)(entry), library.layers.Dense(3)(entry)))
+    rows = np.random.default_rng(0).normal(size=(128, 5)).astype(np.float32)
+    quantized = quantize_model(model, rows)
+    found = Interpreter(convert(quantized)).predict(rows)
+    assert tuple(sorted(found)) == names
+    expected = tf.nest.flatten(quantized.predict(rows, verbose=0))
+    for name, values in zip(names, expected, strict=True):
+        np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6)
+
+
+def test_an_input_that_is_an_output_may_have_any_name():
+    entry = tf_keras.Input((5,), name="_in")
+    rows = np.random.default_rng(0).normal(size=(128, 5)).astype(np.float32)
+    quantized = quantize_model(tf_keras.Model(entry, [layers.Dense(2)(entry), entry]), rows)
+    assert len(Interpreter(convert(quantized)).predict(rows)) == 2

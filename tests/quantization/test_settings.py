@@ -1,11 +1,14 @@
 """Layers with settings of their own, layers left in float, and 4-bit weights."""
 
 import pathlib
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from tf_keras import layers
 
 import qat
@@ -86,13 +89,24 @@ def test_a_tflite_is_not_what_save_writes(qat_model, tmp_path):
     assert verify(tmp_path / "model.tflite").integer_only
 
 
-def test_layers_that_no_4_bit_file_holds_are_named():
+def test_layers_that_no_4_bit_file_holds_are_named_and_stay_in_8_bits():
     tokens = tf_keras.Input((6,), dtype="int32", name="tokens")
-    x = layers.GlobalAveragePooling1D()(layers.Embedding(20, 8, name="words")(tokens))
-    model = tf_keras.Model(tokens, layers.Dense(3)(x))
+    x = layers.Embedding(20, 8, name="words")(tokens)
+    x = layers.PReLU(shared_axes=[1])(layers.Conv1DTranspose(4, 3, name="up")(x))
+    model = tf_keras.Model(tokens, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
+    rows = np.random.default_rng(0).integers(0, 20, (128, 6)).astype(np.int32)
     config = QuantConfig(name="qat_w4a8", weight_bits=4)
-    with pytest.raises(ConfigError, match=r"words \(embedding\). Take 8 bits for the whole model"):
-        quantize_model(model, np.zeros((128, 6), np.int32), config=config)
+    with pytest.raises(ConfigError, match=r"words \(embedding\), up \(conv2d_transpose\)|up .*, words ") as refused:
+        quantize_model(model, rows, config=config)
+    said = str(refused.value)
+    (override,) = re.findall(r"'(quant\.per_layer=\S+)'", said)
+    taken = OverridesParser.create().parse_override(override).value()
+    advised = eval(said.rpartition("per_layer=")[2].removesuffix(")"))
+    assert {f"^{name}$": settings for name, settings in taken.items()} == advised
+    quantized = quantize_model(model, rows, config=replace(config, per_layer=advised))
+    content = convert(quantized)
+    np.testing.assert_allclose(Interpreter(content).predict(rows), quantized.predict(rows, verbose=0), atol=1e-6)
+    assert {tensor.dtype for tensor in read(content).subgraphs[0].tensors} >= {"int4", "int8"}
 
 
 def test_a_layer_takes_its_own_calibration_method(tiny, images, qat_model):

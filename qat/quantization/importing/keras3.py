@@ -233,8 +233,11 @@ def output_names(model: Any) -> list[str] | None:
     if not is_graph(model):
         return None
     names = [tensor._keras_history.operation.name for tensor in model.outputs]
-    before = [names[:at].count(name) for at, name in enumerate(names)]
-    return [f"{name}_{count}" if count else name for name, count in zip(names, before, strict=True)]
+    free: list[str] = []
+    for at, name in enumerate(names):  # an operation may give several
+        counted = (f"{name}_{count}" for count in range(1, 2 * len(names)))
+        free.append(name if name not in names[:at] else next(each for each in counted if each not in {*names, *free}))
+    return free
 
 
 def own_variables(layer: Any) -> list[Any]:

@@ -168,7 +168,8 @@ class Linear(RangedHolder):
     def _as_kernel(self, inputs: Array, bias: Array | None) -> Array:
         """What XNNPACK computes: an integer sum, times one float32 per channel, halves to even.
 
-        Kernels of fewer than 8 bits and transposed convolutions it leaves to LiteRT's own, which round twice.
+        Kernels stored in 4 bits (but for a dense one of an even number of inputs) and transposed convolutions it leaves
+        to LiteRT's own, which round twice.
 
         Sums of products of codes stay below 2^24 in all but the widest layers, so float32 holds them exactly.
         """
@@ -178,14 +179,18 @@ class Linear(RangedHolder):
         total = self._computed(codes, {self.kernel_name: kernel})
         if bias is not None:
             total = total + arrays.rint(bias / (scale * step))
+        in_groups = self.kind == "conv2d" and inputs.shape[-1] != self.weight_specs["kernel"]["shape"][2]
+        return self._rescaled(total, scale, step, in_groups) * self.ranges.target.scale()
+
+    def _rescaled(self, total: Array, scale: Array, step: Array, in_groups: bool) -> Array:
+        """The sums as codes of the output. LiteRT's own kernels have the second halves upwards, in groups away from
+        zero, and where they compute eight channels at once, both."""
         target = self.ranges.target.scale()
-        if self.kind == "conv2d_transpose":
-            whole = multiply_by_quantized_multiplier_in_blocks_of_8(total, multiplier(scale, step, target))
-        elif self.coarse:
-            whole = multiply_by_quantized_multiplier(total, multiplier(scale, step, target))
-        else:
-            whole = arrays.rint(total * rescaling_factor(scale, step, target))
-        return whole * target
+        if self.kind == "conv2d_transpose" or (self.coarse and self.kind == "depthwise_conv2d"):
+            return multiply_by_quantized_multiplier_in_blocks_of_8(total, multiplier(scale, step, target))
+        if self.coarse:
+            return multiply_by_quantized_multiplier(total, multiplier(scale, step, target), away=in_groups)
+        return arrays.rint(total * rescaling_factor(scale, step, target))
 
     def _along_kernel(self, scale: tf.Tensor) -> tf.Tensor:
         """One number per channel in a shape that divides the kernel."""

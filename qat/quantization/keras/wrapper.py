@@ -185,7 +185,8 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
             inner.use(self._quantized_operands())
             result = inner.call(inputs, **kwargs)
         else:
-            coarse = self._weight_vars[0][1].bits == STORED_AS_INT4 and inner.kind != "dense"
+            by_xnnpack = inner.kind == "dense" and inner.weight_specs["kernel"]["shape"][0] % 2 == 0
+            coarse = self._weight_vars[0][1].bits == STORED_AS_INT4 and not by_xnnpack
             object.__setattr__(inner, "coarse", coarse)  # plain: Keras' own looks for variables in it
             inner.use(self._quantized_kernel(inner, training))
             result = inner.call(inputs, training=training, **kwargs)
