@@ -73,7 +73,9 @@ def find_float_ops(facts: FileFacts) -> Iterator[Hypothesis]:
         names = ", ".join(sorted({op.label for op in floats}))
         share = len(floats) / max(len(floats) + len(facts.integer_ops), 1)
         origin = (
-            "QAT left layers unannotated" if facts.trained_quantized else "the converter has no integer kernel for them"
+            "QAT left layers unannotated"
+            if facts.trained_quantized
+            else "they were left in float (quant.skip), or have no integer kernel"
         )
         yield Hypothesis(
             "T05",
