@@ -1,4 +1,4 @@
-"""Dilated convolutions, which TensorFlow writes as SpaceToBatchND, a plain convolution, BatchToSpaceND."""
+"""Dilated convolutions, which TensorFlow writes as SpaceToBatchND, a plain convolution, BatchToSpaceND; paddings."""
 
 from __future__ import annotations
 
@@ -42,5 +42,31 @@ def _merge(build: Builder, node: Node, convolution: Node, outer: Node) -> Tensor
 
 
 def _is_same(window: tuple[int, ...], rates: list[int], pads: list[list[int]]) -> bool:
-    totals = [(size - 1) * rate for size, rate in zip(window, rates, strict=True)]
-    return [list(pair) for pair in pads] == [[total // 2, total - total // 2] for total in totals]
+    wanted = [_same_padding(1, size, 1, rate) for size, rate in zip(window, rates, strict=True)]
+    return [list(pair) for pair in pads] == wanted
+
+
+@rewrite("conv2d", "depthwise_conv2d")
+def padding_before_convolution(match: Match) -> Tensor | None:
+    """Zeros that are padded as SAME would pad them are no op of their own: Keras' networks write ZeroPadding2D so."""
+    pad, attrs = match.inputs[0].node, match.attrs
+    if pad.op != "pad" or attrs["padding"] != "VALID" or pad.attrs.get("value", 0.0) != 0.0:
+        return None
+    x, pads = pad.inputs[0], [list(pair) for pair in pad.attrs["paddings"]]
+    window = match.node.weights["kernel"].value.shape[:2]
+    if x.rank != 4 or pads[0] != [0, 0] or pads[3] != [0, 0] or None in x.shape[1:3]:
+        return None
+    wanted = [
+        _same_padding(*each) for each in zip(x.shape[1:3], window, attrs["strides"], attrs["dilations"], strict=True)
+    ]
+    if pads[1:3] != wanted:
+        return None
+    match.node.inputs = [x, *match.inputs[1:]]
+    match.node.attrs = attrs | {"padding": "SAME"}
+    return match.node.output
+
+
+def _same_padding(size: int, window: int, stride: int, rate: int) -> list[int]:
+    """Zeros before and behind an axis."""
+    total = max((-(-size // stride) - 1) * stride + (window - 1) * rate + 1 - size, 0)
+    return [total // 2, total - total // 2]

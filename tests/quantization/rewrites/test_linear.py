@@ -57,6 +57,15 @@ CASES = [
     Case(contractions.einsum, raw(lambda x: tf.einsum("bij,bkj->bik", x, x), (4, 6)), there=("batch_matmul",)),
     Case(contractions.einsum, raw(lambda x: tf.einsum("bijc,bijd->bcd", x, x)), there=("batch_matmul",)),
     Case(contractions.einsum, raw(lambda x: tf.einsum("bhd,hde->bhe", x, tf.ones((4, 6, 5)) / 3.0), (4, 6))),
+    *(
+        Case(dilation.padding_before_convolution, raw(build, sizes), gone=("pad",))
+        for sizes, build in (
+            ((9, 8, 3), lambda x: layers.Conv2D(4, 3)(layers.ZeroPadding2D(1)(x))),
+            ((8, 8, 3), lambda x: layers.Conv2D(4, 3, strides=2)(layers.ZeroPadding2D(((0, 1), (0, 1)))(x))),
+            ((9, 9, 3), lambda x: layers.DepthwiseConv2D(3, strides=2)(layers.ZeroPadding2D(1)(x))),
+            ((9, 8, 3), lambda x: layers.Conv2D(4, 3, dilation_rate=2)(layers.ZeroPadding2D(2)(x))),
+        )
+    ),
     Case(
         dilation.dilated_convolution,
         raw(lambda x: layers.Conv1D(4, 3, dilation_rate=2, padding="causal")(x), (12, 3)),
@@ -96,3 +105,10 @@ def test_padding_around_an_offset_input_is_padded_with_zeros_of_the_model_not_of
     entry = tf_keras.Input((6, 6, 3), name="pixels")
     x = layers.ZeroPadding2D(1)(layers.Rescaling(1 / 127.5, -1.0)(entry))
     check(Case(linear.input_affine, lambda: tf_keras.Model(entry, layers.Conv2D(4, 3)(x))))
+
+
+def test_another_padding_than_that_of_same_stays():
+    """Seven rows of zeros around 32 pixels with a stride of 2 begin elsewhere."""
+    build = raw(lambda x: layers.Conv2D(4, 7, strides=2)(layers.ZeroPadding2D(3)(x)), (32, 32, 3))
+    with pytest.raises(AssertionError, match="left the graph as it was"):
+        check(Case(dilation.padding_before_convolution, build))
