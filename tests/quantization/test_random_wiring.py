@@ -21,6 +21,7 @@ NEVER_DRAWN = {  # and where they come from
     "floor_mod": "`quotients_of_ids` of the zoo",
     "for_training": "constants that programs of training read",
     "identity": "emission, of outputs",
+    "program": "conditions and loops of variables",
     "requantize": "placement",
 }
 
