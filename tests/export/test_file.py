@@ -77,6 +77,16 @@ def test_several_outputs_under_one_key_are_named_by_their_places(library, nest, 
         np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6)
 
 
+def test_no_two_tensors_have_one_name():
+    entry = tf_keras.Input((8, 8, 3))
+    twice = layers.Conv2D(3, 3, padding="same", activation="relu")
+    x = twice(layers.Conv2DTranspose(3, 3, strides=1, padding="same")(twice(entry)))
+    rows = np.random.default_rng(0).normal(size=(128, 8, 8, 3)).astype(np.float32)
+    file = read(convert(quantize_model(tf_keras.Model(entry, [x, x]), rows), io="uint8"))
+    names = [tensor.name for tensor in file.subgraphs[0].tensors]
+    assert len(names) == len(set(names))
+
+
 def test_an_input_that_is_an_output_may_have_any_name():
     entry = tf_keras.Input((5,), name="_in")
     rows = np.random.default_rng(0).normal(size=(128, 5)).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ class File:
         self.graph.name, self.graph.tensors, self.graph.operators = "main", [], []
         self._constants: dict[Any, int] = {}
         self._buffers: dict[bytes, int] = {}
+        self._names: set[str] = set()
 
     def tensor(
         self,
@@ -53,7 +55,7 @@ class File:
         """Add a tensor that an operator computes, or an input of the graph.
 
         Args:
-            name: name of the tensor.
+            name: name of the tensor; one that another tensor has gets a number behind it.
             dtype: name of its dtype, as "int8": a key of `TYPES`.
             sizes: its shape for the batch of the file, integers.
             shape: the same with None where a size is open; the default has none open.
@@ -63,6 +65,9 @@ class File:
         Returns:
             Index of the tensor in the graph, from 0.
         """
+        numbered = (f"{name}_{count}" for count in itertools.count(1))
+        name = name if name not in self._names else next(each for each in numbered if each not in self._names)
+        self._names.add(name)
         tensor = schema.TensorT()
         tensor.name, tensor.type, tensor.hasRank, tensor.buffer = name, TYPES[dtype], True, 0
         tensor.shape, tensor.quantization, tensor.isVariable = list(map(int, sizes)), quantization, variable
