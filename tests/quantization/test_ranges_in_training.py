@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
@@ -46,3 +47,50 @@ def test_rows_that_are_rare_and_large_keep_their_codes_where_nothing_is_unsettle
     if not normalized:
         wanted = model.predict(rows, verbose=0)
         assert sqnr_db(wanted, Interpreter(convert(quantized)).predict(rows)) > 15.0
+
+
+class OwnNorm(layers.Layer):
+    """A user's own BatchNormalization."""
+
+    def build(self, shape):
+        self.mean = self.add_weight("mean", (shape[-1],), initializer="zeros", trainable=False)
+        self.variance = self.add_weight("variance", (shape[-1],), initializer="ones", trainable=False)
+
+    def call(self, x, training=None):
+        if training:
+            mean, variance = tf.nn.moments(x, [0])
+            self.mean.assign(0.9 * self.mean + 0.1 * mean)
+            self.variance.assign(0.9 * self.variance + 0.1 * variance)
+            return (x - mean) * tf.math.rsqrt(variance + 1e-3)
+        return (x - self.mean) * tf.math.rsqrt(self.variance + 1e-3)
+
+
+@pytest.mark.parametrize(("make", "settled"), [
+    (lambda: layers.ReLU(), True), (lambda: layers.Dropout(0.3), True), (lambda: layers.BatchNormalization(), False),
+    (lambda: layers.BatchNormalization(axis=[1]), False), (OwnNorm, False),
+], ids=["relu", "dropout", "norm", "norm of an axis", "own norm"])  # fmt: skip
+def test_ranges_may_fall_at_once_where_something_normalises_by_the_batch(make, settled):
+    entry = tf_keras.Input((6,))
+    quantized = quantize_model(tf_keras.Model(entry, layers.Dense(2)(make()(layers.Dense(4)(entry)))), ROWS)
+    inputs, *others = [layer.quantizer for layer in quantized.layers if isinstance(layer, RangeLayer)]
+    assert inputs.settled
+    assert {each.settled for each in others} == {settled}
+
+
+class Gain(layers.Layer):
+    def build(self, shape):
+        self.gain = self.add_weight("gain", (shape[-1],), initializer="ones")
+
+    def call(self, x):
+        return x * self.gain
+
+
+@pytest.mark.medium
+def test_a_gain_far_below_its_range_is_seen_in_training():
+    entry = tf_keras.Input((6,))
+    quantized = quantize_model(tf_keras.Model(entry, Gain()(layers.Dense(4)(entry))), ROWS)
+    quantized.trainable_variables[-1].assign(np.full(4, 3e-6))
+    quantized.compile(tf_keras.optimizers.SGD(0.0), "mse")
+    quantized.fit(ROWS, np.zeros((512, 4)), batch_size=8, epochs=20, verbose=0)
+    found, wanted = quantized.predict(ROWS, verbose=0), quantized.to_float().predict(ROWS, verbose=0)
+    assert sqnr_db(wanted, found) > 15.0

@@ -179,8 +179,10 @@ class ActivationQuantizer(quantizers.Quantizer):
         # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
         moves = tf.math.is_finite(shown) & (of_batch > 0.0)
         low, high = tf.unstack(ends + tf.where(moves, tf.where(further * OUTWARDS > 0.0, 1.0, back) * further, 0.0))
-        least = self.least if reach is None else tf.maximum(self.least, SHARE_OF_REACH * tf.cast(reach, tf.float32))
-        high = tf.maximum(high, low + least)
+        high = tf.maximum(high, low + self.least)
+        if reach is not None:
+            least = SHARE_OF_REACH * tf.cast(reach, tf.float32)
+            high = tf.maximum(high, low + tf.where(tf.math.is_finite(least), least, 0.0))
         return weights["min_var"].assign(low, read_value=True), weights["max_var"].assign(high, read_value=True)
 
     def get_config(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from qat.quantization.keras.holder import RangedHolder
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.op import OF_LOGITS, Op
 from qat.quantization.keras.range_layer import RangeLayer
+from qat.quantization.keras.training_layers import InTraining
 from qat.quantization.keras.wrapper import CanonicalWrapper, TableScale
 
 ABOVE_ZERO = ("log", "rsqrt", "sqrt")  # ops that are defined there alone
@@ -24,9 +25,7 @@ def bind_ranges(model: tf_keras.Model) -> None:
     scales = tables | ranges
     inputs = {id(tensor) for tensor in model.inputs}
     read_by_a_loss = set(_ranges_of_probabilities(model))
-    normalizes = any(
-        isinstance(each.layer, Linear) and each.layer.norm and each.layer.norm["acts"] for each in wrappers
-    )
+    normalizes = any(map(_may_normalize, model.layers))
     for layer in ranges.values():
         layer.of_probabilities = layer.name in read_by_a_loss
         layer.above_zero = layer.calls == 1 and _only_above_zero(model, layer)
@@ -37,6 +36,14 @@ def bind_ranges(model: tf_keras.Model) -> None:
         if isinstance(inner, RangedHolder):
             inner.bind(scales, ranges)
     object.__setattr__(model, "bound", True)
+
+
+def _may_normalize(layer: tf_keras.layers.Layer) -> bool:
+    """Whether the layer computes otherwise in training than at inference, as by the statistics of the batch."""
+    inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
+    if isinstance(inner, Linear):
+        return bool(inner.norm and inner.norm["acts"])
+    return isinstance(inner, InTraining) and inner.program is not None  # Keras' own, as Dropout, do not
 
 
 def _ranges_of_probabilities(model: tf_keras.Model) -> Iterator[str]:

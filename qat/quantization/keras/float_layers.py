@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from qat.models.keras_types import KerasLayer, KerasModel
 from qat.quantization.importing.keras_version import is_keras3, version_of
+from qat.quantization.keras.misuse import warn_of_set_attribute
 
 if TYPE_CHECKING:
     from qat.quantization.keras.variables import FloatVariables, LayerVariables
@@ -112,6 +113,12 @@ class FloatLayer:
 
     def __init__(self, name: str, groups: Groups, table: NamedLayers, computing: Any = None) -> None:
         self.name, self._groups, self._table, self._computing = name, groups, table, computing
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set `trainable`; of anything else, nothing here computes with it, which is said."""
+        if not name.startswith("_") and name not in ("name", "trainable"):
+            warn_of_set_attribute(self, name)
+        object.__setattr__(self, name, value)
 
     @property
     def _owners(self) -> list[LayerVariables]:

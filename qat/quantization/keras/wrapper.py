@@ -161,8 +161,8 @@ class Operand(NamedTuple):
     high: tf.Tensor
 
 
-def _operand_on_grid(weight: WeightOf, quantizer: OperandQuantizer) -> Operand:
-    values, least = weight.value(), weight.layer.least_step()
+def _operand_on_grid(weight: WeightOf, quantizer: OperandQuantizer, live: bool) -> Operand:
+    values, least = weight.value(), None if live else weight.layer.least_step()
     scale, (low, high) = quantizer.scale(values, least), quantizer.ends(values, least)
     on_grid = quantizer(values, False, weights={}, least=least)
     return Operand(values, on_grid, scale, zero_point_of(low, scale, 8), low, high)
@@ -182,7 +182,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
             inner.use(self._quantized_gates(inner, training))
             result = inner.call(inputs, training=training, **kwargs)
         elif not isinstance(inner, Linear):
-            inner.use(self._quantized_operands())
+            inner.use(self._quantized_operands(bool(tf.get_static_value(training)) if training is not None else False))
             result = inner.call(inputs, **kwargs)
         else:
             by_xnnpack = inner.kind == "dense" and inner.weight_specs["kernel"]["shape"][0] % 2 == 0
@@ -193,13 +193,13 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         inner.use({})
         return result
 
-    def _quantized_operands(self) -> dict[str, tf.Tensor]:
+    def _quantized_operands(self, live: bool) -> dict[str, tf.Tensor]:
         """The operands on their grids, the steps of their codes and their codes of 0, by the names under which `Op`
         looks for them."""
         told: dict[str, tf.Tensor] = {}
         for name, (weight, quantizer, _) in self._named_operands().items():
             if quantizer.enabled:
-                operand = self.operand_on_grid(name)
+                operand = self.operand_on_grid(name, live)
                 told |= {
                     name: operand.on_grid,
                     f"{name}/scale": operand.scale,
@@ -212,9 +212,10 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
     def _named_operands(self) -> dict[str, tuple]:
         return dict(zip(self.quantize_config.names(self.layer), self._weight_vars, strict=True))
 
-    def operand_on_grid(self, name: str) -> Operand:
-        """An operand of an op as the file holds it; made once in a forward pass."""
-        compute = partial(_operand_on_grid, *self._named_operands()[name][:2])
+    def operand_on_grid(self, name: str, live: bool = False) -> Operand:
+        """An operand of an op as the file holds it, made once in a forward pass. `live`, in training: of any step; a
+        range that follows would never see what the least step rounds to 0."""
+        compute = partial(_operand_on_grid, *self._named_operands()[name][:2], live)
         return Operand(*self.layer.variables_of_model.once(f"{name} of {self.name}", compute))
 
     def _quantized_kernel(self, inner: Linear, training: Training) -> dict[str, tf.Tensor]:

@@ -105,7 +105,8 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     arithmetic.power,
     arithmetic.square_of_difference,  # of squares that `unary` writes as products
     arithmetic.sum_of_many,
-    arithmetic.division_by_root,
+    arithmetic.division_by_root,  # before the next, which would take the root of a root
+    arithmetic.division_by_positive,
     masks.minimum_of_hidden,
     masks.selected_mask,
     masks.additive_mask,  # before the next: -1e9 is no bias

@@ -12,7 +12,7 @@ from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 
 LINEAR = ("conv2d", "depthwise_conv2d", "dense", "conv2d_transpose")
 RELUS = ("relu", "relu6")
-NEGLIGIBLE = 1e-6  # added to a denominator, so that none is 0
+NEGLIGIBLE = 1e-6  # that keeps a denominator off 0
 
 
 def constant_of(tensor: Tensor | None) -> np.ndarray | None:
@@ -81,14 +81,27 @@ def only_reader(graph: Graph, tensor: Tensor) -> Node | None:
     return readers[0] if len(readers) == 1 else None
 
 
-def without_bound(tensor: Tensor) -> Tensor:
-    """What a tensor is computed from by new axes, and by what keeps it off 0, as a sum of exponentials + 1e-7."""
+def without_axes(tensor: Tensor) -> Tensor:
+    """What a tensor is computed from by new axes of size 1, as by x[..., None] or a reshape."""
     node = tensor.node
     if node.op == "reshape" or (node.op == "strided_slice" and _adds_axes(node)):
-        return without_bound(node.inputs[0])
-    fixed, rest = fixed_and_other(node)
-    bound = scalar_of(fixed) if node.op in ("add", "maximum") else None
-    return tensor if bound is None or not 0 <= bound <= NEGLIGIBLE else without_bound(rest)
+        return without_axes(node.inputs[0])
+    return tensor
+
+
+def without_bound(tensor: Tensor, adds: bool) -> Tensor:
+    """What a denominator is without what keeps it off 0.
+
+    Args:
+        tensor: a denominator of any shape.
+        adds: whether also a small number that is added does not matter, as where the rest is never small.
+
+    Returns:
+        What is at least 1e-6, or what 1e-6 or less is added to; the tensor itself where it is bounded by nothing.
+    """
+    fixed, rest = fixed_and_other(tensor.node)
+    bound = scalar_of(fixed) if tensor.node.op in (("add", "maximum") if adds else ("maximum",)) else None
+    return tensor if bound is None or not 0 <= bound <= NEGLIGIBLE else rest
 
 
 def _adds_axes(node: Node) -> bool:

@@ -9,17 +9,35 @@ import numpy as np
 
 from qat.quantization.ir.graph import Tensor
 from qat.quantization.rewrites.builder import (
+    LINEAR,
     Builder,
     Match,
     constant_of,
     fixed_and_other,
+    is_fixed,
     negated,
     scalar_of,
     scaled,
+    without_axes,
     without_bound,
 )
 from qat.quantization.rewrites.common_subexpressions import are_same
 from qat.quantization.rewrites.driver import rewrite
+
+SCORES = (*LINEAR, "batch_matmul", "tanh", "tf:Einsum")
+PASSED = (
+    "reshape",
+    "strided_slice",
+    "transpose",
+    "mul",
+    "add",
+    "sub",
+    "masked",
+    "clamp",
+    "maximum",
+    "minimum",
+    "stop_gradient",
+)
 
 
 @rewrite("div", "mul", "tf:DivNoNan")
@@ -40,7 +58,7 @@ def softmax_of_exponentials(match: Match) -> Tensor | None:
 @rewrite("div")
 def mean_of_exponential_weights(match: Match) -> Tensor | None:
     """sum(exp(x) y) / sum(exp(x)) along an axis is the sum of softmax(x) y: a pooling by attention."""
-    above, total = match.inputs[0].node, without_bound(match.inputs[1]).node
+    above, total = match.inputs[0].node, _sum_in(match.inputs[1]).node
     if (above.op, total.op) != ("sum", "sum") or above.attrs != total.attrs or above.inputs[0].node.op != "mul":
         return None
     (product,), (each,) = above.inputs, total.inputs
@@ -80,11 +98,39 @@ def _exponential(match: Match, tensor: Tensor) -> tuple[Tensor | None, Tensor | 
 
 def _summed_axis(total: Tensor, share: Tensor) -> int | None:
     """The one axis along which `total` is the sum of `share`, and where it has one place."""
-    summed = without_bound(total).node
+    summed = without_axes(_sum_in(without_axes(total))).node
     if summed.op != "sum" or len(summed.attrs["axis"]) != 1 or not are_same(summed.inputs[0], share):
         return None
     (axis,) = summed.attrs["axis"]
     return axis if total.shape == (*share.shape[:axis], 1, *share.shape[axis + 1 :]) else None
+
+
+def _sum_in(total: Tensor) -> Tensor:
+    """What a denominator is without what keeps it off 0. A small number that is added counts where the sum may be as
+    small, as one of exponentials of distances; that of scores is not."""
+    inner = without_axes(without_bound(total, adds=True))
+    each = inner.node.inputs[0].node if inner.node.op == "sum" else None
+    parts = [] if each is None else [each, *(tensor.node for tensor in each.inputs)]
+    scores = [_are_scores(node.inputs[0]) for node in parts if node.op == "exp"]
+    return without_bound(total, adds=bool(scores) and all(scores))
+
+
+def _are_scores(x: Tensor) -> bool:
+    """Whether numbers are what a layer makes, or have their largest subtracted: not all of a row are far below 0."""
+    node = x.node
+    while node.op in PASSED:
+        computed = [tensor for tensor in node.inputs if not is_fixed(tensor) and tensor.dtype == "float32"]
+        if node.op == "sub" and len(computed) == 2 and _is_largest(computed[1]):
+            return True
+        if len(computed) != 1:
+            return False
+        node = computed[0].node
+    return node.op in SCORES
+
+
+def _is_largest(tensor: Tensor) -> bool:
+    node = tensor.node.inputs[0].node if tensor.node.op == "stop_gradient" else tensor.node
+    return node.op == "reduce_max"
 
 
 def _without_largest(x: Tensor, axis: int) -> Tensor:
@@ -119,15 +165,23 @@ def _behind_exponential(tensor: Tensor, offset: float) -> Tensor | None:
     return y.node.inputs[0] if is_sum else None
 
 
+def _subtracted_exponential(tensor: Tensor) -> Tensor | None:
+    """x, where the tensor is 1 - exp(x)."""
+    fixed, y = fixed_and_other(tensor.node)
+    is_difference = tensor.node.op == "sub" and fixed is tensor.node.inputs[0] and scalar_of(fixed) == 1.0
+    return y.node.inputs[0] if is_difference and y.node.op == "exp" else None
+
+
 @rewrite("div")
 def tanh_of_exponentials(match: Match) -> Tensor | None:
-    """(exp(2x) - 1) / (exp(2x) + 1), or (exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
+    """(exp(2x) - 1) / (exp(2x) + 1), (1 - exp(-2x)) / (1 + exp(-2x)), or (exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
     above, below = match.inputs
-    z = _behind_exponential(above, -1.0)
     total = _behind_exponential(below, 1.0)
-    if z is not None and total is not None and are_same(z, total):
-        half = scaled(z, 2.0)
-        return match.add("tanh", match.add("mul", z, 0.5, shape=z.shape) if half is None else half, shape=match.shape)
+    for sign, z in ((1.0, _behind_exponential(above, -1.0)), (-1.0, _subtracted_exponential(above))):
+        if z is not None and total is not None and are_same(z, total):
+            half = scaled(z, 2.0 * sign)
+            half = match.add("mul", z, 0.5 * sign, shape=z.shape) if half is None else half
+            return match.add("tanh", half, shape=match.shape)
     halves = scaled(above, 0.5), scaled(below, 0.5)
     above, below = halves if None not in halves else (above, below)
     if (above.node.op, below.node.op) != ("sub", "add"):
@@ -151,7 +205,7 @@ def sigmoid_of_exponential(match: Match) -> Tensor | None:
         return match.add("sigmoid", z, shape=match.shape)
     x = negated(z)
     gate = match.add("sigmoid", match.add("mul", z, -1.0, shape=z.shape) if x is None else x, shape=z.shape)
-    return gate if scalar_of(y) == 1.0 else match.add("mul", y, gate, shape=match.shape)
+    return gate if scalar_of(y) == 1.0 and gate.shape == match.shape else match.add("mul", y, gate, shape=match.shape)
 
 
 @rewrite("log", "tf:Log1p")

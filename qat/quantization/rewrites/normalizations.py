@@ -126,7 +126,7 @@ def _factored(match: Match, product: Tensor, other: Tensor, negates: bool = Fals
 @rewrite("div")
 def cosine(match: Match) -> Tensor | None:
     """sum(x y) / (|x| |y|) along the last axis is the sum of the products of the normalized two."""
-    total, norms = match.inputs[0], without_bound(match.inputs[1])
+    total, norms = match.inputs[0], without_bound(match.inputs[1], adds=False)
     if total.node.op != "sum" or norms.node.op != "mul" or total.node.inputs[0].node.op != "mul":
         return None
     pair, axes = total.node.inputs[0].node.inputs, total.node.attrs["axis"]

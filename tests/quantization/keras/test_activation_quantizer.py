@@ -67,3 +67,10 @@ def test_a_clamp_far_out_leaves_the_range_to_the_values():
     assert np.abs(quantized.predict(rows, verbose=0) - 0.5 * rows).max() < 0.02
     quantized.fake_quantization(False)
     assert quantized(rows * 10_000.0).numpy().max() == 1000.0
+
+
+@pytest.mark.parametrize(("reach", "width"), [(1e3, 0.1), (float("inf"), 0.05), (float("nan"), 0.05)])
+def test_a_range_spans_a_share_of_what_its_operands_could_make_if_that_is_a_number(reach, width):
+    quantizer, weights = ActivationQuantizer(), range_of(0.0, 0.05)
+    quantizer.follow((tf.constant(0.0), tf.constant(0.05)), weights, tf.Variable(9.0), tf.constant(reach))
+    assert float(weights["max_var"]) == pytest.approx(width)

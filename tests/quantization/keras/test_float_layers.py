@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from qat.errors import TrainingSemanticsWarning
 from qat.quantization import quantize_model
 from qat.quantization.keras.float_layers import FloatLayer
 
@@ -164,3 +165,13 @@ def test_a_name_twice_is_first_of_all_the_outermost_layers(of):
     quantized = quantize_model(model, ROWS[:, 0])
     assert quantized.get_layer("fc").kernel.shape == (5, 3)
     assert quantized.get_layer("part").kernel.shape == (3, 4)
+
+
+def test_what_is_set_on_a_layer_that_holds_others_is_said():
+    entry = tf_keras.Input(ROWS.shape[1:])
+    memory = tf_keras.layers.Bidirectional(tf_keras.layers.LSTM(4), name="memory")(entry)
+    quantized = quantize_model(tf_keras.Model(entry, tf_keras.layers.Dense(2)(memory)), ROWS)
+    held = quantized.get_layer("memory")
+    assert isinstance(held, FloatLayer)
+    with pytest.warns(TrainingSemanticsWarning, match="'memory' of a quantized model: activation was set, and nothing"):
+        held.activation = tf_keras.activations.relu

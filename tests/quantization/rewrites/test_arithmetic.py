@@ -55,6 +55,7 @@ CASES = [
         gone=("div", "sqrt"),
         there=("rsqrt",),
     ),
+    Case(arithmetic.division_by_positive, flat(lambda x: x / (tf.abs(x) + 1.0)), gone=("div",), there=("rsqrt",)),
     Case(arithmetic.subtraction_of_constant, flat(lambda x: x - tf.constant([0.5] * 8)), gone=("sub",)),
     Case(arithmetic.clip, flat(lambda x: tf.clip_by_value(x, -1.0, 2.0)), gone=("tf:ClipByValue",), there=("clamp",)),
     Case(arithmetic.clip, flat(lambda x: tf.minimum(tf.maximum(x, 0.0), 6.0)), gone=("maximum",), there=("relu6",)),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tf_keras import layers
 
 from qat.quantization.rewrites import exponentials
 
@@ -30,6 +31,16 @@ def less_largest(x):
     return tf.exp(x - tf.stop_gradient(tf.reduce_max(x, axis=-1, keepdims=True)))
 
 
+def by_scores(x, each):
+    return tf.reduce_sum(each * x, 1) / (tf.reduce_sum(each, 1) + 1e-7)
+
+
+def by_distances(x):
+    """Of rows that are far from all centres nothing is left: what is added decides."""
+    each = tf.exp(-tf.reduce_sum(tf.square(x[:, tf.newaxis, :] - LOWER), axis=-1))
+    return each / (summed(each) + 1e-6)
+
+
 SOFTMAX = [
     flat(lambda x: tf.exp(x) / tf.reduce_sum(tf.exp(x), axis=-1, keepdims=True)),
     flat(lambda x: (1.0 / tf.reduce_sum(tf.exp(x), axis=1, keepdims=True)) * tf.exp(x)),
@@ -53,7 +64,7 @@ CASES = [
         Case(exponentials.mean_of_exponential_weights, raw(pooled, (5, 3)), gone=("exp",), there=("softmax",))
         for pooled in (
             lambda x: tf.reduce_sum(x * tf.exp(x), 1) / tf.reduce_sum(tf.exp(x), 1),
-            lambda x: tf.reduce_sum(tf.exp(x[..., :1]) * x, 1) / (tf.reduce_sum(tf.exp(x[..., :1]), 1) + 1e-7),
+            lambda x: by_scores(x, tf.exp(layers.Dense(1)(x))),
             lambda x: tf.reduce_sum(x * tf.exp(x), -1, keepdims=True) / tf.reduce_sum(tf.exp(x), -1, keepdims=True),
         )
     ),
@@ -71,6 +82,7 @@ CASES = [
             lambda x: (tf.exp(x) - tf.exp(-x)) / (tf.exp(x) + tf.exp(-x)),
             lambda x: (tf.exp(2.0 * x) - 1.0) / (tf.exp(2.0 * x) + 1.0),
             lambda x: (tf.exp(x) - 1.0) / (1.0 + tf.exp(x)),
+            lambda x: (1.0 - tf.exp(-2.0 * x)) / (1.0 + tf.exp(-2.0 * x)),
             lambda x: tf.sinh(x) / tf.cosh(x),
         )
     ),
@@ -80,6 +92,7 @@ CASES = [
             lambda x: 1.0 / (1.0 + tf.exp(-x)),
             lambda x: tf.exp(x) / (1.0 + tf.exp(x)),
             lambda x: x / (tf.exp(-x) + 1.0),
+            lambda x: tf.ones((1, 1, 8)) / (tf.exp(-x) + 1.0),
             lambda x: 1.0 - 2.0 / (tf.exp(2.0 * x) + 1.0),
             lambda x: tf.math.reciprocal(1.0 + tf.exp(-x)),
         )
@@ -104,6 +117,7 @@ def test_the_rewrite_acts_and_the_float_function_stays(case):
 
 @pytest.mark.parametrize(("rewrite", "function"), [
     (exponentials.softmax_of_exponentials, share(tf.exp, lambda each: summed(each) + 0.1)),
+    (exponentials.softmax_of_exponentials, by_distances),
     (exponentials.softmax_of_exponentials, share(tf.exp, lambda each: summed(tf.abs(each - 2.0)))),
     (exponentials.softmax_of_exponentials, lambda x: tf.exp(x) / summed(tf.exp(2.0 * x))),
     (exponentials.softmax_of_exponentials, share(lambda x: tf.exp(x) * np.linspace(0, 1, 8, dtype="f"), summed)),
@@ -113,6 +127,7 @@ def test_the_rewrite_acts_and_the_float_function_stays(case):
     (exponentials.softplus_of_exponential, lambda x: tf.math.log(1.0 + tf.exp(-tf.abs(x)))),
     (exponentials.log_of_sum_of_exponentials, lambda x: tf.math.log(summed(less_largest(x)))),
     (exponentials.mean_of_exponential_weights, lambda x: summed(x * tf.exp(x)) / summed(tf.exp(2.0 * x))),
+    (exponentials.mean_of_exponential_weights, lambda x: summed(x * tf.exp(-x * x)) / (summed(tf.exp(-x * x)) + 1e-6)),
 ])  # fmt: skip
 def test_what_is_nearly_so_stays(rewrite, function):
     with pytest.raises(AssertionError, match="left the graph as it was"):

@@ -29,7 +29,7 @@ def variance(x, keepdims=True):
 def between(x, keepdims=True, least=0.0):
     y = layers.Dense(8)(x)
     sizes = (tf.norm(each, axis=-1, keepdims=keepdims) for each in (x, y))
-    return tf.reduce_sum(x * y, axis=-1, keepdims=keepdims) / (tf.multiply(*sizes) + least)
+    return tf.reduce_sum(x * y, axis=-1, keepdims=keepdims) / tf.maximum(tf.multiply(*sizes), least)
 
 
 CASES = [
