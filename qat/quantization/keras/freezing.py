@@ -1,4 +1,4 @@
-"""Which layers and variables are trained: what a float model that is built again gets of the one that was quantized."""
+"""What is trained, and how statistics move: what a float model that is built again gets of the quantized one."""
 
 from __future__ import annotations
 
@@ -59,6 +59,21 @@ def freeze_as_now(made: KerasModel, variables: FloatVariables, order: list[int],
     if is_trained:
         every = _owners(made, variables, places)
         _thaw_around(made, {id(layer) for layer, owner in every if trained.intersection(owner.places)})
+
+
+def set_momentum_as_now(made: KerasModel, variables: FloatVariables) -> None:
+    """Give each BatchNormalization the momentum that was set on its layer in the quantized model.
+
+    Args:
+        made: the float model that was built again, of either Keras.
+        variables: of the quantized model.
+    """
+    places = {id(variable): place for place, variable in enumerate(made.variables)}
+    set_there = {norm.mean_place: norm.norm["momentum"] for norm in variables.norms}
+    for layer, owner in _owners(made, variables, places):
+        momentum = next((set_there[place] for place in owner.places if place in set_there), None)
+        if momentum is not None and getattr(layer, "momentum", momentum) != momentum:
+            layer.momentum = momentum
 
 
 def _owners(

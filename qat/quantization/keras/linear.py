@@ -48,6 +48,11 @@ class Linear(RangedHolder):
     def kernel_name(self) -> str:
         return "table" if self.kind == "embedding" else "kernel"
 
+    @property
+    def mean_place(self) -> int | None:
+        """The place of the moving mean among the model's variables; None where it is none of them."""
+        return self.sources["mean"].variable_index if "mean" in self.sources else None
+
     def set_momentum(self, value: float) -> None:
         """Of the moving statistics, from the next trace on."""
         self.momentum, self.norm = value, {**self.norm, "momentum": value}

@@ -31,7 +31,7 @@ from qat.quantization.keras.evaluation import EvaluatedInIntegers
 from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.float_layers import NamedLayers
 from qat.quantization.keras.float_weights import load_either
-from qat.quantization.keras.freezing import freeze_alike, freeze_as_now
+from qat.quantization.keras.freezing import freeze_alike, freeze_as_now, set_momentum_as_now
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
 from qat.quantization.keras.misuse import (
@@ -132,6 +132,7 @@ class QatModel(EvaluatedInIntegers):
         set_variables(model, values, names, self.name)
         freeze_alike(model, self.told.get("trained"))
         freeze_as_now(model, self.float_variables, self.told["order"], bool(self._trainable))
+        set_momentum_as_now(model, self.float_variables)
         warn_of_lost_losses(model, len(self.told["penalties"]))
         return model
 

@@ -241,7 +241,7 @@ class LayerVariables(tf_keras.layers.Layer):
         if name.startswith("_") or not name.isidentifier() or name == "built" or kept:
             return
         norms = [] if self.table is None or name != "momentum" else self.table.norms
-        own = [norm for norm in norms if norm.sources["mean"].variable_index in self.places]
+        own = [norm for norm in norms if norm.mean_place in self.places]
         for norm in own:
             norm.set_momentum(float(value))
         if not own:

@@ -12,7 +12,7 @@ import keras
 
 from qat.json_values import Json
 from qat.models.untrusted.check_config import drop_compile_config
-from qat.quantization.keras.freezing import freeze_alike, freeze_as_now
+from qat.quantization.keras.freezing import freeze_alike, freeze_as_now, set_momentum_as_now
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.to_float import foreign_classes, name_alike
 from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
@@ -75,6 +75,7 @@ def float_model_of(
     _set_variables(model, qat_model)
     freeze_alike(model, qat_model.told.get("trained"))
     freeze_as_now(model, qat_model.float_variables, qat_model.told["order"], is_trained)
+    set_momentum_as_now(model, qat_model.float_variables)
     if origin is not None:
         name_alike(model, origin)
         for mine, theirs in zip(model.variables, origin.variables, strict=False):

@@ -98,6 +98,7 @@ def test_a_momentum_acts_and_is_kept(of, tmp_path):
         each.fit(X, Y, batch_size=32, shuffle=False, verbose=0)
         mean = each.get_layer("norm").moving_mean
         np.testing.assert_allclose(mean, model.get_layer("norm").moving_mean, rtol=1e-4, atol=1e-6)
+    assert quantized.to_float().get_layer("norm").momentum == pytest.approx(0.1)
 
 
 def norm_of(layer):
