@@ -30,7 +30,7 @@ from qat.quantization.keras.lent_variables import NOTHING_LENT, lent_variables
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
 from qat.quantization.keras.model import QatModel
-from qat.quantization.keras.names import name_apart, refuse_same_names
+from qat.quantization.keras.names import name_apart, name_of_given, refuse_same_names
 from qat.quantization.keras.observing import cuts_nothing_off, observes
 from qat.quantization.keras.op import Op
 from qat.quantization.keras.own_ends import own_end
@@ -354,7 +354,7 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
     """
     names = version_of(model).output_names(model) or _names_in_nest(graph)
     entries = [node.name for node in graph.inputs]
-    outputs_named = [_name_of_given(name) if name in entries else name for name in names]
+    outputs_named = [name_of_given(name) if name in entries else name for name in names]
     with policy_scope(tf_keras.mixed_precision.Policy(graph.real)), building(FloatVariables(graph.real)) as variables:
         variables.constants = [(weakref.ref(each), each.numpy()) for each in graph.constants]
         taken = {*entries, *outputs_named}
@@ -410,12 +410,6 @@ def _emitted(
         made = kind(nest_inputs(model, entries), nested, name=model.name)
     bind_ranges(made)
     return made, emitter.range_layers
-
-
-def _name_of_given(name: str) -> str:
-    """For an output that is an input, as a scope of TensorFlow's may be called."""
-    kept = re.sub(r"[^\w.>/-]", "_", f"{name}_output")
-    return kept if kept[0].isalnum() else f"input{kept}"
 
 
 def _names_in_nest(graph: Graph) -> list[str]:

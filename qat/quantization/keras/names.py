@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -25,6 +26,12 @@ def free_name(name: str, names: set[str]) -> str:
         candidate = f"{name}_variables" if count == 1 else f"{name}_variables_{count}"
     names.add(candidate)
     return candidate
+
+
+def name_of_given(name: str) -> str:
+    """For an output that is an input, as a scope of TensorFlow's may be called."""
+    kept = re.sub(r"[^\w.>/-]", "_", f"{name}_output")
+    return kept if kept[0].isalnum() else f"input{kept}"
 
 
 def name_apart(layers: Iterable[Any], others: Iterable[Any]) -> None:

@@ -97,7 +97,7 @@ def without_bound(tensor: Tensor, adds: bool) -> Tensor:
         adds: whether also a small number that is added does not matter, as where the rest is never small.
 
     Returns:
-        What is at least 1e-6, or what 1e-6 or less is added to; the tensor itself where it is bounded by nothing.
+        x, where the tensor is the larger of x and 1e-6 or less, or x and as little; else the tensor itself.
     """
     fixed, rest = fixed_and_other(tensor.node)
     bound = scalar_of(fixed) if tensor.node.op in (("add", "maximum") if adds else ("maximum",)) else None

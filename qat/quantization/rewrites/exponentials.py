@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Tensor
+from qat.quantization.ir.graph import Node, Tensor
 from qat.quantization.rewrites.builder import (
     LINEAR,
     Builder,
@@ -120,7 +120,7 @@ def _are_scores(x: Tensor) -> bool:
     node = x.node
     while node.op in PASSED:
         computed = [tensor for tensor in node.inputs if not is_fixed(tensor) and tensor.dtype == "float32"]
-        if node.op == "sub" and len(computed) == 2 and _is_largest(computed[1]):
+        if node.op == "sub" and len(computed) == 2 and _made_by(computed[1]).op == "reduce_max":
             return True
         if len(computed) != 1:
             return False
@@ -128,9 +128,9 @@ def _are_scores(x: Tensor) -> bool:
     return node.op in SCORES
 
 
-def _is_largest(tensor: Tensor) -> bool:
-    node = tensor.node.inputs[0].node if tensor.node.op == "stop_gradient" else tensor.node
-    return node.op == "reduce_max"
+def _made_by(tensor: Tensor) -> Node:
+    """The node that makes a tensor, whose gradient may be stopped behind it."""
+    return tensor.node.inputs[0].node if tensor.node.op == "stop_gradient" else tensor.node
 
 
 def _without_largest(x: Tensor, axis: int) -> Tensor:
@@ -138,7 +138,7 @@ def _without_largest(x: Tensor, axis: int) -> Tensor:
     if x.node.op != "sub":
         return x
     y, largest = x.node.inputs
-    node = largest.node.inputs[0].node if largest.node.op == "stop_gradient" else largest.node
+    node = _made_by(largest)
     is_largest = node.op == "reduce_max" and node.attrs["axis"] == [axis] and are_same(node.inputs[0], y)
     return y if is_largest and y.shape == x.shape else x
 
