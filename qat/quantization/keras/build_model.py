@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,7 +29,15 @@ from qat.quantization.keras.lent_variables import NOTHING_LENT, lent_variables
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
 from qat.quantization.keras.model import QatModel
-from qat.quantization.keras.names import name_apart, name_of_given, refuse_same_names
+from qat.quantization.keras.names import (
+    layer_name,
+    name_apart,
+    name_of_given,
+    names_in_nest,
+    part_name,
+    range_name,
+    refuse_same_names,
+)
 from qat.quantization.keras.observing import cuts_nothing_off, observes
 from qat.quantization.keras.op import Op
 from qat.quantization.keras.own_ends import own_end
@@ -46,33 +53,6 @@ from qat.quantization.rewrites.normalizations import NORM
 
 UNSIGNED = ("relu", "relu6")  # ops whose results are never below 0
 DROPPED = ("dropout", "recurrent_dropout", "per_gate", "per_step", "seed", "programs")  # and an LSTM of its dropout
-
-
-def layer_name(name: str) -> str:
-    """A node's name as a Keras layer name."""
-    return re.sub(r"[^A-Za-z0-9_.-]", ".", name)
-
-
-def range_name(on: QuantSpec) -> str:
-    """The Keras name of a range's layer."""
-    return f"{part_name(on.name, on.layer)}--range"
-
-
-def part_name(name: str, layer: str) -> str:
-    """What a node is called below its Keras layer, by whose name alone `qat.tflite.graph.layer_name` knows it again.
-
-    Args:
-        name: name of the node, as "encoder/conv/BiasAdd".
-        layer: path of the Keras layer that it belongs to; "" where it belongs to none.
-
-    Returns:
-        A Keras layer name: the layer's, with "--" and the rest of the node's behind it, if there is any.
-
-    >>> part_name("encoder/conv/BiasAdd", "encoder/conv")
-    'encoder.conv--BiasAdd'
-    """
-    own, rest = (layer, name[len(layer) + 1 :]) if layer and name.startswith(f"{layer}/") else (name, "")
-    return layer_name(own) + (f"--{layer_name(rest)}" if rest else "")
 
 
 class Emitter:
@@ -352,7 +332,7 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
         The `QatModel`, with inputs [None, ...] where the float model has an open batch, and the layer that holds each
         range: a `RangeLayer`, or an `Lstm` for its cell.
     """
-    names = version_of(model).output_names(model) or _names_in_nest(graph)
+    names = version_of(model).output_names(model) or names_in_nest(graph)
     entries = [node.name for node in graph.inputs]
     outputs_named = [name_of_given(name) if name in entries else name for name in names]
     with policy_scope(tf_keras.mixed_precision.Policy(graph.real)), building(FloatVariables(graph.real)) as variables:
@@ -410,10 +390,3 @@ def _emitted(
         made = kind(nest_inputs(model, entries), nested, name=model.name)
     bind_ranges(made)
     return made, emitter.range_layers
-
-
-def _names_in_nest(graph: Graph) -> list[str]:
-    """Names for the outputs of a subclassed model, which has none: the keys of its dictionary, or their places."""
-    if isinstance(graph.nest, dict) and sorted(graph.nest.values()) == list(range(len(graph.outputs))):
-        return [layer_name(str(key)) for key in sorted(graph.nest, key=graph.nest.get)]
-    return [f"output_{i}" for i in range(len(graph.outputs))]

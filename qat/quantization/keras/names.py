@@ -8,6 +8,42 @@ from collections.abc import Iterable
 from typing import Any
 
 from qat.errors import ModelError
+from qat.quantization.ir.graph import Graph
+from qat.quantization.placement import QuantSpec
+
+
+def layer_name(name: str) -> str:
+    """A node's name as a Keras layer name."""
+    return re.sub(r"[^A-Za-z0-9_.-]", ".", name)
+
+
+def range_name(on: QuantSpec) -> str:
+    """The Keras name of a range's layer."""
+    return f"{part_name(on.name, on.layer)}--range"
+
+
+def part_name(name: str, layer: str) -> str:
+    """What a node is called below its Keras layer, by whose name alone `qat.tflite.graph.layer_name` knows it again.
+
+    Args:
+        name: name of the node, as "encoder/conv/BiasAdd".
+        layer: path of the Keras layer that it belongs to; "" where it belongs to none.
+
+    Returns:
+        A Keras layer name: the layer's, with "--" and the rest of the node's behind it, if there is any.
+
+    >>> part_name("encoder/conv/BiasAdd", "encoder/conv")
+    'encoder.conv--BiasAdd'
+    """
+    own, rest = (layer, name[len(layer) + 1 :]) if layer and name.startswith(f"{layer}/") else (name, "")
+    return layer_name(own) + (f"--{layer_name(rest)}" if rest else "")
+
+
+def names_in_nest(graph: Graph) -> list[str]:
+    """Names for the outputs of a subclassed model, which has none: the keys of its dictionary, or their places."""
+    if isinstance(graph.nest, dict) and sorted(graph.nest.values()) == list(range(len(graph.outputs))):
+        return [layer_name(str(key)) for key in sorted(graph.nest, key=graph.nest.get)]
+    return [f"output_{i}" for i in range(len(graph.outputs))]
 
 
 def free_name(name: str, names: set[str]) -> str:

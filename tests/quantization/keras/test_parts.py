@@ -13,12 +13,12 @@ from tf_keras import layers
 
 from qat.config import QuantConfig
 from qat.quantization import QatModel, quantize_model
-from qat.quantization.keras.build_model import layer_name
 from qat.quantization.keras.custom_training import drives_itself, own_classes
 from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.grids import least_step, step_of, zero_point_of
 from qat.quantization.keras.layer_updates import normalize_spectrum
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again, lent_variables
+from qat.quantization.keras.names import layer_name
 from qat.quantization.keras.weight_quantizers import KernelQuantizer
 from qat.quantization.kernels.lstm_tables import sigmoid_table, tanh_table, tanh_tables
 from qat.quantization.kernels.quantized_kernel import norm_scale, quantize_kernel
