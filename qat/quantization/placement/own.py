@@ -41,7 +41,7 @@ def _last_fused(state: Placement, node: Node) -> Node:
         return node
     if node.op in FUSES_RELU and consumer.op in RELUS:
         return consumer
-    return consumer if consumer.op == "clamp" and node.op != "round" else node  # whose scale is no other than 1
+    return consumer if consumer.op == "clamp" and node.op not in ("round", *FIXED_RANGE) else node
 
 
 def _bounded(clamp: Node) -> Own:

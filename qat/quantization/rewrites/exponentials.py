@@ -5,6 +5,8 @@ In 8 bits the largest exponential would leave no code to the others.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor
@@ -25,6 +27,7 @@ from qat.quantization.rewrites.common_subexpressions import are_same
 from qat.quantization.rewrites.driver import rewrite
 
 SCORES = (*LINEAR, "batch_matmul", "tanh", "tf:Einsum")
+LARGEST_ADDED = 0.1  # to keep a probability off 0
 PASSED = (
     "reshape",
     "strided_slice",
@@ -220,13 +223,39 @@ def softplus_of_exponential(match: Match) -> Tensor | None:
 
 @rewrite("log")
 def log_of_probabilities(match: Match) -> Tensor | None:
-    """log(softmax(x)) and log(sigmoid(x)): small probabilities have no code."""
-    node = match.inputs[0].node
+    """log(softmax(x)) and log(sigmoid(x)), also of those kept off 0: small probabilities have no code."""
+    return _log(match, match.inputs[0])
+
+
+def _log(build: Builder, p: Tensor) -> Tensor | None:
+    """The logarithm of probabilities, from what they are made of; None of anything else."""
+    node = p.node
     if node.op == "softmax":
-        return match.add("log_softmax", *node.inputs)
-    if node.op != "sigmoid":
+        return build.add("log_softmax", *node.inputs, shape=p.shape)
+    if node.op == "sigmoid":
+        return build.add("mul", build.add("tf:Softplus", build.add("mul", *node.inputs, -1.0)), -1.0)
+    if node.op == "transpose":
+        inner = _log(build, node.inputs[0])
+        return None if inner is None else build.transpose(inner, node.attrs["perm"])
+    if node.op == "clamp" and node.attrs["low"] > 0.0:
+        inner = _log(build, node.inputs[0])
+        low, high = (math.log(node.attrs[end]) for end in ("low", "high"))
+        return None if inner is None else build.add("clamp", inner, shape=p.shape, low=low, high=high)
+    return _log_of_bounded(build, p)
+
+
+def _log_of_bounded(build: Builder, p: Tensor) -> Tensor | None:
+    """log(max(q, e)) = max(log(q), log(e)), so of min; and log(q + e) = log(q) + softplus(log(e) - log(q))."""
+    op, (fixed, q) = p.node.op, fixed_and_other(p.node)
+    bound = scalar_of(fixed) if op in ("minimum", "maximum", "add") and q is not None and q.shape == p.shape else None
+    is_bound = bound is not None and 0.0 < bound <= (LARGEST_ADDED if op == "add" else 1.0)
+    inner = _log(build, q) if is_bound else None
+    if inner is None:
         return None
-    return match.add("mul", match.add("tf:Softplus", match.add("mul", *node.inputs, -1.0)), -1.0)
+    if op != "add":
+        return build.add(op, inner, math.log(bound), shape=p.shape)
+    below = build.add("add", build.add("mul", inner, -1.0), math.log(bound), shape=p.shape)
+    return build.add("add", inner, build.add("tf:Softplus", below), shape=p.shape)
 
 
 @rewrite("log")

@@ -101,6 +101,15 @@ CASES = [
     Case(exponentials.softplus_of_exponential, flat(lambda x: tf.math.log(1.0 + tf.exp(x))), gone=("exp",)),
     Case(exponentials.log_of_probabilities, flat(lambda x: tf.math.log(tf.nn.softmax(x))), there=("log_softmax",)),
     Case(exponentials.log_of_probabilities, flat(lambda x: tf.math.log(tf.sigmoid(x))), gone=("sigmoid",)),
+    *(
+        Case(exponentials.log_of_probabilities, raw(function, (5, 3)), gone=("softmax",), there=("log_softmax",))
+        for function in (
+            lambda x: tf.math.log(tf.nn.softmax(x, axis=1)),
+            lambda x: tf.math.log(tf.nn.softmax(x) + 1e-7),
+            lambda x: tf.math.log(tf.maximum(tf.nn.softmax(x), 1e-4)),
+            lambda x: tf.math.log(tf.clip_by_value(tf.nn.softmax(x, axis=1), 1e-7, 1.0 - 1e-7)),
+        )
+    ),
     Case(
         exponentials.exponential_of_log_softmax,
         flat(lambda x: tf.exp(tf.nn.log_softmax(x))),
@@ -126,6 +135,7 @@ def test_the_rewrite_acts_and_the_float_function_stays(case):
     (exponentials.sigmoid_of_exponential, lambda x: 1.0 / (1.5 + tf.exp(-x))),
     (exponentials.softplus_of_exponential, lambda x: tf.math.log(1.0 + tf.exp(-tf.abs(x)))),
     (exponentials.log_of_sum_of_exponentials, lambda x: tf.math.log(summed(less_largest(x)))),
+    (exponentials.log_of_probabilities, lambda x: tf.math.log(tf.nn.softmax(x) + 0.5)),
     (exponentials.mean_of_exponential_weights, lambda x: summed(x * tf.exp(x)) / summed(tf.exp(2.0 * x))),
     (exponentials.mean_of_exponential_weights, lambda x: summed(x * tf.exp(-x * x)) / (summed(tf.exp(-x * x)) + 1e-6)),
 ])  # fmt: skip

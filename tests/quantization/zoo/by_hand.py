@@ -106,6 +106,10 @@ BY_HAND = {
     "tanh_by_hand": _of_rows(lambda x: (tf.exp(2.0 * x) - 1.0) / (tf.exp(2.0 * x) + 1.0)),
     "softplus_by_hand": _of_rows(lambda x: tf.math.log(1.0 + tf.exp(x))),
     "log_of_softmax": _of_rows(lambda x: tf.math.log(tf.nn.softmax(x))),
+    "log_of_bounded_softmax": _of_rows(lambda x: tf.math.log(tf.nn.softmax(x, axis=1) + 1e-7)),
+    "log_of_clipped_softmax": _of_rows(lambda x: tf.math.log(tf.clip_by_value(tf.nn.softmax(x), 1e-7, 1.0))),
+    "direction_clipped": _of_rows(lambda x: tf.clip_by_value(tf.math.l2_normalize(x, axis=-1), -0.5, 0.5)),
+    "log_softmax_clipped": _of_rows(lambda x: tf.clip_by_value(tf.nn.log_softmax(x), -20.0, 0.0)),
     "root_of_square": _of_rows(lambda x: tf.sqrt(tf.square(x))),
     "variance_of_squares": _of_rows(
         _normalized(lambda x, mean: tf.reduce_mean(tf.square(x), axis=-1, keepdims=True) - tf.square(mean))
