@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.keras.activation_quantizer import SHARE_OF_REACH, SMALLEST_SPAN
+from qat.quantization.keras.activation_quantizer import SMALLEST_SPAN
+from qat.quantization.kernels.narrowest_output import PRODUCTS, SHARE_OF_REACH, SUMS, narrowest_span
 from qat.quantization.kernels.quantized_kernel import norm_scale
 from qat.quantization.placement import MinMax, QuantSpec
 from qat.quantization.rewrites.builder import LINEAR, is_fixed
@@ -16,8 +17,6 @@ from qat.quantization.rewrites.builder import LINEAR, is_fixed
 DEAD_WIDTH = 1.0  # at most, of the range of a tensor that holds nothing: a tiny one needs factors that kernels refuse
 LEAST_SPAN = 1e-30  # a scale below, times a kernel's, is no normal number of float32
 NARROWEST = 1e-28  # to which a dead range is widened
-SUMS = ("add", "sub", "corrected", "sum", "mean", "cumsum", "requantize", "concat", "pack")
-PRODUCTS = ("mul", "batch_matmul", "squared_difference", *LINEAR)
 
 
 def widen_dead(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec, MinMax]:
@@ -28,7 +27,7 @@ def widen_dead(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec
         min_max: (min, max) of each range as calibrated, real numbers in the tensor's unit.
 
     Returns:
-        (min, max) of each range, in the same unit; those of living tensors as they were.
+        (min, max) of each range, in the same unit; those of living tensors at least as wide as their kernels need.
     """
     produced = {node.output_range.root() for node in graph.nodes if node.output_range is not None}
     widened, dead = dict(min_max), set()
@@ -40,9 +39,10 @@ def widen_dead(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec
         if target is None or target.is_bound or target in dead or target not in widened:
             continue
         low, high = widened[target]
-        if high - low > SMALLEST_SPAN:  # nothing so wide is dead
-            continue
         sizes = _sizes(node, widened)
+        if high - low > SMALLEST_SPAN:  # nothing so wide is dead, but a difference may be far below the operands' step
+            widened[target] = (low, max(high, low + _narrowest(node, sizes)))
+            continue
         of_dead = node.op not in (*SUMS, *PRODUCTS) and any(each and each.root() in dead for each in node.input_ranges)
         if of_dead or high - low <= max(LEAST_SPAN, SHARE_OF_REACH * _reach(node, sizes)):
             widened[target] = (low, max(high, low + _dead_width(node, sizes)))
@@ -53,7 +53,12 @@ def widen_dead(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec
 def _dead_width(node: Node, sizes: list[float]) -> float:
     """How wide the range of nothing is: at most `DEAD_WIDTH`, but for a kernel that would multiply by too much."""
     width = _reach(node, [size for size in sizes if size > 0]) or max(sizes, default=0.0) or DEAD_WIDTH
-    return max(min(width, DEAD_WIDTH), SHARE_OF_REACH * _reach(node, sizes), NARROWEST)
+    return max(min(width, DEAD_WIDTH), _narrowest(node, sizes), NARROWEST)
+
+
+def _narrowest(node: Node, sizes: list[float]) -> float:
+    """How wide the range of the node's result is at least, from the sizes of its operands."""
+    return narrowest_span(node.op, max(sizes, default=0.0), float(np.prod(sizes)) if sizes else 0.0)
 
 
 def _reach(node: Node, sizes: list[float]) -> float:
@@ -61,6 +66,8 @@ def _reach(node: Node, sizes: list[float]) -> float:
     factor."""
     if node.op in SUMS:
         return max(sizes, default=0.0)
+    if node.op == "squared_difference":
+        return max(sizes, default=0.0) ** 2
     return float(np.prod(sizes)) if node.op in PRODUCTS else 0.0
 
 

@@ -17,7 +17,6 @@ from qat.training.replicas import least_over_replicas
 
 SMALLEST_SPAN = 1e-6  # of a range that was wider at calibration
 LEAST_LEFT = 1e-3  # of a narrower one: what is left of it at least
-SHARE_OF_REACH = 1e-4  # of what its operands could make, that a range spans: XNNPACK multiplies by no more than 256
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
 CALIBRATED_STEPS = 20.0  # of training: the weight of calibration against the first batches
 SHRINKS = 0.1  # of what an average forgets: how fast a range forgets the largest number that it has seen
@@ -142,7 +141,7 @@ class ActivationQuantizer(quantizers.Quantizer):
         seen: tuple[tf.Tensor, tf.Tensor],
         weights: dict[str, tf.Variable],
         steps: tf.Variable,
-        reach: tf.Tensor | None = None,
+        narrowest: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Move the range towards what a batch has shown, and count the step.
 
@@ -163,8 +162,8 @@ class ActivationQuantizer(quantizers.Quantizer):
             seen: (low, high) of the batch, float32 scalars, as `seen` gives them.
             weights: the range's ends, `min_var` and `max_var`, float32 scalars; both are assigned.
             steps: training steps of this range so far, a float32 scalar that begins at -1; one is added.
-            reach: how large a number the op before could make of its operands, a scalar in the unit of `seen`; None
-                where that is not known. The range does not become so narrow that the op's kernel is none of XNNPACK's.
+            narrowest: how wide the range is at least for the kernel of the op before, a scalar in the unit of `seen`;
+                None where that is not known.
 
         Returns:
             (low, high) after the step, float32 scalars.
@@ -180,8 +179,8 @@ class ActivationQuantizer(quantizers.Quantizer):
         moves = tf.math.is_finite(shown) & (of_batch > 0.0)
         low, high = tf.unstack(ends + tf.where(moves, tf.where(further * OUTWARDS > 0.0, 1.0, back) * further, 0.0))
         high = tf.maximum(high, low + self.least)
-        if reach is not None:
-            least = SHARE_OF_REACH * tf.cast(reach, tf.float32)
+        if narrowest is not None:
+            least = tf.cast(narrowest, tf.float32)
             high = tf.maximum(high, low + tf.where(tf.math.is_finite(least), least, 0.0))
         return weights["min_var"].assign(low, read_value=True), weights["max_var"].assign(high, read_value=True)
 

@@ -204,15 +204,15 @@ class RangedHolder(Holder):
         of_call = self.ranges_of_calls[min(call_index, len(self.ranges_of_calls) - 1)]
         self.of_call.ranges = of_call.rounding()
 
-    def note_reach(self, compute: Callable[[], tf.Tensor]) -> None:
-        """Tell the output's range, which follows what it is shown, how large a number the op could make.
+    def note_narrowest(self, compute: Callable[[], tf.Tensor]) -> None:
+        """Tell the output's range, which follows what it is shown, how wide the op's kernel needs it.
 
         Args:
-            compute: function of no arguments to that number, a scalar in the unit of the output.
+            compute: function of no arguments to that width, a scalar in the unit of the output.
         """
         target = self.ranges.target
         if target is not None and target.quantizer.follows and not in_integers():
-            self.variables_of_model.note(f"reach of {target.name}", tf.stop_gradient(compute()))
+            self.variables_of_model.note(f"narrowest {target.name}", tf.stop_gradient(compute()))
 
     @property
     def ranges(self) -> CallRanges:

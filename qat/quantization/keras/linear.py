@@ -16,6 +16,7 @@ from qat.quantization.keras.holder import RangedHolder
 from qat.quantization.keras.weight_quantizers import KernelQuantizer
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
+from qat.quantization.kernels.narrowest_output import narrowest_span
 from qat.quantization.kernels.requantize import (
     multiplier,
     multiply_by_quantized_multiplier,
@@ -132,7 +133,7 @@ class Linear(RangedHolder):
         if name == "table" and name in self.live and (tf.get_static_value(training) or with_gradients()):
             return self._rows(inputs)
         weights = {name: self.live[name] if name in self.live else self.folded_kernel()}
-        self.note_reach(partial(self._reach, weights[name]))
+        self.note_narrowest(partial(self._narrowest, weights[name]))
         bias = settled(self.folded_bias())
         between_ranges = self.ranges.source is not None and self.ranges.target is not None
         exact = in_integers() and between_ranges and "scale" in self.live
@@ -149,10 +150,11 @@ class Linear(RangedHolder):
         rows = self._computed(ids, {"table": self.folded_kernel()})
         return straight_through(rows, self._computed(ids, {"table": tf.stop_gradient(self.live["table"])}))
 
-    def _reach(self, kernel: tf.Tensor) -> tf.Tensor:
-        """How large a number the largest of the input and of the kernel make."""
-        source = self.ranges.source
-        return tf.reduce_max(tf.abs(kernel)) * (1.0 if source is None else tf.cast(source.size(), kernel.dtype))
+    def _narrowest(self, kernel: tf.Tensor) -> tf.Tensor:
+        """How wide the range of the output is at least."""
+        source, largest = self.ranges.source, tf.reduce_max(tf.abs(kernel))
+        product = largest * (1.0 if source is None else tf.cast(source.size(), kernel.dtype))
+        return narrowest_span(self.kind, largest, product)
 
     def _computed(self, inputs: Array, weights: dict[str, Array]) -> Array:
         """The op itself."""

@@ -23,6 +23,7 @@ from qat.quantization.kernels.integer_kernels import (
     TAKES_ZERO_POINTS,
     WITHOUT_OUTPUT_CODES,
 )
+from qat.quantization.kernels.narrowest_output import narrowest_span
 
 EXTREMES = ("maximum", "minimum")
 SMALLEST_FACTORS = {"mul": 2.0**-16, "add": 2.0**-10, "sub": 2.0**-10}  # of an operand, that XNNPACK takes
@@ -61,8 +62,8 @@ class Op(RangedHolder):
                 return self._for_loss(exact, arguments)
         if self.op == "rsqrt" or (self.op == "log" and not in_integers()):  # the kernel's log of 0 is the range's end
             arguments[POLES[self.op]] = self._off_zero(arguments[POLES[self.op]], POLES[self.op])
-        if self.op in SMALLEST_FACTORS:
-            self.note_reach(partial(self._reach, arguments))
+        if self.op in (*SMALLEST_FACTORS, "squared_difference"):
+            self.note_narrowest(partial(self._narrowest, arguments))
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         more = {"variables": self.variables_of_model.readable} if self.op == "custom_gradient" else {}
         result = arrays.run(operation, *arguments, **self.attrs, **more)
@@ -72,13 +73,13 @@ class Op(RangedHolder):
             result = straight_through(result, exact)
         return self._for_loss(result, arguments)
 
-    def _reach(self, arguments: list[tf.Tensor]) -> tf.Tensor:
-        """How large a number the largest operands make: one of them, or of a product both."""
+    def _narrowest(self, arguments: list[tf.Tensor]) -> tf.Tensor:
+        """How wide the range of the output is at least."""
         sizes = [
             tf.reduce_max(tf.abs(value)) if source is None else tf.cast(source.size(), value.dtype)
             for source, value in zip(self.ranges.sources, arguments, strict=True)
         ]
-        return math.prod(sizes) if self.op == "mul" else tf.maximum(*sizes)
+        return narrowest_span(self.op, tf.maximum(*sizes), math.prod(sizes))
 
     def least_step(self) -> tf.Tensor | None:
         """The smallest step of a weight at which XNNPACK takes the op, a scalar; None where it takes any.

@@ -93,16 +93,16 @@ class RangeLayer(PlainCalls, QuantizeLayer):
     def _follow(self, inputs: tf.Tensor, unsigned: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """The range for this call, which holds all of what the call shows: as long as ranges follow, they cut off no
         gradient. What several calls of a step share moves when the last of them has been seen."""
-        seen, reach = self.quantizer.seen(inputs, unsigned), self.variables_of_model.noted(f"reach of {self.name}")
+        seen, least = self.quantizer.seen(inputs, unsigned), self.variables_of_model.noted(f"narrowest {self.name}")
         if self.calls == 1:
-            low, high = self.quantizer.follow(seen, self.quantizer_vars, self.optimizer_step, reach)
+            low, high = self.quantizer.follow(seen, self.quantizer_vars, self.optimizer_step, least)
             return tf.minimum(low, seen[0]), tf.maximum(high, seen[1])
         before = self.variables_of_model.noted(self.name)
         everything = seen if before is None else (tf.minimum(seen[0], before[1][0]), tf.maximum(seen[1], before[1][1]))
         count = 1 if before is None else before[0] + 1
         self.variables_of_model.note(self.name, (count, everything))
         if count == self.calls:
-            self.quantizer.follow(everything, self.quantizer_vars, self.optimizer_step, reach)
+            self.quantizer.follow(everything, self.quantizer_vars, self.optimizer_step, least)
             self.variables_of_model.note(self.name, None)
         low, high = self.ends()
         return tf.minimum(low, seen[0]), tf.maximum(high, seen[1])

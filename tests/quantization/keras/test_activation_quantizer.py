@@ -69,8 +69,8 @@ def test_a_clamp_far_out_leaves_the_range_to_the_values():
     assert quantized(rows * 10_000.0).numpy().max() == 1000.0
 
 
-@pytest.mark.parametrize(("reach", "width"), [(1e3, 0.1), (float("inf"), 0.05), (float("nan"), 0.05)])
-def test_a_range_spans_a_share_of_what_its_operands_could_make_if_that_is_a_number(reach, width):
+@pytest.mark.parametrize(("narrowest", "width"), [(0.1, 0.1), (float("inf"), 0.05), (float("nan"), 0.05)])
+def test_a_range_is_as_wide_as_its_kernel_needs_it_if_that_is_a_number(narrowest, width):
     quantizer, weights = ActivationQuantizer(), range_of(0.0, 0.05)
-    quantizer.follow((tf.constant(0.0), tf.constant(0.05)), weights, tf.Variable(9.0), tf.constant(reach))
+    quantizer.follow((tf.constant(0.0), tf.constant(0.05)), weights, tf.Variable(9.0), tf.constant(narrowest))
     assert float(weights["max_var"]) == pytest.approx(width)

@@ -1,0 +1,36 @@
+"""The narrowest range of a result that its kernel takes: LiteRT's ends the process below, or XNNPACK leaves the op."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from qat.quantization.rewrites.builder import LINEAR
+
+Number = TypeVar("Number")  # a float, or a tensor
+
+SHARE_OF_REACH = 1e-4  # of what operands could make: XNNPACK multiplies by no more than 256
+STEP = 2.02 / 255  # of the size of an operand on both sides of 0, with a margin for float32: a step of its codes
+DIFFERENCES = ("add", "sub", "corrected")  # in steps of an operand at best
+SUMS = (*DIFFERENCES, "sum", "mean", "cumsum", "requantize", "concat", "pack")
+PRODUCTS = ("mul", "batch_matmul", *LINEAR)
+
+
+def narrowest_span(op: str, largest: Number, product: Number) -> Number:
+    """How wide the range of an op's result has to be at least.
+
+    Args:
+        op: name of the op.
+        largest: largest absolute value of an operand, a real number or a scalar tensor.
+        product: of all operands' largest absolute values, the kernel's among them.
+
+    Returns:
+        The width in the unit of the result, 0 where the kernel takes any. A difference is at best as fine as a step of
+        the coarser operand, and its square as that step squared.
+    """
+    if op in DIFFERENCES:
+        return STEP * largest
+    if op == "squared_difference":
+        return (STEP * largest) ** 2
+    if op in SUMS:
+        return SHARE_OF_REACH * largest
+    return SHARE_OF_REACH * product if op in PRODUCTS else 0.0 * largest
