@@ -23,6 +23,8 @@ SCATTERS |= {"ResourceScatterSub": "scatter_sub"}  # of rows of a variable
 SCATTERS |= {f"ResourceScatterNd{kind}": f"scatter_nd_{kind.lower()}" for kind in ("Update", "Add", "Sub")}
 READS = ("ReadVariableOp", "ResourceGather")
 
+OF_A_POLE = 8.0  # times a gradient half a step away: one at 0 that is larger has a pole there
+
 
 class NotExtractableError(Exception):
     """Part of a trace cannot be run outside of it; the message says why."""
@@ -140,9 +142,18 @@ def _assigned(variable: Any, kind: str, value: tf.Tensor, assigned: tf.Tensor | 
 
 
 def with_gradient(
-    *tensors: tf.Tensor, results: int, arguments: int, given: list[bool], program: dict, variables: Sequence[Any] = ()
+    *tensors: tf.Tensor,
+    results: int,
+    arguments: int,
+    given: list[bool],
+    program: dict,
+    variables: Sequence[Any] = (),
+    steps: Sequence[tf.Tensor | None] = (),
 ) -> Any:
     """The first `results` tensors, unchanged, with the program's gradients for the `arguments` tensors behind them.
+
+    Rounding takes small numbers to 0. Where the gradient is infinite at 0, or far larger than half a step away, as that
+    of a root with a small number in its denominator, it is 0, as that of a root of ours.
 
     Args:
         tensors: results, arguments, and what else the gradient is computed from, in this order, of any shapes.
@@ -151,16 +162,22 @@ def with_gradient(
         given: whether each argument has a gradient, [arguments].
         program: program, as JSON, of the upstream gradients and what else it reads, to the gradients that are given.
         variables: of the float model, or copies of them, in its order, where the program reads any.
+        steps: of each tensor that is rounded, the step between two codes, a scalar; None of the others.
 
     Returns:
         The one result, or a list of them, of their shapes and dtypes.
     """
-    backwards = Program.from_json(program)
+    backwards, read = Program.from_json(program), slice(results + arguments, None)
+    rounded = [*steps, *([None] * (len(tensors) - len(steps)))][read]
 
     @tf.custom_gradient
     def run(*tensors: tf.Tensor) -> Any:
         def gradient(*upstream: tf.Tensor) -> list:
-            gradients = iter(backwards.run([*upstream, *tensors[results + arguments :]], variables))
+            found = backwards.run([*upstream, *tensors[read]], variables)
+            if any(step is not None for step in rounded):
+                off_zero = [_off_zero(*each) for each in zip(tensors[read], rounded, strict=True)]
+                found = list(map(_without_pole, found, backwards.run([*upstream, *off_zero], variables)))
+            gradients = iter(found)
             of_arguments = [tf.cast(next(gradients), tensors[0].dtype) if one else None for one in given]
             return [None] * results + of_arguments + [None] * (len(tensors) - results - arguments)
 
@@ -168,6 +185,20 @@ def with_gradient(
         return (outputs if results > 1 else outputs[0]), gradient
 
     return run(*tensors)
+
+
+def _off_zero(x: tf.Tensor, step: tf.Tensor | None) -> tf.Tensor:
+    """Half a step where it is less."""
+    if step is None or not x.dtype.is_floating:
+        return x
+    half = tf.cast(0.5 * step, x.dtype)
+    return tf.where(tf.abs(x) < half, half, x)
+
+
+def _without_pole(at_0: tf.Tensor, beside: tf.Tensor) -> tf.Tensor:
+    """A gradient, and 0 where it has a pole, as half a step beside it is seen."""
+    is_pole = (tf.abs(at_0) > OF_A_POLE * tf.abs(beside)) & (beside != 0)
+    return tf.where(is_pole | ~tf.math.is_finite(at_0), tf.zeros_like(at_0), at_0)
 
 
 class Cutter:

@@ -37,7 +37,8 @@ class Op(RangedHolder):
 
     For each place where the layer is called, `input_ranges` has a list with a name for each operand, None for a
     weight's, and `output_ranges` a name. Both are told of those ops only that are in `SIMULATED_KERNELS`, or that put
-    their constants on the one range of all; the first of `POLES`, too. `own_end` is that of `own_ends`.
+    their constants on the one range of all; the first of `POLES` and `custom_gradient`, too. `own_end` is that of
+    `own_ends`.
     """
 
     def __init__(self, op: str, attrs: dict, operands: list[str], own_end: float | None = None, **kwargs: Any) -> None:
@@ -65,13 +66,18 @@ class Op(RangedHolder):
         if self.op in (*SMALLEST_FACTORS, "squared_difference"):
             self.note_narrowest(partial(self._narrowest, arguments))
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
-        more = {"variables": self.variables_of_model.readable} if self.op == "custom_gradient" else {}
+        more = self._for_gradient() if self.op == "custom_gradient" else {}
         result = arrays.run(operation, *arguments, **self.attrs, **more)
         if self.op in EXTREMES and self._is_bounded_by_variable():
             result = self._with_gradient_of_bound(arrays.run(operation, *reversed(arguments)), arguments[0])
         if exact is not None:
             result = straight_through(result, exact)
         return self._for_loss(result, arguments)
+
+    def _for_gradient(self) -> dict[str, Any]:
+        """What the gradient of a function of the user's is computed with: the variables, and each operand's step."""
+        steps = [None if source is None else source.scale() for source in self.ranges.sources]
+        return {"variables": self.variables_of_model.readable, "steps": steps}
 
     def _narrowest(self, arguments: list[tf.Tensor]) -> tf.Tensor:
         """How wide the range of the output is at least."""

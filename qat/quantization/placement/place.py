@@ -41,7 +41,7 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[QuantSpec
         if computes and id(node) not in state.done and node.output not in state.range_of:
             _place(state, node)
     _place_ops_without_range(state)
-    for node in graph.nodes_of(*LINEAR, *SIMULATED_KERNELS, *POLES, "lstm"):
+    for node in graph.nodes_of(*LINEAR, *SIMULATED_KERNELS, *POLES, "lstm", "custom_gradient"):
         node.input_ranges = [state.range_of.get(tensor) for tensor in node.inputs]
     share_between_time_steps(state)
     return [quant_spec for quant_spec in state.ranges if quant_spec.root() is quant_spec]
