@@ -43,7 +43,9 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
     inputs = [tf.cast(values, tensor.dtype) for values, tensor in zip(rows, input_tensors(float_model), strict=True)]
     with unchanged(float_model):
         expected = tf.nest.flatten(float_model(nest_inputs(float_model, inputs), training=False))
-    for output, actual, expected_values in zip(graph.outputs, run(graph, rows), expected, strict=True):
+    made = run(graph, rows)
+    _warn_of_mixed_samples(graph, rows, made)
+    for output, actual, expected_values in zip(graph.outputs, made, expected, strict=True):
         expected_values = tf.cast(expected_values, actual.dtype).numpy()
         if not np.isfinite(expected_values).all():
             continue  # calibration names the layer
@@ -69,6 +71,30 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
         elif agreement < SUSPECT_DB and _computes_in_float32(float_model):
             warnings.warn(f"{message}; float32 alone keeps 100 dB and more", stacklevel=3)
     return expected
+
+
+def _warn_of_mixed_samples(graph: Graph, rows: list[tf.Tensor], made: list[tf.Tensor]) -> None:
+    """Warn where what the model gives for a sample depends on the other samples of its batch."""
+    batched = all(node.output.shape and node.output.shape[0] is None for node in graph.inputs)
+    first = [values[:1] for values in rows]
+    if not batched or len(rows[0]) == 1 or not any(map(_is_mixed, made, run(graph, first))):
+        return
+    tensors = [node.output for node in graph.nodes if node.output.shape and node.output.shape[0] is None]
+    mixed = list(map(_is_mixed, run(graph, rows, tensors), run(graph, first, tensors)))
+    node = tensors[mixed.index(True)].node
+    warnings.warn(
+        f"layer {node.layer or node.name!r} computes across the samples of a batch: what the model gives for one of "
+        "them depends on which others it comes with, in the file as here. Evaluate both with the batch of the app",
+        stacklevel=4,
+    )
+
+
+def _is_mixed(together: tf.Tensor, alone: tf.Tensor) -> bool:
+    """Whether the first of several samples is another one by itself."""
+    if not together.dtype.is_floating or together.shape[1:] != alone.shape[1:] or len(alone) != 1:
+        return False
+    of_batch, by_itself = together[:1].numpy(), alone.numpy()
+    return np.isfinite(of_batch).all() and sqnr_db(of_batch, by_itself) < SUSPECT_DB
 
 
 def refuse_other_sizes(model: QatModel, graph: Graph) -> None:

@@ -33,15 +33,30 @@ def names() -> list[str]:
 def enliven(model: keras.Model, inputs: np.ndarray) -> None:
     """Give BatchNormalization the statistics of these inputs and logits a spread of 3: else all answers are alike."""
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
+    dropouts = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
+    momenta, rates = [norm.momentum for norm in norms], [dropout.rate for dropout in dropouts]
+    for layer in norms:
+        layer.momentum = 0.0
+    for layer in dropouts:  # else the statistics are those of other numbers than inference has
+        layer.rate = 0.0
     model(inputs, training=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    logits = np.log(np.asarray(model(inputs, training=False)) + 1e-30)
+    for dropout, rate in zip(dropouts, rates, strict=True):
+        dropout.rate = rate
     head = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D)][-1]
+    logits = logits_of(model, head, inputs)
     head.kernel.assign(head.kernel * (3.0 / np.std(logits - logits.mean(axis=-1, keepdims=True))))
+
+
+def logits_of(model: keras.Model, head: keras.layers.Layer, inputs: np.ndarray) -> np.ndarray:
+    """What the last layer makes before its softmax; one probability alone may be all that float32 holds of them."""
+    if head.activation is not keras.activations.softmax:
+        return np.log(np.asarray(model(inputs, training=False)) + 1e-30)
+    head.activation = keras.activations.linear
+    logits = np.asarray(model(inputs, training=False))
+    head.activation = keras.activations.softmax
+    return logits
 
 
 def measure(name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
@@ -26,6 +27,15 @@ def test_a_model_that_is_not_what_was_read_is_refused():
     model = _by_calls([1.0, 1.0, 1.0, 2.0, 2.0])
     with pytest.raises(ModelError, match=r"output of layer 'head' .* dB SQNR .* before any quantization.*report"):
         quantize_model(model, ROWS)
+
+
+def test_a_model_that_computes_across_the_samples_of_a_batch_is_said():
+    features = tf_keras.Input((4, 3))
+    across = layers.Lambda(lambda x: tf.reduce_mean(tf.einsum("ibd,jbd->ijb", x, x), 1), name="across")
+    model = tf_keras.Model(features, layers.Dense(2)(across(layers.Dense(3)(features))))
+    rows = np.random.default_rng(0).normal(size=(128, 4, 3)).astype(np.float32)
+    with pytest.warns(UserWarning, match="layer 'across' computes across the samples of a batch"):
+        quantize_model(model, rows)
 
 
 def test_a_small_disagreement_is_said():
