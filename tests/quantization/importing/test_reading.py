@@ -69,6 +69,18 @@ def test_an_op_of_tensorflow_becomes_one_of_the_graph(module, function, named):
     assert named in ops(graph_of(function)), module.__name__
 
 
+def test_a_constant_of_each_sample_takes_a_size_that_follows_from_the_others():
+    def function(x):
+        count = tf.shape(x)[0]
+        ones = tf.reshape(tf.ones((count, 1, 1)), [count, -1, 1])
+        return tf.reshape(tf.tile(ones, [1, 1, 2]) * x, [count, -1, 2])
+
+    graph = graph_of(function, (3, 2))
+    assert not [op for op in ops(graph) if op.startswith("tf:")]
+    rows = tf.random.normal((4, 3, 2))
+    np.testing.assert_array_equal(run(graph, [rows])[0], rows)
+
+
 @pytest.mark.parametrize(
     ("layer", "named"),
     [

@@ -27,10 +27,13 @@ def read_reshape(state: Import, op: tf.Operation) -> list[Tensor]:
     source = state.shape(op.inputs[0])
     target = state.known(op.inputs[1]) if op.type == "Reshape" else None
     static = sizes(op.outputs[0]) if op.type == "Reshape" or source is None else _with_or_without(state, op, source)
-    shape = reshaped(target, static, source, state.times(op.inputs[0]))
+    holder = state.tensor(op.inputs[0]).node
+    if holder.attrs.get("open_batch") and source is not None and source[:1] == (1,):
+        shape = reshaped(target, static, (None, *source[1:]))
+    else:
+        shape = reshaped(target, static, source, state.times(op.inputs[0]))
     if shape is None:
         return state.op(op, f"tf:{op.type} to an unknown shape", [op.inputs[0]])
-    holder = state.tensor(op.inputs[0]).node
     if holder.attrs.get("open_batch"):  # stands once for every sample
         once = [1 if isinstance(size, Open) else size for size in shape]
         if once[:1] != [1] and holder.value.size != np.prod(once[1:] if once else 0) and not _are_places(op, once):
