@@ -8,6 +8,7 @@ quantization. What a side raises is a row as well: a refusal of stock tfmot, an 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -159,6 +160,7 @@ def loss(work: dict[str, Any]) -> None:
     model = build()
     pretrained(model, cell, scaling)
     x, y = rows_of("train", np.arange(cell["images"]), scaling)
+    begun = {"begun_at": digest(model)}
     for side in dict.fromkeys(row["side"] for row in work["rows"]):
         rows = [row for row in work["rows"] if row["side"] == side]
         optimizer = tf_keras.optimizers.Adam(1e-4) if cell["start"] else tf_keras.optimizers.SGD(0.01)
@@ -166,13 +168,18 @@ def loss(work: dict[str, Any]) -> None:
         trained, failed = attempt(side, partial(Side.of, side, model, x, optimizer))
         for row in rows:
             if trained is None:
-                emit(row | failed, started)
+                emit(row | begun | failed, started)
                 continue
             tf_keras.utils.set_random_seed(1000 + row["order"])
             found, failed = attempt(side, partial(trained.losses, x, y, row["longest"], row["order"]))
             losses = {} if failed else {"loss": {str(n): behind(found, n) for n in work["steps"]}}
-            emit(row | failed | losses | {"largest_weight": trained.largest_weight()}, started)
+            emit(row | begun | failed | losses | {"largest_weight": trained.largest_weight()}, started)
             started = time.monotonic()
+
+
+def digest(model: Model) -> str:
+    """Of all weights: float training ends at others on another processor, and its rows compare with their own alone."""
+    return hashlib.sha256(b"".join(values.tobytes() for values in model.get_weights())).hexdigest()[:12]
 
 
 def behind(losses: list[float], step: int) -> float | None:
