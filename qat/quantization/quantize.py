@@ -45,7 +45,6 @@ from qat.quantization.settings import (
     skipped_layers,
     weight_scheme,
 )
-from qat.quantization.sum_ranges import widen_sums
 from qat.quantization.unsettled_statistics import NormStatistics
 from qat.quantization.wide_ranges import warn_of_wide_ranges
 
@@ -112,7 +111,7 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
         statistics.warn(batches[0])
     min_max = widen_dead(graph, dict(zip(ranges, min_max, strict=True)))
     min_max = carry_codes(graph, min_max)
-    min_max = narrow_roots(graph, widen_sums(graph, merge_close_ranges(graph, min_max)))
+    min_max = narrow_roots(graph, merge_close_ranges(graph, min_max))
     warn_of_columns(float_model, graph, min_max, batches)
     warn_of_wide_ranges(graph, min_max, batches)
     warn_of_coarse_operands(graph, min_max, batches)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qat.errors import ModelError
 from qat.export.lowering.scales import Grid, KernelCodes
-from qat.quantization.sum_ranges import KERNEL_RATIO
+from qat.quantization.kernels.narrowest_output import LARGEST_RATIO, LARGEST_RATIO_OF_SQUARES
 
 OPERATOR, FUSED = schema.BuiltinOperator, schema.ActivationFunctionType
 REAL_DTYPES = ("float32", "float64")
@@ -189,23 +189,26 @@ class PlannedOp:
 
 
 def refuse_tiny_sums(ops: Sequence[PlannedOp]) -> None:
-    """Refuse sums on scales for which LiteRT's kernel ends the process.
+    """Refuse sums, and squares of differences, on scales for which LiteRT's kernel ends the process.
 
     Args:
         ops: the operators of a network, with the grids of all of their tensors.
 
     Raises:
-        ModelError: the scale of a sum is below 2**-19 of an operand's; the layer is named.
+        ModelError: the scale of a sum is below 2**-19 of an operand's, or that of a square below 2**-12 of its square;
+            the layer is named.
     """
     for op in ops:
-        if op.operator not in (OPERATOR.ADD, OPERATOR.SUB) or op.outputs[0].grid is None:
+        if op.operator not in (OPERATOR.ADD, OPERATOR.SUB, OPERATOR.SQUARED_DIFFERENCE) or op.outputs[0].grid is None:
             continue
         scale = op.outputs[0].known_grid.scale
         scales = [each.grid.scale for each in op.inputs if isinstance(each, (Value, Number)) and each.grid]
         largest = max(scales, default=0.0)
-        if largest >= KERNEL_RATIO * scale:
+        squared = op.operator == OPERATOR.SQUARED_DIFFERENCE
+        if largest**2 >= LARGEST_RATIO_OF_SQUARES * scale if squared else largest >= LARGEST_RATIO * scale:
             raise ModelError(
                 f"layer {op.outputs[0].names[0]!r} gives numbers up to {255 * scale:.2g} from numbers whose range is "
                 f"{255 * largest:.2g} wide, which no integer kernel can: what it reads is constant, mostly of a dead "
-                "layer before it. Calibrate on data that the layer answers to, or leave the layer out"
+                "layer before it, or what it gives is clipped to next to nothing, as by a steep step. Calibrate on data "
+                "that the layer answers to, clip less steeply, or leave the layer out"
             )

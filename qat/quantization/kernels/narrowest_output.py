@@ -10,6 +10,8 @@ Number = TypeVar("Number")  # a float, or a tensor
 
 SHARE_OF_REACH = 1e-4  # of what operands could make: XNNPACK multiplies by no more than 256
 STEP = 2.02 / 255  # of the size of an operand on both sides of 0, with a margin for float32: a step of its codes
+LARGEST_RATIO = 2.0**19  # of the steps of operand and sum: from there on, LiteRT's kernel ends the process
+LARGEST_RATIO_OF_SQUARES = 2.0**12  # the same, of the squared step of an operand and that of a squared difference
 DIFFERENCES = ("add", "sub", "corrected")  # in steps of an operand at best
 SUMS = (*DIFFERENCES, "sum", "mean", "cumsum", "requantize", "concat", "pack")
 PRODUCTS = ("mul", "batch_matmul", *LINEAR)

@@ -115,6 +115,7 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     token_concat.token_pack,
     token_concat.padded_conditions,
     arithmetic.clip,
+    activations.clamp_before_factor,
     activations.relu_times_sixth,  # of a ReLU6 that `clip` finds
     activations.leaky_maximum,
     pooling.activation_before_max_pool,

@@ -9,6 +9,8 @@ from qat.quantization.ir.graph import Node, Tensor, Weight
 from qat.quantization.rewrites.builder import Match, fixed_and_other, is_near, negated, scalar_of, scaled
 from qat.quantization.rewrites.driver import rewrite
 
+STEEP = 256.0  # a factor that kernels cannot multiply by where its result is clipped to about 1
+
 
 def _behind_one(tensor: Tensor, op: str) -> Tensor | None:
     """x, where `tensor` is 1 + op(x)."""
@@ -129,3 +131,21 @@ def relu_times_sixth(match: Match) -> Tensor | None:
         return None
     other = next(tensor for tensor in product.node.inputs if tensor is not gates[0])
     return match.add("mul", other, match.add("mul", gates[0], 1 / 6))
+
+
+@rewrite("clamp")
+def clamp_before_factor(match: Match) -> Tensor | None:
+    """clip(c x + d) of a large c, as of a steep step, is c clip(x) + d: kernels multiply by no more than some hundred,
+    and what is clipped would be far beyond."""
+    above, sums = match.inputs[0], 0.0
+    fixed, inner = fixed_and_other(above.node)
+    if above.node.op == "add" and scalar_of(fixed) is not None:
+        above, sums = inner, scalar_of(fixed)
+    fixed, x = fixed_and_other(above.node)
+    factor = scalar_of(fixed) if above.node.op == "mul" else None
+    low, high = match.attrs["low"] - sums, match.attrs["high"] - sums
+    if factor is None or abs(factor) < STEEP or not low <= 0.0 <= high or x.shape != match.shape:
+        return None
+    low, high = sorted((low / factor, high / factor))
+    scaled = match.add("mul", match.add("clamp", x, low=low, high=high), factor)
+    return match.add("add", scaled, sums) if sums else scaled

@@ -28,6 +28,10 @@ CASES = [
         there=("relu",),
     ),
     Case(activations.leaky_maximum, flat(lambda x: tf.maximum(0.3 * x, x)), gone=("maximum",), there=("leaky_relu",)),
+    Case(activations.clamp_before_factor, flat(lambda x: tf.clip_by_value(1e4 * x + 0.5, 0.0, 1.0)), gone=("relu",)),
+    Case(
+        activations.clamp_before_factor, flat(lambda x: tf.clip_by_value(-1e4 * x, -1.0, 1.0)), there=("clamp", "mul")
+    ),
     Case(activations.relu_times_sixth, flat(lambda x: x * tf.nn.relu6(x + 3.0) / 6.0), there=("relu6", "mul")),
 ]
 

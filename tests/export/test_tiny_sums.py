@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
@@ -32,3 +33,30 @@ def test_a_sum_that_no_kernel_reaches_is_refused_by_its_layer(dead):
     sums.set_range(0.0, 1e-9)
     with pytest.raises(ModelError, match=r"--add.*which no integer kernel can"):
         convert(dead)
+
+
+def step_of(factor):
+    entry = tf_keras.Input((6,))
+    left, right = layers.Dense(4)(entry), layers.Dense(4)(entry)
+    step = tf.clip_by_value((left - right) * factor + 0.5, 0.0, 1.0)
+    return quantize_model(tf_keras.Model(entry, layers.Dense(2)(step)), ROWS)
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e4])
+def test_a_steep_step_is_in_the_file_what_it_is_in_the_model(factor):
+    quantized = step_of(factor)
+    np.testing.assert_allclose(Interpreter(convert(quantized)).predict(ROWS), quantized.predict(ROWS), rtol=1e-5)
+
+
+def test_a_step_that_no_kernel_reaches_is_refused_by_its_layer():
+    with pytest.raises(ModelError, match="as by a steep step"):
+        convert(step_of(1e6))
+
+
+def test_a_square_that_no_kernel_reaches_is_refused_by_its_layer():
+    entry = tf_keras.Input((6,))
+    left, right = layers.Dense(4)(entry), layers.Dense(4)(entry)
+    square = tf.clip_by_value(tf.math.squared_difference(left, right), 0.0, 1e-7)
+    quantized = quantize_model(tf_keras.Model(entry, layers.Dense(2)(square * 1e6)), ROWS)
+    with pytest.raises(ModelError, match="which no integer kernel can"):
+        convert(quantized)
