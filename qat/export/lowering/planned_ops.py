@@ -209,6 +209,6 @@ def refuse_tiny_sums(ops: Sequence[PlannedOp]) -> None:
             raise ModelError(
                 f"layer {op.outputs[0].names[0]!r} gives numbers up to {255 * scale:.2g} from numbers whose range is "
                 f"{255 * largest:.2g} wide, which no integer kernel can: what it reads is constant, mostly of a dead "
-                "layer before it, or what it gives is clipped to next to nothing, as by a steep step. Calibrate on data "
-                "that the layer answers to, clip less steeply, or leave the layer out"
+                "layer before it, or what it gives is clipped to next to nothing, as by a steep step. Calibrate on "
+                "data that the layer answers to, clip less steeply, or leave the layer out"
             )

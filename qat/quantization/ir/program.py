@@ -195,9 +195,9 @@ def _off_zero(x: tf.Tensor, step: tf.Tensor | None) -> tf.Tensor:
     return tf.where(tf.abs(x) < half, half, x)
 
 
-def _without_pole(at_0: tf.Tensor, beside: tf.Tensor) -> tf.Tensor:
-    """A gradient, and 0 where it has a pole, as half a step beside it is seen."""
-    is_pole = (tf.abs(at_0) > OF_A_POLE * tf.abs(beside)) & (beside != 0)
+def _without_pole(at_0: tf.Tensor, near_0: tf.Tensor) -> tf.Tensor:
+    """A gradient, and 0 where it has a pole, as half a step away from it shows."""
+    is_pole = (tf.abs(at_0) > OF_A_POLE * tf.abs(near_0)) & (near_0 != 0)
     return tf.where(is_pole | ~tf.math.is_finite(at_0), tf.zeros_like(at_0), at_0)
 
 
