@@ -11,6 +11,7 @@ from qat.quantization.importing.assignments import has_begun
 from qat.quantization.importing.call_programs import CallCutter, calls, tensors_at
 from qat.quantization.importing.call_signatures import Signatures
 from qat.quantization.importing.import_state import Variables
+from qat.quantization.importing.import_state import handles as handles_of
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.layer_calls import Added, Key, LayerCall, MetricCall, Trace
 from qat.quantization.ir import control_flow
@@ -51,7 +52,7 @@ class Effects:
         owners: dict[Key, LayerCall] = {}
         for number, op in enumerate(self.operations):
             handles = self._assigned_by(op)
-            if handles:
+            if handles and not self._is_counted(handles, self._owner(number)):
                 self._written[op.name] = [variables.place(handle) for handle in handles]
                 owner = self._owner(number)
                 owners[owner.key] = owner
@@ -128,6 +129,20 @@ class Effects:
             return handles
         own = {*self.variables.places_by_handle, *self.variables.counted}
         return handles if any(self._held.get(id(handle)) in own for handle in handles) else []
+
+    def _is_counted(self, handles: list[tf.Tensor], owner: LayerCall) -> bool:
+        """Whether metrics count in these variables alone, by themselves, which is lost and is no state of the layer."""
+        held = [self._held.get(id(handle)) for handle in handles]
+        if not all(each in self.variables.counted and each not in self.variables.places_by_handle for each in held):
+            return False
+        version = version_of(owner.layer)
+        counters = version.counters(self.trace.call.layer) if self.trace.call is not None else []
+        named = {id(handle): version.name_of(each) for each in counters for handle in handles_of(each)}
+        names = [repr(named.get(each, "")) for each in held if each is not None]
+        self.lost_in_training.append(
+            f"layer {owner.key[0]!r}: what it counts in training in {' and '.join(names)} of a metric"
+        )
+        return True
 
     def _carried(self, owners: list[LayerCall]) -> list[tuple[LayerCall, tuple[dict[str, Any], list[Any]]]]:
         """The programs of the calls that assign, with the places of what they read. Where one of a layer's calls cannot

@@ -114,3 +114,28 @@ def test_a_head_that_training_alone_gives_out_is_said_with_what_to_do():
     model(rows[:2])
     with pytest.warns(TrainingSemanticsWarning, match="it gives 2 outputs in training and 1 at inference; let it give"):
         quantize_model(model, rows)
+
+
+class CountsBeside(PartlyKept):
+    """Counts in a metric inside of a condition, which is lost, and assigns a state, which is not."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.metric = tf_keras.metrics.Mean(name="seen")
+
+    def call(self, x, training=None):
+        if training:
+            self.count.assign_add(1.0)
+            tf.cond(tf.reduce_max(x) > 1, lambda: self.metric.update_state(x), tf.no_op)
+        return x - self.mean
+
+
+def test_what_a_metric_counts_by_itself_is_said_and_the_state_beside_it_is_kept():
+    entry = tf_keras.Input((6,))
+    model = tf_keras.Model(entry, layers.Dense(2)(CountsBeside(name="beside")(entry)))
+    rows = np.random.default_rng(0).normal(size=(128, 6)).astype(np.float32)
+    with pytest.warns(TrainingSemanticsWarning, match=r"beside': what it counts in training in 'total' and 'count' of"):
+        quantized = quantize_model(model, rows)
+    quantized.compile("sgd", "mse")
+    quantized.fit(rows, np.zeros((128, 2)), batch_size=32, verbose=0)
+    assert float(quantized.get_layer("beside").count) == 4.0
