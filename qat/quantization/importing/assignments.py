@@ -18,12 +18,11 @@ from qat.errors import ModelError
 from qat.models.keras_types import KerasLayer, KerasModel, KerasVariable
 from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.keras_version import version_of
-from qat.quantization.ir.control_flow import branch_of
+from qat.quantization.ir.control_flow import WRITES, branch_of
 
 if TYPE_CHECKING:
     from qat.quantization.importing.layer_calls import Trace
 
-WRITES = ("Assign", "ResourceScatter", "ResourceStridedSliceAssign", "ResourceApply", "ResourceSparseApply")
 TABLES = ("LookupTableInsert", "LookupTableRemove", "LookupTableImport")
 GENERATORS = ("RngReadAndSkip", "RngSkip", "StatefulStandardNormal", "StatefulUniform", "StatefulTruncatedNormal")
 

@@ -91,7 +91,7 @@ class CallCutter:
             call: the layer call that the ops belong to.
             before: calls inside of it whose outputs are taken as they are; others are written out.
             results: tensors to compute, of any shapes and dtypes.
-            effects: ops that assign variables, to be run in this order.
+            effects: ops that assign variables, or run functions that do, in this order.
 
         Returns:
             The program as JSON, and the place of each of its inputs.
@@ -104,7 +104,7 @@ class CallCutter:
             inside -= {op.name for op in self.operations[child.start : child.end]}
         inside |= self.by_variables
         sources, whole = sources_of(call, before), self.trace.whole
-        values = [*results, *(tensor for op in effects for tensor in op.inputs[1:])]
+        values = [*results, *(tensor for op in effects for tensor in op.inputs)]
         outside = self.cutter.inputs_of(
             values,
             lambda op: op.name in inside and op.name not in whole and not any(t.ref() in sources for t in op.outputs),

@@ -7,10 +7,12 @@ from typing import Any
 import tensorflow as tf
 
 from qat.quantization.importing.added_losses import behind
-from qat.quantization.importing.assignments import WRITES, has_begun, writes_of
+from qat.quantization.importing.assignments import has_begun
 from qat.quantization.importing.call_programs import CallCutter, calls, tensors_at
 from qat.quantization.importing.call_signatures import Signatures
 from qat.quantization.importing.import_state import Variables
+from qat.quantization.importing.import_state import handles as handles_of
+from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.layer_calls import Added, Key, LayerCall, MetricCall, Trace
 from qat.quantization.ir import control_flow
 from qat.quantization.ir.program import ASSIGNMENTS, READS, SCATTERS, NotExtractableError
@@ -39,27 +41,32 @@ class Effects:
         self.needed_by_losses = behind(self.trace, [each for added in self.trace.added for each in added.values])
         self.updates: list[dict[str, Any]] = []
         self.read_behind: dict[Key, LayerCall] = {}
-        self.lost_in_training = self._hidden()
+        self.lost_in_training: list[str] = []
+        self._held = {id(inner): id(outer) for outer, inner in self.trace.graph.captures}
         self._added: list[Added] = []
         self._places: list[list[Any]] = []
         self._by_variables: list[tuple[LayerCall, list[tf.Operation], dict[str, Any]]] = []
-        self._in_front: set[Key] = set()  # calls whose losses read what they have assigned
-        by_call: dict[Key, list[tf.Operation]] = {}
+        self._in_front: set[Key] = set()  # calls of which a layer that is kept whole reads the result, for a loss
+        self._ops: dict[Key, list[tf.Operation]] = {}  # that assign variables, by the call that they belong to
+        self._written: dict[str, list[int | None]] = {}  # by the name of each of these: the places of the variables
         owners: dict[Key, LayerCall] = {}
         for number, op in enumerate(self.operations):
-            if op.type in ASSIGNMENTS or op.type in SCATTERS:
+            handles = self._assigned_by(op)
+            if handles and not self._is_counted(handles, self._owner(number)):
+                self._written[op.name] = [variables.place(handle) for handle in handles]
                 owner = self._owner(number)
                 owners[owner.key] = owner
-                by_call.setdefault(owner.key, []).append(op)
-        effects = [op for each in by_call.values() for op in each]
-        self.assigned = frozenset(at for op in effects if (at := variables.place(op.inputs[0])) is not None)
-        forwarded: dict[str, tf.Operation] = {}
-        for key, ops in by_call.items():
-            forwarded |= self._add_update(owners[key], ops)
+                self._ops.setdefault(owner.key, []).append(op)
+        self.assigned = frozenset(at for places in self._written.values() for at in places if at is not None)
+        self._forwarded: dict[str, dict[int, tf.Operation]] = {}
+        for call, carried in self._carried([*owners.values()]):
+            _merge(self._forwarded, self._add_update(call, *carried))
         shared = self._add_updates_by_variables()
-        cutter.by_variables = behind(self.trace, [op.inputs[1] for op in shared.values()])
-        forwarded |= shared
-        cutter.cutter.assigned = forwarded
+        writes = [op for before in shared.values() for op in before.values()]
+        values = [tensor for op in writes for tensor in op.inputs if tensor.dtype != tf.resource]
+        cutter.by_variables = behind(self.trace, values)
+        _merge(self._forwarded, shared)
+        cutter.cutter.behind = self._forwarded
 
     def add_to(self, inferred: Trace) -> None:
         """Add everything that depends on tensors of the model, and losses and metrics of training alone.
@@ -77,53 +84,119 @@ class Effects:
             others = known.get(_identity(added))
             other = others.pop(0) if others else None
             call = shared[added.key]
-            if other is None or own.of(call, added.values) != theirs.of(at_inference[call.key], other.values):
-                carried = self._carry(call, added.kind, added.metric, added.values, [])
+            changed = other is None or self._reads_forwarded(call, added.values)
+            if changed or own.of(call, added.values) != theirs.of(at_inference[call.key], other.values):
+                carried = self._carry(call, added.kind, added.metric, added.values)
                 if other is not None:
-                    other.inference_alone = carried is not None
+                    other.inference_alone = carried
         for other in (each for rest in known.values() for each in rest):
             other.inference_alone = True
-        front: list[Added] = []
+        updates: list[Added] = []
         for added, places in zip(self._added, self._places, strict=True):
             try:
                 program = added.cut[0] if added.cut is not None else {}
                 added.cut = program, tensors_at(places, at_inference[added.key])
-                (front if added.key in self._in_front else inferred.added).append(added)
+                (updates if added.kind == "update" else inferred.added).append(added)
             except NotExtractableError as reason:
                 self._lose(added.key, added.kind, reason)
-        inferred.added[:0] = front
+        self._put(updates, inferred.added)
 
-    def _add_update(self, call: LayerCall, ops: list[tf.Operation]) -> dict[str, tf.Operation]:
+    def _put(self, updates: list[Added], all_added: list[Added]) -> None:
+        """Put updates behind the losses and metrics of the calls that began before theirs ended: what these read of an
+        assignment before them is computed in their programs."""
+        ranges = {call.key: (call.start, call.end) for call in calls(self.trace.call)}
+        front = [update for update in updates if update.key in self._in_front]
+        for update in updates:
+            if update not in front:
+                end = ranges[update.key][1]
+                before = [at for at, each in enumerate(all_added) if ranges.get(each.key, (end, end))[0] < end]
+                all_added.insert(max(before, default=-1) + 1, update)
+        all_added[:0] = front
+
+    def _reads_forwarded(self, call: LayerCall, values: list[tf.Tensor]) -> bool:
+        """Whether a loss or metric is computed, by the call's own ops, of a variable as it has just been assigned."""
+        children = [child for child in call.children if child.key in self.inferred]
+        inside = {op.name for op in self.operations[call.start : call.end] if op.name in self._forwarded}
+        for child in children if inside else []:
+            inside -= {op.name for op in self.operations[child.start : child.end]}
+        return bool(inside & behind(self.trace, values)) if inside else False
+
+    def _assigned_by(self, op: tf.Operation) -> list[tf.Tensor]:
+        """The handles of the variables that an op of the trace assigns; none of a condition that is known not to."""
+        flag = has_begun(op, self.variables) if op.type in control_flow.CONDITIONS else None
+        handles = control_flow.assigned_by(op, flag)
+        if not handles or op.type in ASSIGNMENTS or op.type in SCATTERS:
+            return handles
+        own = {*self.variables.places_by_handle, *self.variables.counted}
+        return handles if any(self._held.get(id(handle)) in own for handle in handles) else []
+
+    def _is_counted(self, handles: list[tf.Tensor], owner: LayerCall) -> bool:
+        """Whether metrics count in these variables alone, by themselves, which is lost and is no state of the layer."""
+        held = [self._held.get(id(handle)) for handle in handles]
+        if not all(each in self.variables.counted and each not in self.variables.places_by_handle for each in held):
+            return False
+        version = version_of(owner.layer)
+        counters = version.counters(self.trace.call.layer) if self.trace.call is not None else []
+        named = {id(handle): version.name_of(each) for each in counters for handle in handles_of(each)}
+        names = [repr(named.get(each, "")) for each in held if each is not None]
+        self.lost_in_training.append(
+            f"layer {owner.key[0]!r}: what it counts in training in {' and '.join(names)} of a metric"
+        )
+        return True
+
+    def _carried(self, owners: list[LayerCall]) -> list[tuple[LayerCall, tuple[dict[str, Any], list[Any]]]]:
+        """The programs of the calls that assign, with the places of what they read. Where one of a layer's calls cannot
+        be carried over, none is: half of its assignments would leave it in a state that it never has."""
+        found, lost = [], {}
+        for call in owners:
+            try:
+                before = [child for child in call.children if child.key in self.inferred]
+                carried = self.cutter.cut(call, before, [], self._ops[call.key])
+                late = self._late(call, self.needed)
+                if carried[1] and (self._is_whole(late) or (late and self._is_whole(self._late(call)))):
+                    raise NotExtractableError("a layer behind uses it as it is assigned")
+                found.append((call, carried))
+            except NotExtractableError as reason:
+                lost.setdefault(call.key[0], reason)
+        for call in owners:
+            if call.key[0] in lost:
+                self._lose(call.key, "update", lost[call.key[0]])
+        return [each for each in found if each[0].key[0] not in lost]
+
+    def _add_update(self, call: LayerCall, program: dict[str, Any], places: list[Any]) -> dict:
         """What the outputs read behind an assignment that depends on the layer's input, with the assignment.
 
         Assignments that depend on variables alone are put down in `_by_variables` with their program.
         """
-        places = self._carry(call, "update", None, [], ops)
-        if places is None:
-            return {}
+        ops = self._ops[call.key]
         if not places:
-            self._by_variables.append((call, ops, self._added.pop().cut[0]))
-            self._places.pop()
+            self._by_variables.append((call, ops, program))
             return {}
+        self._take_down(call, "update", None, program, places)
+        late = self._late(call)
+        if self._is_whole(late):
+            self._in_front.add(call.key)
+            return {}
+        if self._late(call, self.needed):
+            self.read_behind[call.key] = call
         first = self._ids(ops[::-1])
         read = self._reads_in(self.operations[call.start : call.end], first)
-        late = [(op, at) for op, at in read if op.name in self.needed and op._id > first[at]]
-        if any(op.name in self.needed_by_losses and op._id > first[at] for op, at in read):
-            self._in_front.add(call.key)
-        if self._is_whole(late):
-            self._lose(call.key, "update", NotExtractableError("a layer behind uses it as it is assigned"))
-            return {}
-        if not late:
-            return {}
-        self.read_behind[call.key] = call
-        return self._forwarded(ops, read, first)
+        return self._forwarding(ops, read, first) if late else {}
 
-    def _add_updates_by_variables(self) -> dict[str, tf.Operation]:
+    def _late(self, call: LayerCall, needed: set[str] | None = None) -> list[tuple[tf.Operation, int]]:
+        """What is read of variables behind the call's first assignment of each: by ops of `needed`, else by those that
+        outputs, losses and metrics need."""
+        used = (self.needed | self.needed_by_losses) if needed is None else needed
+        first = self._ids(self._ops[call.key][::-1])
+        read = self._reads_in(self.operations[call.start : call.end], first)
+        return [(op, at) for op, at in read if op.name in used and op._id > first[at]]
+
+    def _add_updates_by_variables(self) -> dict[str, dict[int, tf.Operation]]:
         """What is read between assignments of the same variables, with the assignment before it.
 
         What is read before all of them has them behind the model's outputs; what is read behind all, in front.
         """
-        forwarded: dict[str, tf.Operation] = {}
+        forwarded: dict[str, dict[int, tf.Operation]] = {}
         for group in self._groups():
             ops = sorted((op for _, own, _ in group for op in own), key=lambda op: op._id)
             first, last = self._ids(ops[::-1]), self._ids(ops)
@@ -135,13 +208,13 @@ class Effects:
             late = [(op, at) for op, at in used if op._id > first[at]]
             in_front = bool(late) and all(op._id > last[at] for op, at in used)
             between = bool(late) and not in_front
-            if between and (self._is_whole(late) or any(op._id > first[at] for op, at in of_losses)):
+            if between and self._is_whole(late):
                 for call, _, _ in group:
                     self._lose(call.key, "update", NotExtractableError("it is used as it was and as it is assigned"))
                 continue
             self.updates += [{"program": program, "behind": not in_front} for _, _, program in group]
             if between:
-                forwarded |= self._forwarded(ops, read, first)
+                _merge(forwarded, self._forwarding(ops, read, first))
                 owners = [self._owner(self.operations.index(op)) for op, at in of_outputs if op._id > first[at]]
                 self.read_behind |= {owner.key: owner for owner in owners}
         return forwarded
@@ -150,7 +223,7 @@ class Effects:
         """Updates by variables alone, those together that assign the same variables, in the order of the trace."""
         found: list[tuple[set[int | None], list]] = []
         for update in self._by_variables:
-            places = set(self._ids(update[1]))
+            places: set[int | None] = set(self._ids(update[1]))
             joined = [each for each in found if each[0] & places]
             found = [each for each in found if not each[0] & places]
             found.append((places.union(*(p for p, _ in joined)), [u for _, own in joined for u in own] + [update]))
@@ -161,22 +234,26 @@ class Effects:
         return [(op, at) for op in operations for at in self._read_by(op) if at in assigned]
 
     def _ids(self, ops: list[tf.Operation]) -> dict[int | None, int]:
-        """By the place of the variable that is assigned: the number of the last op that does so."""
-        return {self.variables.place(op.inputs[0]): op._id for op in ops}
+        """By the place of each variable that is assigned: the number of the last op that does so."""
+        return {at: op._id for op in ops for at in self._written[op.name]}
 
     def _is_whole(self, reads: list[tuple[tf.Operation, int]]) -> bool:
         """Whether a layer that is kept whole reads one of these variables: nothing can be put in its place."""
         return any(op.name in self.trace.whole for op, _ in reads)
 
-    def _forwarded(
+    def _forwarding(
         self, ops: list[tf.Operation], read: list[tuple[tf.Operation, int]], first: dict[int | None, int]
-    ) -> dict[str, tf.Operation]:
+    ) -> dict[str, dict[int, tf.Operation]]:
         """All reads behind the first assignment, and all further assignments, each with the last one before it."""
-        writes = [(op, at) for op in ops if (at := self.variables.place(op.inputs[0])) is not None]
-        return {op.name: self._last(ops, op, at) for op, at in [*read, *writes] if op._id > first[at]}
+        writes = [(op, at) for op in ops for at in self._written[op.name] if at is not None]
+        found: dict[str, dict[int, tf.Operation]] = {}
+        for op, at in [*read, *writes]:
+            if op._id > first[at]:
+                found.setdefault(op.name, {})[at] = self._last(ops, op, at)
+        return found
 
     def _last(self, ops: list[tf.Operation], behind: tf.Operation, place: int) -> tf.Operation:
-        return [op for op in ops if op._id < behind._id and self.variables.place(op.inputs[0]) == place][-1]
+        return [op for op in ops if op._id < behind._id and place in self._written[op.name]][-1]
 
     def _read_by(self, op: tf.Operation) -> list[int]:
         """Places of the variables that the op reads."""
@@ -187,39 +264,35 @@ class Effects:
             found = map(self.variables.place, op.inputs if function else op.inputs[:1] if op.type in READS else [])
         return [at for at in found if at is not None]
 
-    def _carry(
-        self, call: LayerCall, kind: str, metric: MetricCall | None, results: list[Any], effects: list[tf.Operation]
-    ) -> list[Any] | None:
-        """Cut it out, and take it down; the places of what it reads, None where it cannot be cut out."""
+    def _carry(self, call: LayerCall, kind: str, metric: MetricCall | None, results: list[Any]) -> bool:
+        """Cut it out, and take it down; False where it cannot be cut out."""
         before = [child for child in call.children if child.key in self.inferred]
         try:
-            program, places = self.cutter.cut(call, before, results, effects)
+            self._take_down(call, kind, metric, *self.cutter.cut(call, before, results))
         except NotExtractableError as reason:
             self._lose(call.key, kind, reason)
-            return None
+            return False
+        return True
+
+    def _take_down(
+        self, call: LayerCall, kind: str, metric: MetricCall | None, program: dict[str, Any], places: list[Any]
+    ) -> None:
         self._added.append(Added(kind, call.layer, call.key, [], metric, (program, [])))
         self._places.append(places)
-        return places
 
     def _lose(self, key: Key, kind: str, reason: NotExtractableError) -> None:
-        what = "a variable that it assigns" if kind == "update" else f"a {kind} that it adds"
-        self.lost_in_training.append(f"layer {key[0]!r}: {what} in training ({reason})")
+        what = self._assigned_in(key[0]) if kind == "update" else f"a {kind} that it adds in training"
+        self.lost_in_training.append(f"layer {key[0]!r}: {what} ({reason})")
 
-    def _hidden(self) -> list[str]:
-        """Lines on variables that are assigned in another way, as inside of a condition."""
-        graph, lines = self.trace.graph, []
-        held = {id(inner): id(outer) for outer, inner in graph.captures}
-        own = {*self.variables.places_by_handle, *self.variables.counted}
-        for op in (op for op in self.operations if op.type in control_flow.KINDS or op.type.startswith(WRITES)):
-            flag = has_begun(op, self.variables) if op.type in control_flow.CONDITIONS else None
-            for write, handle in writes_of(op, graph, held, flag=flag):
-                plain = write is op and (op.type in ASSIGNMENTS or op.type in SCATTERS)
-                if handle in own and write.type.startswith(WRITES) and not plain:
-                    where = "" if write is op else f" inside of {op.type}"
-                    layer = self.trace.layer_of.get(op.name, "")
-                    reason = f"by op {write.type}{where}"
-                    lines.append(f"layer {layer!r}: a variable that it assigns in training ({reason})")
-        return lines
+    def _assigned_in(self, layer: str) -> str:
+        """What is said of the variables that a layer assigns."""
+        ops = [op for key, own in self._ops.items() if key[0] == layer for op in own]
+        places = dict.fromkeys(at for op in ops for at in self._written[op.name] if at is not None)
+        name_of = version_of(self.trace.call.layer).name_of if self.trace.call is not None else str
+        *names, last = [repr(name_of(self.variables.variables[at])) for at in places] or ["a variable"]
+        if not names:
+            return f"{'variable ' if places else ''}{last} that it assigns in training"
+        return f"variables {', '.join(names)} and {last} that it assigns in training, of which none moves"
 
     def _shared(self, call: LayerCall | None, outer: LayerCall | None = None) -> dict[Key, LayerCall]:
         """By the key of each call inside of `call`: it, or the innermost one around it that there is at inference."""
@@ -240,6 +313,11 @@ class Effects:
                 break
             call = inner
         return call
+
+
+def _merge(found: dict[str, dict[int, tf.Operation]], more: dict[str, dict[int, tf.Operation]]) -> None:
+    for name, before in more.items():
+        found.setdefault(name, {}).update(before)
 
 
 def _identity(added: Added) -> tuple:

@@ -16,6 +16,7 @@ LOOPS = ("While", "StatelessWhile")
 CONDITIONS = ("If", "StatelessIf")
 CASES = ("Case", "StatelessCase")
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+WRITES = ("Assign", "ResourceScatter", "ResourceStridedSliceAssign", "ResourceApply", "ResourceSparseApply")
 KINDS = (*LOOPS, *CONDITIONS, *CASES, *CALLS)
 _NAMES = dict.fromkeys(LOOPS, ("cond", "body")) | dict.fromkeys(CONDITIONS, ("then_branch", "else_branch"))
 _NAMES |= dict.fromkeys(CALLS, ("f",))
@@ -69,6 +70,29 @@ def functions_of(op: tf.Operation) -> list[tuple[FuncGraph, Sequence[tf.Tensor]]
         names = [op.get_attr(name).name for name in _NAMES[op.type]]
     chosen = op.type in CONDITIONS or op.type in CASES
     return [(graph_of(op.graph, name), op.inputs[1:] if chosen else op.inputs) for name in names]
+
+
+def assigned_by(op: tf.Operation, flag: bool | None = None) -> list[tf.Tensor]:
+    """The handles of the variables that an op assigns, itself or in the functions that it runs.
+
+    Args:
+        op: of a traced graph, of any type.
+        flag: what decides a condition; None where that is open, and of all other ops.
+
+    Returns:
+        Those of its operands that are such handles, each once, in the order in which they are first assigned.
+    """
+    if op.type.startswith(WRITES):
+        return [op.inputs[0]]
+    if kind_of(op) is None or not any(each.dtype == tf.resource for each in op.inputs):
+        return []
+    functions = functions_of(op)
+    found = {}
+    for graph, operands in functions if flag is None else [functions[0 if flag else 1]]:
+        outer = {inner.ref(): given for inner, given in zip(graph.inputs, operands, strict=True)}
+        for each in graph.get_operations():
+            found |= {handle.ref(): outer[handle.ref()] for handle in assigned_by(each) if handle.ref() in outer}
+    return list({given.ref(): given for given in found.values()}.values())
 
 
 def describe(op: tf.Operation) -> dict[str, Any]:

@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 
 from qat.errors import TrainingSemanticsWarning
 from qat.models.keras_types import KerasLayer, KerasModel
-from qat.quantization.importing.keras_version import dtype_of
+from qat.quantization.importing.keras_version import dtype_of, version_of
 
 if TYPE_CHECKING:
     from qat.quantization.keras.variables import FloatVariables
 
 LARGEST_SETTING = 16  # numbers
+MOVED_BY_KERAS = {  # by the name of a class of Keras, what its call in training, or `adapt`, assigns
+    "BatchNormalization": ("moving_mean", "moving_variance", "renorm_mean", "renorm_stddev"),
+    "SpectralNormalization": ("kernel", "vector_u"),
+    "Normalization": ("adapt_mean", "adapt_variance", "count"),
+}
 
 
 def warn_of_frozen_parts(model: KerasModel, variables: FloatVariables) -> None:
@@ -114,8 +119,8 @@ def warn_of_set_attribute(layer: KerasLayer, attribute: str) -> None:
 def settings_of(
     layer: KerasLayer, own: list[Any], places: dict[int, int], moved: frozenset[int]
 ) -> Iterator[tuple[Callable[[], Any], int, NDArray]]:
-    """Numbers and flags that a layer of a user's class holds and training does not move, as the strength of a gradient
-    reversal: callbacks set them.
+    """Numbers and flags that a layer of a user's class holds and neither training nor Keras moves, as the strength of a
+    gradient reversal: callbacks set them.
 
     Args:
         layer: of the float model, of either Keras.
@@ -128,11 +133,21 @@ def settings_of(
     """
     if type(layer).__module__.startswith(("keras.", "tf_keras.")):
         return
+    kept_by_keras = _kept_by_keras(layer)
     for variable in own:
         dtype, at = dtype_of(variable), places[id(variable)]
         is_number = dtype.is_floating or dtype in (tf.bool, tf.int32)  # other integers are states of random numbers
-        if is_number and at not in moved and math.prod(variable.shape) <= LARGEST_SETTING:
+        is_free = at not in moved and id(variable) not in kept_by_keras
+        if is_number and is_free and math.prod(variable.shape) <= LARGEST_SETTING:
             yield weakref.ref(variable), places[id(variable)], tf.convert_to_tensor(variable).numpy()
+
+
+def _kept_by_keras(layer: KerasLayer) -> set[int]:
+    """Identities of what training moves in a layer whose class is derived from one of Keras' own, and of what `adapt`
+    sets: such a layer is read as what it is derived from, so that no trace says that it assigns them."""
+    layers = version_of(layer).layers
+    names = (name for own, names in MOVED_BY_KERAS.items() if isinstance(layer, getattr(layers, own)) for name in names)
+    return {id(getattr(layer, name, None)) for name in names}
 
 
 def warn_of_moved_settings(name: str, variables: FloatVariables) -> None:

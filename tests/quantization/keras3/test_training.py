@@ -1,11 +1,14 @@
 """Without rounding, the quantized model of a Keras 3 model is that model in training: losses, gradients, statistics."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops, regularizers
 
+from qat import TrainingSemanticsWarning
 from qat.quantization import quantize_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:calibration has", "ignore:the moving statistics")
@@ -314,3 +317,49 @@ def test_seeds_are_state_that_is_not_trained():
     assert state.numpy().tolist() == [5, 0]
     assert not any(state is each for each in quantized.trainable_variables)
     assert model.layers[1].seed_generator.state.numpy().tolist() == [5, 0]
+
+
+class Gathered(layers.Layer):
+    """Statistics that a condition moves, on a counter that it sets back; the branches read what is assigned before."""
+
+    def __init__(self, condition, **options):
+        super().__init__(**options)
+        self.condition = condition
+
+    def build(self, shape):
+        told = {"shape": (shape[-1],), "initializer": "zeros", "trainable": False}
+        self.moving_mean, self.seen = self.add_weight(name="moving_mean", **told), self.add_weight(name="seen", **told)
+        self.count = self.add_weight(name="count", shape=(), dtype="int32", initializer="zeros", trainable=False)
+
+    def call(self, x, training=None):
+        if not training:
+            return x - self.moving_mean
+        self.count.assign_add(1)
+        self.seen.assign_add(ops.mean(x, 0) / 2)
+        moved = self.condition(ops.equal(self.count, 2), self.move, lambda: ops.zeros_like(self.seen))
+        return x - moved + 0.1 * self.moving_mean
+
+    def move(self):
+        self.moving_mean.assign(0.9 * self.moving_mean + 0.1 * self.seen)
+        self.seen.assign(ops.zeros_like(self.seen))
+        self.count.assign(0)
+        return ops.multiply(2.0, self.moving_mean)
+
+
+@pytest.mark.parametrize("condition", [ops.cond, tf.cond], ids=["Keras", "TensorFlow"])
+def test_what_a_condition_assigns_is_what_the_float_model_assigns(condition):
+    keras.utils.set_random_seed(3)
+    model = chain((3,), layers.Dense(5), Gathered(condition), layers.Dense(2))
+    x = RNG.normal(size=(16, 3)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingSemanticsWarning)
+        quantized = computing(model, x)
+    quantized.fake_quantization(False)
+    copies = copies_of(quantized)
+    for at in range(5):
+        (loss, gradients), (expected_loss, expected) = (step(each, x[at : at + 8]) for each in (quantized, model))
+        assert loss == pytest.approx(expected_loss, rel=1e-4)
+        for mine, theirs in zip(gradients, expected, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+        for variable in model.non_trainable_variables:
+            np.testing.assert_allclose(copies[variable.path].numpy(), variable.numpy(), rtol=1e-5, atol=1e-6)

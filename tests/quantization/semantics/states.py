@@ -337,3 +337,165 @@ class ComparedWithConstants(layers.Layer):
 def constants_that_training_reads():
     """They are no tensors of the graph at inference, and training needs them."""
     return _behind_dense(ComparedWithConstants())
+
+
+class Gathered(layers.Layer):
+    """BatchNormalization over some steps: what each step has seen is added up, and a condition on a counter moves the
+    statistics and begins again, as where gradients are accumulated."""
+
+    def build(self, shape):
+        self.gamma = self.add_weight("gamma", shape[-1:], initializer="ones")
+        self.moving_mean = self.add_weight("moving_mean", shape[-1:], trainable=False)
+        self.seen = self.add_weight("seen", shape[-1:], initializer="zeros", trainable=False)
+        self.count = self.add_weight("count", (), tf.int32, initializer="zeros", trainable=False)
+
+    def call(self, x, training=None):
+        if not training:
+            return self.gamma * (x - self.moving_mean)
+        mean = tf.reduce_mean(x, 0)
+        self.count.assign_add(1)
+        self.seen.assign_add(mean / 3)
+        tf.cond(tf.equal(self.count, 3), self.move, lambda: None)
+        return self.gamma * (x - mean)
+
+    def move(self):
+        self.moving_mean.assign(self.moving_mean.assign_sub(0.1 * (self.moving_mean - self.seen)))
+        self.seen.assign(tf.zeros_like(self.seen))
+        self.count.assign(0)
+
+
+class MeanOfSome(layers.Layer):
+    """A mean that batches above 0 move: the condition gives it out, and it is read once more behind."""
+
+    def build(self, shape):
+        self.mean = self.add_weight("mean", shape[-1:], trainable=False)
+        self.count = self.add_weight("count", (), initializer="zeros", trainable=False)
+
+    def call(self, x, training=None):
+        if not training:
+            return x - self.mean
+        self.count.assign_add(1.0)
+        seen = tf.reduce_mean(x, 0)
+        mean = tf.cond(tf.reduce_sum(seen) > 0.0, lambda: self.moved(seen), lambda: tf.identity(self.mean))
+        self.add_loss(0.1 * tf.reduce_mean(tf.square(x - self.mean)))
+        return x - mean + 0.1 * self.mean / self.count
+
+    def moved(self, seen):
+        self.mean.assign(0.5 * self.mean)
+        twice = tf.cond(self.count > 1.0, lambda: self.counted(2.0 * self.mean), lambda: 2.0 * self.mean)
+        self.mean.assign_add(0.5 * seen)
+        return self.mean + 0.1 * twice
+
+    def counted(self, value):
+        self.count.assign_add(1.0)
+        return value * self.count
+
+
+class Phases(layers.Layer):
+    """A counter by which a case is chosen, which sets the counter: by variables alone, and used between."""
+
+    def build(self, shape):
+        self.phase = self.add_weight("phase", (), tf.int32, initializer="zeros", trainable=False)
+        self.strength = self.add_weight("strength", (), initializer="ones", trainable=False)
+
+    def call(self, x, training=None):
+        if training:
+            x *= self.strength
+            tf.switch_case(tf.identity(self.phase), [self.first, self.second, lambda: tf.identity(self.strength)])
+            x += self.strength
+        return x
+
+    def first(self):
+        self.phase.assign_add(1)
+        return self.strength.assign(0.5)
+
+    def second(self):
+        self.phase.assign(2)
+        return self.strength.assign(2.0 * self.strength)
+
+
+class SomeCentres(layers.Layer):
+    """Rows that a condition moves, and a loop that adds up."""
+
+    def build(self, shape):
+        self.centres = self.add_weight("centres", (3, shape[-1]), trainable=False)
+        self.sum = self.add_weight("sum", (), initializer="zeros", trainable=False)
+
+    def call(self, x, training=None):
+        if training:
+            tf.cond(tf.reduce_sum(x) > 0.0, lambda: self.move(x), lambda: None)
+            tf.while_loop(lambda at: at < 3, lambda at: self.add(at, x), [0])
+        return x - self.centres[0]
+
+    def move(self, x):
+        self.centres.scatter_sub(tf.IndexedSlices(0.1 * x[:2], tf.constant([1, 2])))
+
+    def add(self, at, x):
+        self.sum.assign_add(x[at, 0])
+        return [at + 1]
+
+
+class Moved(layers.Layer):
+    """Losses of both modes, and of training alone, before and behind assignments."""
+
+    def __init__(self, is_used, **options):
+        super().__init__(**options)
+        self.is_used = is_used
+
+    def build(self, shape):
+        self.mean = self.add_weight("mean", shape[-1:], trainable=False)
+        self.count = self.add_weight("count", (), initializer="ones", trainable=False)
+
+    def call(self, x, training=None):
+        self.add_loss(tf.reduce_mean(tf.square(x - self.mean)) / self.count)
+        if training:
+            self.add_loss(0.1 * tf.reduce_mean(tf.square(x + self.mean)))
+            self.mean.assign_add(0.1 * tf.reduce_mean(x, 0))
+            self.count.assign_add(1.0)
+            self.add_loss(0.1 * tf.reduce_mean(tf.square(x + self.mean)) / self.count)
+        self.add_loss(tf.reduce_mean(tf.square(x - self.mean)))
+        return x - self.mean if self.is_used else x
+
+
+@semantics()
+def losses_before_and_behind_an_assignment():
+    """Each reads the variables as they were at its place."""
+    return _behind_dense(Moved(False))
+
+
+@semantics()
+def losses_before_and_behind_an_assignment_that_is_used():
+    """So do they where the output reads what was assigned."""
+    return _behind_dense(Moved(True))
+
+
+@semantics()
+def statistics_that_a_condition_moves():
+    """Assigned inside of a condition on a counter, and outside of it."""
+    return _behind_dense(Gathered())
+
+
+@semantics()
+def statistics_that_a_condition_moves_called_twice():
+    """Each of two calls goes on from what the other one left."""
+    first, second, dense, norm = vector(name="first"), vector(name="second"), layers.Dense(5), Gathered()
+    return tf_keras.Model([first, second], layers.Subtract()([norm(dense(first)), norm(dense(second))]))
+
+
+@semantics()
+def mean_that_a_condition_assigns_and_gives():
+    """What is read inside of a condition, and behind it, is what was assigned on the way."""
+    return _behind_dense(MeanOfSome())
+
+
+@semantics()
+def phases_of_a_case_called_twice():
+    """Cases that assign, by variables alone."""
+    first, second, dense, phases = vector(name="first"), vector(name="second"), layers.Dense(5), Phases()
+    return tf_keras.Model([first, second], layers.Subtract()([phases(dense(first)), phases(dense(second))]))
+
+
+@semantics()
+def rows_that_a_condition_moves_and_a_sum_of_a_loop():
+    """Assignments of rows, and in a loop, that no output reads in training."""
+    return _behind_dense(SomeCentres())
