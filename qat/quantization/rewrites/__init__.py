@@ -121,6 +121,7 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     pooling.activation_before_max_pool,
 )
 FUSE: tuple[Pass, ...] = (  # what a linear op's kernel computes with it
+    dilation.depthwise_of_groups,
     dilation.padding_before_convolution,
     masks.product_of_masked,
     masks.sum_with_masked,  # here: `bias_of_sum` moves constants behind masks

@@ -1,4 +1,4 @@
-"""Dilated convolutions, which TensorFlow writes as SpaceToBatchND, a plain convolution, BatchToSpaceND; paddings."""
+"""Dilated convolutions, which TensorFlow writes as SpaceToBatchND, a convolution, BatchToSpaceND; paddings; groups."""
 
 from __future__ import annotations
 
@@ -64,6 +64,20 @@ def padding_before_convolution(match: Match) -> Tensor | None:
     match.node.inputs = [x, *match.inputs[1:]]
     match.node.attrs = attrs | {"padding": "SAME"}
     return match.node.output
+
+
+@rewrite("conv2d")
+def depthwise_of_groups(match: Match) -> Tensor | None:
+    """Groups of one channel each are a depthwise convolution: its kernels are the faster ones, and TensorFlow has its
+    gradient on a CPU (in ConvNeXt one op in place of a thousand)."""
+    kernel, attrs, channels = match.node.weights["kernel"], match.attrs, match.inputs[0].shape[-1]
+    height, width, of_group, outputs = kernel.value.shape
+    is_plain = attrs["strides"] == [1, 1] or (len(set(attrs["strides"])) == 1 and attrs["dilations"] == [1, 1])
+    if of_group != 1 or channels in (1, None) or not is_plain or attrs["padding"] == "EXPLICIT":
+        return None
+    match.node.op = "depthwise_conv2d"
+    match.node.weights["kernel"] = kernel.reshape(height, width, channels, outputs // channels)
+    return match.output
 
 
 def _same_padding(size: int, window: int, stride: int, rate: int) -> list[int]:

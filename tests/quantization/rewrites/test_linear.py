@@ -66,6 +66,15 @@ CASES = [
             ((9, 8, 3), lambda x: layers.Conv2D(4, 3, dilation_rate=2)(layers.ZeroPadding2D(2)(x))),
         )
     ),
+    *(
+        Case(dilation.depthwise_of_groups, raw(build, sizes), gone=("conv2d",), there=("depthwise_conv2d",))
+        for sizes, build in (
+            ((8, 8, 4), layers.Conv2D(4, 3, groups=4, padding="same")),
+            ((9, 8, 4), layers.Conv2D(12, 3, groups=4, strides=2)),
+            ((8, 8, 4), layers.Conv2D(8, 3, groups=4, dilation_rate=2)),
+            ((8, 4), layers.Conv1D(4, 3, groups=4)),
+        )
+    ),
     Case(
         dilation.dilated_convolution,
         raw(lambda x: layers.Conv1D(4, 3, dilation_rate=2, padding="causal")(x), (12, 3)),
@@ -105,6 +114,12 @@ def test_padding_around_an_offset_input_is_padded_with_zeros_of_the_model_not_of
     entry = tf_keras.Input((6, 6, 3), name="pixels")
     x = layers.ZeroPadding2D(1)(layers.Rescaling(1 / 127.5, -1.0)(entry))
     check(Case(linear.input_affine, lambda: tf_keras.Model(entry, layers.Conv2D(4, 3)(x))))
+
+
+def test_groups_of_several_channels_stay():
+    build = raw(layers.Conv2D(4, 3, groups=2), (8, 8, 4))
+    with pytest.raises(AssertionError, match="left the graph as it was"):
+        check(Case(dilation.depthwise_of_groups, build))
 
 
 def test_another_padding_than_that_of_same_stays():
