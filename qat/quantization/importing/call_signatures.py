@@ -104,13 +104,14 @@ def find_different(
 
     Yields:
         The call in either trace, and the numbers, from 0, of the inner calls before which (or behind the last of which)
-        it differs; None in their place where it calls other layers.
+        it differs; None in their place where it is another layer, made in the call, or calls other layers.
     """
     stack = [(one, other)]
     while stack:
         one, other = stack.pop()
         pair = inferred.children(one), trained.children(other)
-        if [child.key for child in pair[0]] != [child.key for child in pair[1]]:
+        keys = ([child.key for child in each] for each in pair)
+        if next(keys) != next(keys) or _are_others(one, other):
             yield one, other, None
             continue
         unread = not (inferred.is_needed(one) and trained.is_needed(other))  # in one mode; in the other it counts
@@ -119,6 +120,19 @@ def find_different(
         if different:
             yield one, other, different
         stack += zip(*pair, strict=True)
+
+
+def _are_others(one: LayerCall, other: LayerCall) -> bool:
+    """Whether two layers that are made in a call, one in each trace, are set in different ways."""
+    if one.layer is other.layer or one.children or not hasattr(one.layer, "get_config"):
+        return False
+    settings = []
+    for layer in (one.layer, other.layer):
+        try:
+            settings.append({name: value for name, value in layer.get_config().items() if name != "name"})
+        except (NotImplementedError, TypeError, ValueError):  # the layer's class does not say them
+            return False
+    return repr(settings[0]) != repr(settings[1])
 
 
 def _is_captured(op: tf.Operation, known: dict[Any, Any]) -> bool:

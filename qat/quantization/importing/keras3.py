@@ -36,7 +36,7 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
             by the `call` function of the layer's class. Calls on no tensors run as always.
 
     Yields:
-        Nothing. `__call__` of Keras' `Layer` and `Operation`, and `add_loss`, are as before behind it.
+        Nothing. What is exchanged in Keras' `Layer` and `Operation` (`_PATCHED`) is as before behind it.
     """
     layer_class, operation_class = keras.layers.Layer, keras.Operation
     held = {(kind, name): vars(kind)[name] for kind, name in _PATCHED}
@@ -70,7 +70,13 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
         for value in tf.nest.flatten(loss):
             tracer.add("loss", layer, [tf.convert_to_tensor(value)])
 
+    def begun(operation: Any, name: str | None = None) -> None:
+        held[operation_class, "__init__"](operation, name=name)
+        if name is None:
+            tracer.names(operation)
+
     layer_class.__call__, operation_class.__call__, layer_class.add_loss = prepared, operated, add_loss
+    operation_class.__init__ = begun
     try:
         yield
     finally:
@@ -85,7 +91,10 @@ def _as_tensors(arguments: Any) -> Any:
     )
 
 
-_PATCHED = ((keras.layers.Layer, "__call__"), (keras.Operation, "__call__"), (keras.layers.Layer, "add_loss"))
+_PATCHED = (
+    *((keras.layers.Layer, "__call__"), (keras.layers.Layer, "add_loss")),
+    *((keras.Operation, "__call__"), (keras.Operation, "__init__")),
+)
 
 
 def own_readers() -> dict[Any, Any]:
