@@ -65,6 +65,24 @@ class Signatures:
         parts[-1].append(tuple(known.get(t.ref()) if isinstance(t, tf.Tensor) else None for t in call.outputs))
         return parts
 
+    def places(self, call: LayerCall, tensors: list[tf.Tensor], before: list[LayerCall]) -> list[Any]:
+        """Where what an inner layer is called on comes from.
+
+        Args:
+            call: the layer call.
+            tensors: of the trace's graph, of any shapes and dtypes; others are passed over.
+            before: the calls of inner layers before that one.
+
+        Returns:
+            Of each tensor its places, as `sources_of` has them: several where a layer gives what it is given. Of one
+            that the call itself makes, how it does so, as `of` says it.
+        """
+        found: dict[Any, set[Any]] = {}
+        for group in ([], *([child] for child in before)):
+            for reference, place in sources_of(call, group).items():
+                found.setdefault(reference, set()).add(place)
+        return [found.get(each.ref()) or self.of(call, [each]) for each in tensors if tf.is_symbolic_tensor(each)]
+
     def of(self, call: LayerCall, tensors: list[tf.Tensor]) -> list[tuple]:
         """How tensors that are made in a layer call are computed from what it is called on and from inner calls.
 
@@ -78,6 +96,7 @@ class Signatures:
         """
         known: dict[Any, Any] = {**self.captured, **sources_of(call, self.children(call))}
         needed: dict[str, tf.Operation] = {}
+        known |= {each.ref(): ("value", id(each)) for each in tensors if isinstance(each, tf.__internal__.EagerTensor)}
         stack = list(tensors)
         while stack:
             tensor = stack.pop()
@@ -116,10 +135,28 @@ def find_different(
             continue
         unread = not (inferred.is_needed(one) and trained.is_needed(other))  # in one mode; in the other it counts
         parts = zip(inferred.parts(one, unread), trained.parts(other, unread), strict=True)
-        different = [at for at, (first, second) in enumerate(parts) if first != second]
+        different = [
+            at
+            for at, (first, second) in enumerate(parts)
+            if first != second or (at < len(pair[0]) and _are_called_on_others(inferred, trained, (one, other), at))
+        ]
         if different:
             yield one, other, different
         stack += zip(*pair, strict=True)
+
+
+def _are_called_on_others(
+    inferred: Signatures, trained: Signatures, pair: tuple[LayerCall, LayerCall], at: int
+) -> bool:
+    """Whether two calls, one in each trace, call their inner layer number `at` on what comes from elsewhere."""
+    said = []
+    for signatures, call in zip((inferred, trained), pair, strict=True):
+        children = signatures.children(call)
+        said.append(signatures.places(call, children[at].arguments, children[:at]))
+    return len(said[0]) != len(said[1]) or any(
+        not one & other if isinstance(one, set) and isinstance(other, set) else one != other
+        for one, other in zip(*said, strict=True)
+    )
 
 
 def _are_others(one: LayerCall, other: LayerCall) -> bool:

@@ -215,12 +215,16 @@ class _Both:
             before = children[:at]
             if at == len(children):
                 same = self._equal(call, call.outputs, inferred, other, other.outputs)
+                if len(same) == len(call.outputs):
+                    continue
                 found.setdefault(call.key, Region()).outputs = self._exchange(call, call.outputs, before, same)
             else:
                 child, its = children[at], at_inference[children[at].key]
                 if len(child.arguments) != len(its.arguments):
                     raise NotExtractableError(f"it calls layer {child.key[0]!r} on more tensors in one mode")
                 same = self._equal(call, child.arguments, inferred, other, its.arguments)
+                if len(same) == len(child.arguments):
+                    continue
                 found.setdefault(child.key, Region()).arguments = self._exchange(call, child.arguments, before, same)
 
     def _equal(
