@@ -119,6 +119,8 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     if config.bias_correction:
         correct_biases(graph, min_max, batches, config)
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
+    if graph.training_nest is not None:
+        model.told["training_nest"] = graph.training_nest
     if config.name != "ptq":
         refuse_other_sizes(model, graph)
     model.told["outcome"] = record_outcome(graph, config)
