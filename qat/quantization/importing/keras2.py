@@ -228,7 +228,10 @@ def name_of(variable: KerasVariable) -> str:
 
 def counters(model: KerasModel) -> list[Any]:
     metrics = [metric for layer in model._flatten_layers() for metric in getattr(layer, "_metrics", [])]
-    return [variable for metric in [*metrics, *model.metrics] for variable in metric.variables]
+    try:
+        return [variable for metric in [*metrics, *model.metrics] for variable in metric.variables]
+    except AttributeError:  # a class of its own makes its metrics in `compile`, which was not called
+        return [variable for metric in metrics for variable in metric.variables]
 
 
 def penalties(model: KerasModel) -> Iterator[tuple[str, Callable[[], Any], None]]:

@@ -271,8 +271,13 @@ def name_of(variable: Any) -> str:
 
 def counters(model: Any) -> list[Any]:
     """Recurrent layers draw the masks of their dropout at inference too, and use them in training alone."""
-    states = [generator.state for layer in model._flatten_layers() for generator in layer._seed_generators]
-    return [*model.metrics_variables, *states]
+    layers_ = list(model._flatten_layers())
+    states = [generator.state for layer in layers_ for generator in layer._seed_generators]
+    try:
+        counted = list(model.metrics_variables)
+    except AttributeError:  # a class of its own makes its metrics in `compile`, which was not called
+        counted = [variable for layer in layers_ for metric in layer._metrics for variable in metric.variables]
+    return [*counted, *states]
 
 
 def penalties(model: Any) -> Iterator[tuple[str, Callable[[], Any], Any]]:
