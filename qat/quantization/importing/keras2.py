@@ -234,6 +234,14 @@ def counters(model: KerasModel) -> list[Any]:
         return [variable for metric in metrics for variable in metric.variables]
 
 
+def has_call(model: KerasModel) -> bool:
+    return type(model).call not in (tf_keras.Model.call, tf_keras.layers.Layer.call)
+
+
+def is_part(value: Any) -> bool:
+    return isinstance(value, tf_keras.layers.Layer) and not isinstance(value, tf_keras.metrics.Metric)
+
+
 def penalties(model: KerasModel) -> Iterator[tuple[str, Callable[[], Any], None]]:
     """Of regularizers, and of callables given to `add_loss`, on frozen variables too."""
     for layer in model._flatten_layers():

@@ -280,6 +280,14 @@ def counters(model: Any) -> list[Any]:
     return [*counted, *states]
 
 
+def has_call(model: Any) -> bool:
+    return type(model).call not in (keras.Model.call, keras.layers.Layer.call)
+
+
+def is_part(value: Any) -> bool:
+    return isinstance(value, keras.layers.Layer) and not isinstance(value, keras.metrics.Metric)
+
+
 def penalties(model: Any) -> Iterator[tuple[str, Callable[[], Any], Any]]:
     """Of regularizers, which Keras 3 leaves out as long as their variables are frozen."""
     trained = trained_places(model)
