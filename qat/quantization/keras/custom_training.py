@@ -7,6 +7,7 @@ inheritance: `self(x, training=True)` in them is the quantized graph. The float 
 from __future__ import annotations
 
 import dis
+import functools
 import inspect
 import types
 import warnings
@@ -153,6 +154,14 @@ def names_in(classes: Sequence[type], stored: bool = False) -> set[str]:
         )
         stack += [each for each in code.co_consts if isinstance(each, types.CodeType)]
     return found
+
+
+@functools.cache
+def set_by_keras() -> frozenset[str]:
+    """Names of the attributes that Keras' own training, evaluation and export set, on the layers of a model too."""
+    models = [keras.Model, tf_keras.Model]
+    layers = {*keras.layers.Layer.__mro__, *tf_keras.layers.Layer.__mro__}
+    return frozenset(names_in([each for model in models for each in model.__mro__ if each not in layers], stored=True))
 
 
 def _functions(member: object) -> Iterator[types.FunctionType]:
