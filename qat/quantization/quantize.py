@@ -25,6 +25,7 @@ from qat.quantization.importing.preflight import refuse_blockers
 from qat.quantization.ir.graph import Graph
 from qat.quantization.keras.build_model import emit
 from qat.quantization.keras.check_rows import keep_rows
+from qat.quantization.keras.custom_training import warn_of_missing_parts
 from qat.quantization.keras3.model import as_keras3
 from qat.quantization.merge_ranges import merge_close_ranges
 from qat.quantization.outliers import warn_of_outliers
@@ -84,6 +85,8 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
         )
     config = config or QuantConfig(name="qat")
     refuse_unusable(config)
+    if config.name != "ptq":
+        warn_of_missing_parts(float_model)
     graph = canonicalize(float_model)
     _look_at_constants(graph, trains=config.name != "ptq")
     refuse_blockers(graph)
@@ -118,6 +121,8 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     if config.bias_correction:
         correct_biases(graph, min_max, batches, config)
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
+    if graph.training_nest is not None:
+        model.told["training_nest"] = graph.training_nest
     if config.name != "ptq":
         refuse_other_sizes(model, graph)
     model.told["outcome"] = record_outcome(graph, config)

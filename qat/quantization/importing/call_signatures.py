@@ -65,6 +65,24 @@ class Signatures:
         parts[-1].append(tuple(known.get(t.ref()) if isinstance(t, tf.Tensor) else None for t in call.outputs))
         return parts
 
+    def places(self, call: LayerCall, tensors: list[tf.Tensor], before: list[LayerCall]) -> list[Any]:
+        """Where what an inner layer is called on comes from.
+
+        Args:
+            call: the layer call.
+            tensors: of the trace's graph, of any shapes and dtypes; others are passed over.
+            before: the calls of inner layers before that one.
+
+        Returns:
+            Of each tensor its places, as `sources_of` has them: several where a layer gives what it is given. Of one
+            that the call itself makes, how it does so, as `of` says it.
+        """
+        found: dict[Any, set[Any]] = {}
+        for group in ([], *([child] for child in before)):
+            for reference, place in sources_of(call, group).items():
+                found.setdefault(reference, set()).add(place)
+        return [found.get(each.ref()) or self.of(call, [each]) for each in tensors if tf.is_symbolic_tensor(each)]
+
     def of(self, call: LayerCall, tensors: list[tf.Tensor]) -> list[tuple]:
         """How tensors that are made in a layer call are computed from what it is called on and from inner calls.
 
@@ -78,6 +96,7 @@ class Signatures:
         """
         known: dict[Any, Any] = {**self.captured, **sources_of(call, self.children(call))}
         needed: dict[str, tf.Operation] = {}
+        known |= {each.ref(): ("value", id(each)) for each in tensors if isinstance(each, tf.__internal__.EagerTensor)}
         stack = list(tensors)
         while stack:
             tensor = stack.pop()
@@ -104,21 +123,53 @@ def find_different(
 
     Yields:
         The call in either trace, and the numbers, from 0, of the inner calls before which (or behind the last of which)
-        it differs; None in their place where it calls other layers.
+        it differs; None in their place where it is another layer, made in the call, or calls other layers.
     """
     stack = [(one, other)]
     while stack:
         one, other = stack.pop()
         pair = inferred.children(one), trained.children(other)
-        if [child.key for child in pair[0]] != [child.key for child in pair[1]]:
+        keys = ([child.key for child in each] for each in pair)
+        if next(keys) != next(keys) or _are_others(one, other):
             yield one, other, None
             continue
         unread = not (inferred.is_needed(one) and trained.is_needed(other))  # in one mode; in the other it counts
         parts = zip(inferred.parts(one, unread), trained.parts(other, unread), strict=True)
-        different = [at for at, (first, second) in enumerate(parts) if first != second]
+        different = [
+            at
+            for at, (first, second) in enumerate(parts)
+            if first != second or (at < len(pair[0]) and _are_called_on_others(inferred, trained, (one, other), at))
+        ]
         if different:
             yield one, other, different
         stack += zip(*pair, strict=True)
+
+
+def _are_called_on_others(
+    inferred: Signatures, trained: Signatures, pair: tuple[LayerCall, LayerCall], at: int
+) -> bool:
+    """Whether two calls, one in each trace, call their inner layer number `at` on what comes from elsewhere."""
+    said = []
+    for signatures, call in zip((inferred, trained), pair, strict=True):
+        children = signatures.children(call)
+        said.append(signatures.places(call, children[at].arguments, children[:at]))
+    return len(said[0]) != len(said[1]) or any(
+        not one & other if isinstance(one, set) and isinstance(other, set) else one != other
+        for one, other in zip(*said, strict=True)
+    )
+
+
+def _are_others(one: LayerCall, other: LayerCall) -> bool:
+    """Whether two layers that are made in a call, one in each trace, are set in different ways."""
+    if one.layer is other.layer or one.children or not hasattr(one.layer, "get_config"):
+        return False
+    settings = []
+    for layer in (one.layer, other.layer):
+        try:
+            settings.append({name: value for name, value in layer.get_config().items() if name != "name"})
+        except (NotImplementedError, TypeError, ValueError):  # the layer's class does not say them
+            return False
+    return repr(settings[0]) != repr(settings[1])
 
 
 def _is_captured(op: tf.Operation, known: dict[Any, Any]) -> bool:

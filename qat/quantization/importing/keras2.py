@@ -38,10 +38,10 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
             function of the layer's class. Calls on no tensors run as always.
 
     Yields:
-        Nothing. `__call__`, `add_loss` and `add_metric` of Keras' `Layer` are as before behind it.
+        Nothing. `__init__`, `__call__`, `add_loss` and `add_metric` of Keras' `Layer` are as before behind it.
     """
     layer_class = tf_keras.layers.Layer
-    held = {name: getattr(layer_class, name) for name in ("__call__", "add_loss", "add_metric")}
+    held = {name: getattr(layer_class, name) for name in ("__init__", "__call__", "add_loss", "add_metric")}
     original = held["__call__"]
 
     def call(layer: KerasLayer, *args: Any, **kwargs: Any) -> Any:
@@ -80,7 +80,13 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
         if not hasattr(value, "_metric_obj"):  # the result of an object is told of where the object is updated
             tracer.add("metric", layer, [value], MetricCall(name or "metric"))
 
+    def begun(layer: KerasLayer, trainable: bool = True, name: str | None = None, *args: Any, **kwargs: Any) -> None:
+        held["__init__"](layer, trainable, name, *args, **kwargs)
+        if name is None:
+            tracer.names(layer)
+
     layer_class.__call__, layer_class.add_loss, layer_class.add_metric = call, add_loss, add_metric
+    layer_class.__init__ = begun
     try:
         yield
     finally:
@@ -222,7 +228,18 @@ def name_of(variable: KerasVariable) -> str:
 
 def counters(model: KerasModel) -> list[Any]:
     metrics = [metric for layer in model._flatten_layers() for metric in getattr(layer, "_metrics", [])]
-    return [variable for metric in [*metrics, *model.metrics] for variable in metric.variables]
+    try:
+        return [variable for metric in [*metrics, *model.metrics] for variable in metric.variables]
+    except AttributeError:  # a class of its own makes its metrics in `compile`, which was not called
+        return [variable for metric in metrics for variable in metric.variables]
+
+
+def has_call(model: KerasModel) -> bool:
+    return type(model).call not in (tf_keras.Model.call, tf_keras.layers.Layer.call)
+
+
+def is_part(value: Any) -> bool:
+    return isinstance(value, tf_keras.layers.Layer) and not isinstance(value, tf_keras.metrics.Metric)
 
 
 def penalties(model: KerasModel) -> Iterator[tuple[str, Callable[[], Any], None]]:

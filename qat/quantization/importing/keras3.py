@@ -36,7 +36,7 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
             by the `call` function of the layer's class. Calls on no tensors run as always.
 
     Yields:
-        Nothing. `__call__` of Keras' `Layer` and `Operation`, and `add_loss`, are as before behind it.
+        Nothing. What is exchanged in Keras' `Layer` and `Operation` (`_PATCHED`) is as before behind it.
     """
     layer_class, operation_class = keras.layers.Layer, keras.Operation
     held = {(kind, name): vars(kind)[name] for kind, name in _PATCHED}
@@ -70,7 +70,13 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
         for value in tf.nest.flatten(loss):
             tracer.add("loss", layer, [tf.convert_to_tensor(value)])
 
+    def begun(operation: Any, name: str | None = None) -> None:
+        held[operation_class, "__init__"](operation, name=name)
+        if name is None:
+            tracer.names(operation)
+
     layer_class.__call__, operation_class.__call__, layer_class.add_loss = prepared, operated, add_loss
+    operation_class.__init__ = begun
     try:
         yield
     finally:
@@ -85,7 +91,10 @@ def _as_tensors(arguments: Any) -> Any:
     )
 
 
-_PATCHED = ((keras.layers.Layer, "__call__"), (keras.Operation, "__call__"), (keras.layers.Layer, "add_loss"))
+_PATCHED = (
+    *((keras.layers.Layer, "__call__"), (keras.layers.Layer, "add_loss")),
+    *((keras.Operation, "__call__"), (keras.Operation, "__init__")),
+)
 
 
 def own_readers() -> dict[Any, Any]:
@@ -262,8 +271,21 @@ def name_of(variable: Any) -> str:
 
 def counters(model: Any) -> list[Any]:
     """Recurrent layers draw the masks of their dropout at inference too, and use them in training alone."""
-    states = [generator.state for layer in model._flatten_layers() for generator in layer._seed_generators]
-    return [*model.metrics_variables, *states]
+    layers_ = list(model._flatten_layers())
+    states = [generator.state for layer in layers_ for generator in layer._seed_generators]
+    try:
+        counted = list(model.metrics_variables)
+    except AttributeError:  # a class of its own makes its metrics in `compile`, which was not called
+        counted = [variable for layer in layers_ for metric in layer._metrics for variable in metric.variables]
+    return [*counted, *states]
+
+
+def has_call(model: Any) -> bool:
+    return type(model).call not in (keras.Model.call, keras.layers.Layer.call)
+
+
+def is_part(value: Any) -> bool:
+    return isinstance(value, keras.layers.Layer) and not isinstance(value, keras.metrics.Metric)
 
 
 def penalties(model: Any) -> Iterator[tuple[str, Callable[[], Any], Any]]:

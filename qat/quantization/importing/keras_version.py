@@ -108,6 +108,12 @@ class KerasVersion(Protocol):
     def counters(self, model: KerasModel) -> list[Any]:
         """Variables that Keras itself moves when a model is called at inference: of metrics, and of random numbers."""
 
+    def has_call(self, model: KerasModel) -> bool:
+        """Whether the model's class says what a call of it computes."""
+
+    def is_part(self, value: object) -> bool:
+        """Whether it is a layer or a model, and no metric."""
+
     def penalties(self, model: KerasModel) -> Iterator[tuple[str, Callable[[], Any], KerasVariable | None]]:
         """Losses on weights alone, in the order of `model.losses`: the layer's name, what computes each, and the
         variable that it counts with as long as that is trained; None where it always counts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,8 @@ class LayerCall:
     children: list[LayerCall] = field(default_factory=list)
     arguments: list[tf.Tensor] = field(default_factory=list)
     masks: list[tf.Tensor] = field(default_factory=list)  # that Keras has put on the arguments: the layer may read them
-    outputs: list[tf.Tensor] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)  # tensors; None for one of the model's that only inference gives
+    made: Counter[str] = field(default_factory=Counter)  # how many layers of a class it has made, without a name
 
 
 Exchange = Callable[["Tracer", "LayerCall", list[tf.Tensor]], list[tf.Tensor]]  # what each of the tensors becomes

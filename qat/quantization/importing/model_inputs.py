@@ -19,8 +19,9 @@ def input_tensors(model: KerasModel) -> list[Any]:
     """The model's inputs in `model.inputs` order: KerasTensors, or the specs that a subclassed model was called with.
 
     Raises:
-        ModelError: the model was never built, or its call takes several inputs one by one.
+        ModelError: the model was never built, it has no call, or its call takes several inputs one by one.
     """
+    _refuse_no_call(model)
     _refuse_inputs_apart(model)
     tensors = version_of(model).input_tensors(model)
     if tensors:
@@ -29,6 +30,24 @@ def input_tensors(model: KerasModel) -> list[Any]:
     raise ModelError(
         f"model {model.name!r} has no known inputs: a subclassed model must be called once, or be given as a "
         f"functional model: entry = {keras}.Input(shape); {keras}.Model(entry, model(entry))"
+    )
+
+
+def _refuse_no_call(model: KerasModel) -> None:
+    """Refuse a model that only holds others, which its training step calls: there is no one function to quantize."""
+    version = version_of(model)
+    if version.has_call(model):
+        return
+    parts = [name for name, each in vars(model).items() if not name.startswith("_") and version.is_part(each)]
+    advice = "Let its class have a call, or quantize the models that the app needs by themselves"
+    if parts:
+        calls = ", ".join(f"quantize_model(model.{name}, calibration)" for name in parts)
+        advice = (
+            f"Quantize the part that the app needs by itself: {calls}. A quantized part is called as the float one, by "
+            "a training step too"
+        )
+    raise ModelError(
+        f"model {model.name!r} has no call, and what is quantized is what a model's call computes. {advice}"
     )
 
 

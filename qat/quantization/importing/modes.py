@@ -26,6 +26,7 @@ from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.layer_calls import Exchange, Key, LayerCall, Region, Trace
 from qat.quantization.importing.layer_handlers import readers
 from qat.quantization.importing.lookup_layers import cut_behind
+from qat.quantization.importing.output_keys import match_outputs
 from qat.quantization.importing.trace import trace
 from qat.quantization.importing.tracer import Tracer
 from qat.quantization.importing.training_effects import Effects
@@ -89,7 +90,7 @@ def _read_both(model: KerasModel, table: dict) -> Graph:
     graph = _imported(inferred, model, _updated(model, trained) | effects.assigned)
     lost = [*both.lost_in_training, *effects.lost_in_training, *_in_other_order(trained, discarded)]
     graph.lost_in_training += dict.fromkeys(lost)
-    graph.resized = both.resized
+    graph.resized, graph.training_nest = both.resized, both.training_nest
     _add_updates(graph, model, trained)
     graph.updates += effects.updates
     return graph
@@ -148,9 +149,10 @@ class _Both:
     def __init__(
         self, model: KerasModel, trained: Trace, inferred: Trace, discarded: set[Key], fixed: frozenset[Key]
     ) -> None:
-        self.trained, self.lost_in_training, self.discarded = trained, [], discarded
+        self.trained, self.discarded = trained, discarded
+        self.training_nest, self.lost_in_training = match_outputs(trained, inferred)
         self.resized: Resized | None = None
-        self.shared = {call.key for call in calls(inferred.call)} - fixed
+        self.shared = {call.key for call in calls(inferred.call)} & {call.key for call in calls(trained.call)} - fixed
         self.signatures = Signatures(trained, self.shared)
         variables = Variables(model, trained.graph)
         self.call_cutter = CallCutter(trained, cutter_of(variables, trained))
@@ -215,38 +217,47 @@ class _Both:
             before = children[:at]
             if at == len(children):
                 same = self._equal(call, call.outputs, inferred, other, other.outputs)
+                if len(same) == len(call.outputs):
+                    continue
                 found.setdefault(call.key, Region()).outputs = self._exchange(call, call.outputs, before, same)
             else:
                 child, its = children[at], at_inference[children[at].key]
                 if len(child.arguments) != len(its.arguments):
                     raise NotExtractableError(f"it calls layer {child.key[0]!r} on more tensors in one mode")
                 same = self._equal(call, child.arguments, inferred, other, its.arguments)
+                if len(same) == len(child.arguments):
+                    continue
                 found.setdefault(child.key, Region()).arguments = self._exchange(call, child.arguments, before, same)
 
     def _equal(
         self, call: LayerCall, tensors: list[tf.Tensor], inferred: Signatures, other: LayerCall, theirs: list[tf.Tensor]
     ) -> frozenset[int]:
         """The places of the tensors that are computed in one way in both modes."""
-        if not all(isinstance(each, tf.Tensor) for each in (*tensors, *theirs)):
+        if not all(isinstance(each, tf.Tensor) for each in (*tensors, *theirs) if each is not None):
             raise NotExtractableError("it reads or gives ragged or sparse tensors")
-        pairs = enumerate(zip(tensors, theirs, strict=True))
-        return frozenset(at for at, (a, b) in pairs if self.signatures.of(call, [a]) == inferred.of(other, [b]))
+        pairs = [*enumerate(zip(tensors, theirs, strict=True))]
+        alone = frozenset(at for at, (a, _) in pairs if a is None)  # outputs of inference alone
+        pairs = [(at, pair) for at, pair in pairs if at not in alone]
+        return alone | {at for at, (a, b) in pairs if self.signatures.of(call, [a]) == inferred.of(other, [b])}
 
     def _exchange(
         self, call: LayerCall, tensors: list[tf.Tensor], before: list[LayerCall], same: frozenset[int]
     ) -> Exchange:
         """What makes these tensors of a layer call in training, from its arguments and what it has called `before`.
 
-        Those at the places `same` stay.
+        Those at the places `same` stay, as those do that training has none of.
         """
-        program, places = self.call_cutter.cut(call, before, tensors)
+        made_in_training = [at for at, tensor in enumerate(tensors) if tensor is not None]
+        program, places = self.call_cutter.cut(call, before, [tensors[at] for at in made_in_training])
 
         def exchange(tracer: Tracer, now: LayerCall, current: list[tf.Tensor]) -> list[tf.Tensor]:
             found = tensors_at(places, now)
             made = list(current)
-            for at in sorted(set(range(len(made))) - same):
+            for number, at in enumerate(made_in_training):
+                if at in same:
+                    continue
                 key = repr((now.key, len(now.children), at))
-                told = {"program": program, "output": at, "call": key, "path": f"{now.key[0]}#{key}"}
+                told = {"program": program, "output": number, "call": key, "path": f"{now.key[0]}#{key}"}
                 made[at] = tracer.keep("in_training", [current[at], *found], current[at].shape, **told)
             return made
 
@@ -257,7 +268,7 @@ def _resized(pairs: list[tuple[LayerCall, LayerCall]], trained: Trace) -> Resize
     """Of the calls that differ, in either mode, the first whose outputs have other sizes in training."""
     for one, other in sorted(pairs, key=lambda pair: (pair[1].end, pair[1].start)):
         for now, then in zip(one.outputs, other.outputs, strict=False):
-            if not now.shape.is_compatible_with(then.shape):
+            if then is not None and not now.shape.is_compatible_with(then.shape):
                 sizes = tuple(then.shape), tuple(now.shape)
                 return Resized(other.key[0], sizes, [tensor.shape for tensor in trained.outputs])
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ VARIABLES = (
     *("gamma", "beta", "moving_mean", "moving_variance"),
     *("vector_u", "u"),
 )
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # where a word begins in the name of a class
 
 
 class Tracer:
@@ -71,6 +73,7 @@ class Tracer:
         self._counts: Counter[str] = Counter()
         self._path: list[str] = []
         self._places: list[Counter[str]] = []  # of each layer in the path: how many ops of a type its call has made
+        self._made: dict[int, tuple[KerasLayer, str]] = {}  # layers made in a call: they are held, so that no id recurs
         self._seen = 0
         self._thread = threading.get_ident()
 
@@ -87,6 +90,23 @@ class Tracer:
             kwargs: keyword arguments of the call.
         """
         return self.is_here and is_on_tensors(args, kwargs)
+
+    def names(self, layer: KerasLayer) -> None:
+        """Name a layer that is made without a name in the innermost call: by its class, and by how many of that class
+        the call has made before. Keras counts on from call to call, so that its own name is another one in each trace.
+
+        Layers that are made elsewhere, before any call or in another thread, keep their names.
+        """
+        if self._stack and self.is_here:
+            kind = type(layer).__name__
+            count = self.current.made[kind]
+            self.current.made[kind] += 1
+            word = _WORDS.sub("_", kind).lower()
+            self._made[id(layer)] = layer, f"{word}_{count}" if count else word
+
+    def name_of(self, layer: KerasLayer) -> str:
+        """The name of a layer in paths: the same in every trace of a model."""
+        return self._made[id(layer)][1] if id(layer) in self._made else layer.name
 
     @property
     def current(self) -> LayerCall:
@@ -147,7 +167,7 @@ class Tracer:
         self._attribute()
         if self.unrolling and len(self._path) == self.unrolling[-1]:  # the cell of a step: a step begins
             self._places[-1].clear()
-        self._path.append(layer.name)
+        self._path.append(self.name_of(layer))
         self._places.append(Counter())
         call = self._begun(layer, args, kwargs, training)
         try:
@@ -204,7 +224,7 @@ class Tracer:
         found = None if self.training else forced_to_train(layer, args, kwargs)
         if found is not None and id(layer) not in self._told:
             self._told.add(id(layer))
-            self.forced["/".join(self._path[1:]) or layer.name] = found
+            self.forced["/".join(self._path[1:]) or self.name_of(layer)] = found
 
     @contextlib.contextmanager
     def writing_out_steps(self) -> Iterator[None]:
@@ -258,7 +278,7 @@ class Tracer:
             `args` and `kwargs`. Each tensor that training computes in another way is exchanged for a placeholder of its
             shape and dtype, which stands for both.
         """
-        path = "/".join([*self._path, layer.name])
+        path = "/".join([*self._path, self.name_of(layer)])
         region = self.regions.get((path, self._counts[path]))
         if region is None or region.arguments is None or not self._stack:
             return args, kwargs

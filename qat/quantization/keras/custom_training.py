@@ -7,6 +7,7 @@ inheritance: `self(x, training=True)` in them is the quantized graph. The float 
 from __future__ import annotations
 
 import dis
+import functools
 import inspect
 import types
 import warnings
@@ -95,7 +96,7 @@ def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
             return super(made, self).test_step(data)
 
     members: dict[str, Any] = {name: inspect.getattr_static(base, name) for name in GRAPH & has}
-    members |= {name: _missing(model_class.__name__, name, kind) for name, kind in parts.items() if name not in has}
+    members |= {name: _missing(model_class, name, parts) for name in parts if name not in has}
     members |= {"driver": model_class.__name__, "__module__": base.__module__, "__qualname__": base.__qualname__}
     if "test_step" in has:
         members |= {"test_step": test_step, "evaluates_itself": True}
@@ -109,15 +110,88 @@ def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
     return made
 
 
-def _missing(model: str, name: str, kind: str) -> property:
+def _missing(model_class: type, name: str, parts: dict[str, str]) -> property:
+    said = f"{model_class.__name__}.{name} ({parts[name]}) is a part of the float model, and the quantized model is "
+    said += f"one graph without such parts: {_way_out(model_class, name, parts)}"
+
     def refuse(self: Any) -> Any:
-        raise MissingAttributeError(
-            f"{model}.{name} ({kind}) is a part of the float model, and the quantized model is one graph without such "
-            f"parts: write the training step with self(inputs, training=True), or quantize the part by itself "
-            f"(quantize_model(model.{name}, ...)) and train that"
-        )
+        raise MissingAttributeError(said)
 
     return property(refuse)
+
+
+def _way_out(model_class: type, name: str, parts: dict[str, str]) -> str:
+    """What to do where the training step reads this part: quantize those that `call` computes with, and drive them by
+    the float model's class."""
+    classes = own_classes(model_class)
+    inside = [each for each in parts if each in reached_from(classes, {"call"})]
+    if not inside:
+        return (
+            "write the training step with self(inputs, training=True), or quantize the part by itself "
+            f"(quantize_model(model.{name}, ...)) and train that"
+        )
+    needed = [
+        each.name
+        for each in list(inspect.signature(model_class.__init__).parameters.values())[1:]
+        if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+    ]
+    quantized = {each: f"quantize_model(model.{each}, ...)" for each in inside}
+    layers = any(hasattr(keras.layers, parts[each]) for each in inside)  # only models are quantized
+    if not layers and needed and set(inside) <= set(needed) <= set(parts):
+        arguments = ", ".join(quantized.get(each, f"model.{each}") for each in needed)
+        way = f"quantize what call computes with, and train {model_class.__name__}({arguments})"
+    else:
+        what = "as a model of its own" if layers else f"by itself ({', '.join(quantized.values())})"
+        way = f"quantize what call computes with {what}, and train a {model_class.__name__} that holds it"
+    own = "write the training step with self(inputs, training=True), or "
+    return f"{own if name in inside else ''}{way}"
+
+
+def warn_of_missing_parts(model: KerasModel) -> None:
+    """Warn, before any work, of parts that the training step of the model's class reads and a quantized model has not.
+
+    Args:
+        model: the float model, of either Keras.
+    """
+    classes = own_classes(type(model))
+    if not drives_itself(model):
+        return
+    parts, has = parts_of(model), {name for each in classes for name in vars(each)}
+    read = reached_from(classes, DRIVERS)
+    missing = [name for name in parts if name in read and name not in has]
+    if missing:
+        kind, way = type(model).__name__, _way_out(type(model), missing[-1], parts)
+        names = " and ".join(f"{kind}.{name} ({parts[name]})" for name in missing)
+        several = len(missing) > 1
+        warnings.warn(
+            f"the training step of {kind} reads {names}, {'parts' if several else 'a part'} of the float model, and "
+            f"the quantized model is one graph without such parts: it refuses to be trained where one is read. "
+            f"Here: {way}",
+            TrainingSemanticsWarning,
+            stacklevel=3,
+        )
+
+
+def reached_from(classes: Sequence[type], methods: set[str]) -> set[str]:
+    """All names that these methods mention, or those of the classes that they call.
+
+    Args:
+        classes: classes of the user's, with methods in Python.
+        methods: names of methods; those that no class has are passed over.
+
+    Returns:
+        Names, without the objects in front of them. What only the making and calling of the model mentions is left out,
+        unless `methods` says so.
+    """
+    found: set[str] = set()
+    left, seen = set(methods), set(GRAPH)
+    while left:
+        name = left.pop()
+        seen.add(name)
+        named = _names([vars(each)[name] for each in classes if name in vars(each)])
+        found |= named
+        left |= named - seen
+    return found
 
 
 def parts_of(model: KerasModel) -> dict[str, str]:
@@ -141,7 +215,10 @@ def names_in(classes: Sequence[type], stored: bool = False) -> set[str]:
     Returns:
         Names, without the objects in front of them: "rate" of `self.rate`.
     """
-    members = [member for each in classes for member in vars(each).values()]
+    return _names([member for each in classes for member in vars(each).values()], stored)
+
+
+def _names(members: Sequence[object], stored: bool = False) -> set[str]:
     stack = [f.__code__ for member in members for f in _functions(member)]
     found: set[str] = set()
     while stack:
@@ -153,6 +230,14 @@ def names_in(classes: Sequence[type], stored: bool = False) -> set[str]:
         )
         stack += [each for each in code.co_consts if isinstance(each, types.CodeType)]
     return found
+
+
+@functools.cache
+def set_by_keras() -> frozenset[str]:
+    """Names of the attributes that Keras' own training, evaluation and export set, on the layers of a model too."""
+    models = [keras.Model, tf_keras.Model]
+    layers = {*keras.layers.Layer.__mro__, *tf_keras.layers.Layer.__mro__}
+    return frozenset(names_in([each for model in models for each in model.__mro__ if each not in layers], stored=True))
 
 
 def _functions(member: object) -> Iterator[types.FunctionType]:

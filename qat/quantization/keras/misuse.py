@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from qat.errors import TrainingSemanticsWarning
 from qat.models.keras_types import KerasLayer, KerasModel
 from qat.quantization.importing.keras_version import dtype_of, version_of
+from qat.quantization.keras.custom_training import set_by_keras
 
 if TYPE_CHECKING:
     from qat.quantization.keras.variables import FloatVariables
@@ -99,14 +100,15 @@ def warn_of_frozen_originals(model: KerasModel, variables: FloatVariables) -> No
 
 
 def warn_of_set_attribute(layer: KerasLayer, attribute: str) -> None:
-    """Warn of an attribute that is set on a layer of a quantized model, where nothing computes with it.
+    """Warn of an attribute that is set on a layer of a quantized model, where nothing computes with it; not of one that
+    Keras itself sets.
 
     Args:
         layer: what holds the variables of the float model's layer.
         attribute: its name, as "epsilon"; it is said once.
     """
     said = vars(layer).setdefault("said", set())
-    if attribute in said:
+    if attribute in said or attribute in set_by_keras():
         return
     said.add(attribute)
     name = layer.name.removesuffix("_variables")

@@ -17,6 +17,7 @@ from tensorflow.python.saved_model.function_deserialization import RestoredFunct
 from qat.errors import ConfigError
 from qat.models.keras_types import TensorNest, Training
 from qat.quantization.build_report import build_report
+from qat.quantization.importing.output_keys import given_in_training
 from qat.quantization.ir.outside_variables import described_now, held_by
 from qat.quantization.ir.program import Program
 from qat.quantization.ir.weight_source import pack_array, unpack_array
@@ -70,6 +71,7 @@ class QatModel(EvaluatedInIntegers):
     teacher = None
     distilling = False  # while a training step is traced
     bound = False
+    gives_all = False  # in training too; another model around it leaves out what only inference gives
     post_training = False  # made to be exported as it is: `quantize_model` was told `name="ptq"`
     origin = None  # a float model that only the process that has quantized it can build again
     told: Any = None  # what `hold` was told
@@ -180,7 +182,9 @@ class QatModel(EvaluatedInIntegers):
             outputs = super().call(inputs, training=training, mask=mask)
             update(behind=True)
             tf.autograph.experimental.do_not_convert(mask_outputs)(self, inputs, outputs)
+        if self.gives_all or not is_training(training):
             return outputs
+        return tf.autograph.experimental.do_not_convert(given_in_training)(self.told.get("training_nest"), outputs)
 
     def _begin(self) -> None:
         """Once, before the first call of a model that Keras has read."""

@@ -44,6 +44,7 @@ class QuantizedGraph(keras.layers.Layer):
         object.__setattr__(self, "float_model", float_model)
         object.__setattr__(self, "model", read_graph(graph or {}) if model is None else model)
         self.model.float_variables.frozen = not self._trainable
+        object.__setattr__(self.model, "gives_all", True)
         self.parts = shared_layers(self.model)
         for place, part in enumerate(self.parts):  # by place: automatic names of layers are others in each model
             self._track_trackable(part, f"part_{place}")

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from qat.quantization.importing.output_keys import given_in_training
 from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, found_driver, own_classes, parts_of
@@ -96,6 +97,11 @@ class Keras3QatModel(keras.Model):
         """After a switch that graphs of evaluation read when they are traced."""
         self.qat_model.forget_traces()
         self.test_function = self.predict_function = None
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        """As Keras has it; in training without the outputs that the float model gives at inference alone."""
+        outputs = super().call(inputs, training=training, mask=mask)
+        return given_in_training(self.qat_model.told.get("training_nest"), outputs) if training is True else outputs
 
     def learn_from(self, teacher: keras.Model, weight: float, temperature: float) -> None:
         """Mix the float model's answers into the loss of `fit` (Hinton et al. 2015).

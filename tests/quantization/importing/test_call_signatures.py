@@ -1,10 +1,12 @@
 """Two traces of a model are compared layer by layer: what differs is found, and what a program may read is known."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
+from qat.quantization import quantize_model
 from qat.quantization.importing.call_programs import calls, sources_of, tensors_at
 from qat.quantization.importing.call_signatures import Signatures, find_different
 from qat.quantization.importing.keras_version import version_of
@@ -33,6 +35,20 @@ class Sampled(layers.Layer):
         return x + tf.exp(spread) if training else x
 
 
+class Late(layers.Layer):
+    """What training makes is read behind another inner layer, by one that is called in both modes."""
+
+    def __init__(self, chosen=False, **options):
+        super().__init__(**options)
+        self.norm, self.other, self.sum = layers.LayerNormalization(), layers.Dense(4), layers.Add(name="sum")
+        self.chosen = chosen
+
+    def call(self, x, training=None):
+        made = x * 3.0 if training and not self.chosen else x
+        normal, other = self.norm(x), self.other(x)
+        return self.sum([other if training and self.chosen else made, normal])
+
+
 def traces(layer):
     entry = tf_keras.Input((4,))
     model = tf_keras.Model(entry, layers.Dense(2)(layer(layers.Dense(4)(entry))))
@@ -46,6 +62,8 @@ def traces(layer):
         (Turned(name="turned"), ["turned"]),
         (layers.ReLU(name="kept"), []),
         (Sampled(name="sampled"), ["sampled"]),
+        (Late(name="late"), ["late"]),
+        (Late(chosen=True, name="chosen"), ["chosen"]),
     ],
 )
 def test_only_a_layer_that_computes_something_else_in_training_differs(layer, found):
@@ -81,3 +99,13 @@ def test_each_call_holds_the_calls_inside_of_it():
         ("outer/inner", 1),
         ("outer/inner/dense", 1),
     ]
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_what_training_makes_for_a_layer_behind_another_one_is_kept(chosen):
+    entry = tf_keras.Input((4,))
+    model = tf_keras.Model(entry, layers.Dense(2)(Late(chosen=chosen)(entry)))
+    rows = np.random.default_rng(0).normal(size=(128, 4)).astype(np.float32)
+    quantized = quantize_model(model, rows)
+    quantized.fake_quantization(False)
+    np.testing.assert_allclose(quantized(rows, training=True), model(rows, training=True), rtol=1e-4, atol=1e-5)

@@ -150,3 +150,21 @@ def test_what_a_saved_model_sets_in_its_layers_is_not_said(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", TrainingSemanticsWarning)
         assert tf_keras.models.load_model(tmp_path / "saved").get_layer("norm").trainable
+
+
+@pytest.mark.parametrize("of", [tf_keras, keras], ids=["keras2", "keras3"])
+def test_what_keras_itself_sets_in_layers_is_not_said(of, tmp_path):
+    quantized = quantize_model(build(of), X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingSemanticsWarning)
+        quantized.export(str(tmp_path / "exported"))  # before anything is compiled
+        quantized.summary(print_fn=lambda *_, **__: None)
+        of.models.clone_model(quantized)
+        quantized.compile("sgd", "mse")
+        quantized.fit(X, Y, verbose=0)
+        quantized.evaluate(X, Y, verbose=0)
+        quantized.predict(X, verbose=0)
+        quantized.save(tmp_path / "quantized.keras")
+        quantized.save_weights(str(tmp_path / "values.weights.h5"))
+        quantized.export(str(tmp_path / "exported_later"))
+        of.models.load_model(tmp_path / "quantized.keras").export(str(tmp_path / "exported_again"))
