@@ -1,7 +1,7 @@
-"""Files that Keras 3 writes on the JAX backend, loaded, trained and exported here.
+"""Files that Keras 3 writes on the JAX or PyTorch backend, loaded, trained and exported here.
 
-`KERAS_BACKEND=jax python files_of_jax.py write DIR` in an environment that has keras and jax; then, in that of this
-project, `python experiments/2026-11-28-keras3/files_of_jax.py read DIR`.
+`KERAS_BACKEND=jax python files_of_other_backends.py write DIR` where keras and jax (or torch) are installed; then,
+in that of this project, `python experiments/2026-11-28-keras3/files_of_other_backends.py read DIR`.
 """
 
 import sys
@@ -41,7 +41,7 @@ def write(folder: Path) -> None:
         entry = keras.Input(rows.shape[1:])
         model = keras.Model(entry, function(entry))
         model.compile("adam", "mse")
-        model.fit(rows, np.asarray(model(rows)) + 1, epochs=2, verbose=0)
+        model.fit(rows, model.predict(rows, verbose=0) + 1, epochs=2, verbose=0)
         for ending in (".keras", ".h5") if name in ("cnn", "rnn") else (".keras",):
             model.save(folder / f"{name}{ending}")
         np.savez(folder / f"{name}.npz", x=rows, y=np.asarray(model.predict(rows, verbose=0)))
@@ -64,7 +64,7 @@ def read(folder: Path) -> None:
         equal = np.mean(np.isclose(deployed, quantized.predict(held["x"], verbose=0), rtol=1e-5, atol=1e-6))
         tuned = quantized.to_float().predict(held["x"], verbose=0)
         error = np.max(np.abs(float_outputs - held["y"]))
-        print(f"{path.name:16} float {error:.1e} from JAX's, codes equal {equal:.4f}", end=", ")
+        print(f"{path.name:16} float {error:.1e} from the backend's, codes equal {equal:.4f}", end=", ")
         print(f"{sqnr_db(tuned, deployed):.1f} dB, integer-only {verify(content).integer_only}")
 
 
