@@ -58,7 +58,7 @@ def _dead_width(node: Node, sizes: list[float]) -> float:
 
 def _narrowest(node: Node, sizes: list[float]) -> float:
     """How wide the range of the node's result is at least, from the sizes of its operands."""
-    return narrowest_span(node.op, max(sizes, default=0.0), float(np.prod(sizes)) if sizes else 0.0)
+    return narrowest_span(node.op, min(sizes), max(sizes), float(np.prod(sizes))) if sizes else 0.0
 
 
 def _reach(node: Node, sizes: list[float]) -> float:

@@ -14,7 +14,7 @@ from qat.metrics import sqnr_db
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.assignments import unchanged
 from qat.quantization.importing.model_inputs import input_tensors, nest_inputs
-from qat.quantization.ir.graph import Graph
+from qat.quantization.ir.graph import Graph, Tensor
 from qat.quantization.ir.interpret import run
 from qat.quantization.keras.model import QatModel
 
@@ -76,17 +76,25 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
 def _warn_of_mixed_samples(graph: Graph, rows: list[tf.Tensor], made: list[tf.Tensor]) -> None:
     """Warn where what the model gives for a sample depends on the other samples of its batch."""
     batched = all(node.output.shape and node.output.shape[0] is None for node in graph.inputs)
-    first = [values[:1] for values in rows]
-    if not batched or len(rows[0]) == 1 or not any(map(_is_mixed, made, run(graph, first))):
+    if not batched or len(rows[0]) == 1 or not any(_are_mixed(graph, rows, made, graph.outputs)):
         return
     tensors = [node.output for node in graph.nodes if node.output.shape and node.output.shape[0] is None]
-    mixed = list(map(_is_mixed, run(graph, rows, tensors), run(graph, first, tensors)))
-    node = tensors[mixed.index(True)].node
+    mixed = _are_mixed(graph, rows, run(graph, rows, tensors), tensors)
+    nodes = [tensor.node for tensor, is_mixed in zip(tensors, mixed, strict=True) if is_mixed]
+    node = graph.outputs[0].node if not nodes or len(nodes) == len(tensors) else nodes[0]
     warnings.warn(
         f"layer {node.layer or node.name!r} computes across the samples of a batch: what the model gives for one of "
         "them depends on which others it comes with, in the file as here. Evaluate both with the batch of the app",
         stacklevel=4,
     )
+
+
+def _are_mixed(graph: Graph, rows: list[tf.Tensor], made: list[tf.Tensor], tensors: list[Tensor]) -> list[bool]:
+    """Whether the first of several samples is another one by itself in each tensor, or cannot be computed so."""
+    try:
+        return list(map(_is_mixed, made, run(graph, [values[:1] for values in rows], tensors)))
+    except tf.errors.InvalidArgumentError:  # as of clips of several frames that lie behind each other in the batch
+        return [True] * len(tensors)
 
 
 def _is_mixed(together: tf.Tensor, alone: tf.Tensor) -> bool:

@@ -38,6 +38,14 @@ def test_a_model_that_computes_across_the_samples_of_a_batch_is_said():
         quantize_model(model, rows)
 
 
+def test_a_batch_of_clips_is_said_by_its_layer():
+    frames = tf_keras.Input((4,))
+    votes = layers.Lambda(lambda x: tf.repeat(tf.reduce_mean(tf.reshape(x, (-1, 8, 3)), 1), 8, axis=0), name="votes")
+    model = tf_keras.Model(frames, votes(layers.Dense(3)(frames)))
+    with pytest.warns(UserWarning, match="computes across the samples of a batch"):
+        quantize_model(model, ROWS)
+
+
 def test_a_small_disagreement_is_said():
     model = _by_calls([1.0, 1.0, 1.0, 1.002, 1.0])
     with pytest.warns(UserWarning, match="SQNR from the float model's"):

@@ -235,7 +235,8 @@ def counters(model: KerasModel) -> list[Any]:
 
 
 def has_call(model: KerasModel) -> bool:
-    return type(model).call not in (tf_keras.Model.call, tf_keras.layers.Layer.call)
+    """Whether its class has one, or the model itself, as one that was read from a SavedModel without its class."""
+    return "call" in vars(model) or type(model).call not in (tf_keras.Model.call, tf_keras.layers.Layer.call)
 
 
 def is_part(value: Any) -> bool:

@@ -38,10 +38,13 @@ def _refuse_no_call(model: KerasModel) -> None:
     version = version_of(model)
     if version.has_call(model):
         return
-    parts = [name for name, each in vars(model).items() if not name.startswith("_") and version.is_part(each)]
-    advice = "Let its class have a call, or quantize the models that the app needs by themselves"
-    if parts:
-        calls = ", ".join(f"quantize_model(model.{name}, calibration)" for name in parts)
+    held = {name: each for name, each in vars(model).items() if not name.startswith("_") and version.is_part(each)}
+    models = [name for name, each in held.items() if hasattr(each, "fit")]
+    advice = (
+        f"Let its class have a call, or quantize a model of {', '.join(held)}" if held else "Let its class have one"
+    )
+    if models:
+        calls = ", ".join(f"quantize_model(model.{name}, calibration)" for name in models)
         advice = (
             f"Quantize the part that the app needs by itself: {calls}. A quantized part is called as the float one, by "
             "a training step too"

@@ -25,7 +25,8 @@ SCATTERS |= {f"ResourceScatterNd{kind}": f"scatter_nd_{kind.lower()}" for kind i
 READS = ("ReadVariableOp", "ResourceGather")
 Behind = Mapping[str, Mapping[int, tf.Operation]]  # by an op's name and a variable's index: what has assigned it before
 
-OF_A_POLE = 8.0  # times a gradient half a step away: one at 0 that is larger has a pole there
+OF_A_POLE = 1e3  # times a gradient half a step away: one at 0 that is larger has a pole there, and is no mere peak
+WITH_POLES = ("Div", "Inv", "Log", "Pow", "Reciprocal", "Rsqrt", "Sqrt")  # in names of ops that may be infinite at 0
 
 
 class NotExtractableError(Exception):
@@ -111,6 +112,13 @@ class Program:
                 results.append(raw_ops.run(kind, [value(each) for each in references], attrs))
         return [value(reference) for reference in self.results]
 
+    @property
+    def may_have_pole(self) -> bool:
+        """Whether it may be infinite where an input is 0, and gives the same when it is run twice."""
+        kinds = [kind for kind, _, _ in self.steps]
+        changes = any("andom" in kind or kind in (*ASSIGNMENTS.values(), *SCATTERS.values()) for kind in kinds)
+        return not changes and any(word in kind for kind in kinds for word in WITH_POLES)
+
     def variable_indices(self) -> set[int]:
         """Indices of the variables that it reads or assigns."""
         own = {attrs["place"] for _, _, attrs in self.steps if "place" in attrs}
@@ -176,7 +184,7 @@ def with_gradient(
     def run(*tensors: tf.Tensor) -> Any:
         def gradient(*upstream: tf.Tensor) -> list:
             found = backwards.run([*upstream, *tensors[read]], variables)
-            if any(step is not None for step in rounded):
+            if any(step is not None for step in rounded) and backwards.may_have_pole:
                 off_zero = [_off_zero(*each) for each in zip(tensors[read], rounded, strict=True)]
                 found = list(map(_without_pole, found, backwards.run([*upstream, *off_zero], variables)))
             gradients = iter(found)

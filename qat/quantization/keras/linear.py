@@ -154,7 +154,7 @@ class Linear(RangedHolder):
         """How wide the range of the output is at least."""
         source, largest = self.ranges.source, tf.reduce_max(tf.abs(kernel))
         product = largest * (1.0 if source is None else tf.cast(source.size(), kernel.dtype))
-        return narrowest_span(self.kind, largest, product)
+        return narrowest_span(self.kind, largest, largest, product)
 
     def _computed(self, inputs: Array, weights: dict[str, Array]) -> Array:
         """The op itself."""

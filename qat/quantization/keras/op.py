@@ -85,7 +85,7 @@ class Op(RangedHolder):
             tf.reduce_max(tf.abs(value)) if source is None else tf.cast(source.size(), value.dtype)
             for source, value in zip(self.ranges.sources, arguments, strict=True)
         ]
-        return narrowest_span(self.op, tf.maximum(*sizes), math.prod(sizes))
+        return narrowest_span(self.op, tf.minimum(*sizes), tf.maximum(*sizes), math.prod(sizes))
 
     def least_step(self) -> tf.Tensor | None:
         """The smallest step of a weight at which XNNPACK takes the op, a scalar; None where it takes any.

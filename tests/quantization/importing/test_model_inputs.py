@@ -42,3 +42,20 @@ def test_a_model_without_a_call_is_refused_by_its_parts_which_are_quantized_by_t
 def test_without_parts_it_is_told_to_have_a_call(of):
     with pytest.raises(ModelError, match="Let its class have a call"):
         quantize_model(without_call(of, []), ROWS)
+
+
+def test_a_model_read_without_its_class_has_the_call_that_was_saved(tmp_path):
+    class Read(tf_keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = tf_keras.layers.Dense(4)
+
+        def call(self, inputs):
+            return tf_keras.activations.relu(self.dense(inputs))
+
+    model = Read()
+    expected = model.predict(ROWS, verbose=0)
+    model.save(tmp_path / "saved", save_format="tf")
+    del Read
+    revived = tf_keras.models.load_model(tmp_path / "saved")
+    np.testing.assert_allclose(quantize_model(revived, ROWS).predict(ROWS, verbose=0), expected, atol=0.1)

@@ -40,7 +40,13 @@ def length(x, b):
     return 2.0 * root_with_gradient_at_0(tf.nn.avg_pool2d(tf.square(x + b), 2, 2, "VALID"))
 
 
+@tf.custom_gradient
+def spike(x):
+    return tf.cast(x > 0, x.dtype), lambda upstream: upstream / (1.0 + 3.0 * tf.abs(x)) ** 2
+
+
 FUNCTIONS = {
+    "spike_with_a_peak_at_0": (lambda x, b: spike(x + b), 0.0),
     "root_of_the_users_own": (length, 0.0),
     "clip": (lambda x, b: tf.clip_by_value(x, -0.3, 0.3) + b, 0.0),
     "clip_behind": (lambda x, b: tf.clip_by_value(x * (1 + b), -0.3, 0.3), 0.1),
