@@ -40,9 +40,7 @@ def _refuse_no_call(model: KerasModel) -> None:
         return
     held = {name: each for name, each in vars(model).items() if not name.startswith("_") and version.is_part(each)}
     models = [name for name, each in held.items() if hasattr(each, "fit")]
-    advice = (
-        f"Let its class have a call, or quantize a model of {', '.join(held)}" if held else "Let its class have one"
-    )
+    advice = "Let its class have a call" + (f", or quantize a model of {', '.join(held)}" if held else "")
     if models:
         calls = ", ".join(f"quantize_model(model.{name}, calibration)" for name in models)
         advice = (
