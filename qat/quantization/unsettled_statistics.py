@@ -61,12 +61,15 @@ class NormStatistics:
             rows = [tf.constant(values[:ROWS]) for values in batch]
             for _ in walk(self.graph, rows, self.compute):
                 pass
-        unsettled = [self.nodes[key].layer or self.nodes[key].name for key in self.nodes if self.found[key]]
-        if not unsettled or len(unsettled) < SHARE * len(self.nodes):
+        layers = {
+            key: node.layer or node.name for key, node in self.nodes.items()
+        }  # one that is called twice counts once
+        unsettled, every = list(dict.fromkeys(layers[key] for key in layers if self.found[key])), set(layers.values())
+        if not unsettled or len(unsettled) < SHARE * len(every):
             return []
         named = ", ".join(repr(layer) for layer in unsettled[:4])
         warnings.warn(
-            f"the moving statistics of BatchNormalization are far from what {len(unsettled)} of {len(self.nodes)} "
+            f"the moving statistics of BatchNormalization are far from what {len(unsettled)} of {len(every)} "
             f"layers have on the calibration rows ({named}{', …' if len(unsettled) > 4 else ''}): the float model has "
             "hardly been trained, or on data prepared in another way. Ranges follow the batches in training; before "
             "that, model and file compute with the statistics as they are. Train the float model longer, or set "

@@ -53,6 +53,7 @@ LOWER: tuple[Pass, ...] = (  # one op each, whatever stands around it, in ops th
     diagonals.cross_product,
     windows.patches,
     windows.local_response,
+    windows.running_mean,  # before the next
     windows.running_sum,
     windows.roll,
     special_values.finite,

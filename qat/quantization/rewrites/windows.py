@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Builder, Match
+from qat.quantization.rewrites.builder import Builder, Match, constant_of, fixed_and_other
 from qat.quantization.rewrites.driver import rewrite
 
 LARGEST_KERNEL = 512  # numbers in a patch whose kernel, which holds the square of that, is small next to a model
@@ -78,22 +80,48 @@ def local_response(match: Match) -> Tensor | None:
     return match.add("mul", y, root if factors[-1] == "rsqrt" else match.add("sqrt", root))
 
 
+@rewrite("mul", "div")
+def running_mean(match: Match) -> Tensor | None:
+    """A cumulative sum over constants of its places, as over their count, is a dense layer as well: one range for sums
+    of one place and of all would leave the first ones few codes."""
+    fixed, total = fixed_and_other(match.node)
+    numbers = constant_of(fixed)
+    if numbers is None or total.node.op != "running_sum" or (match.node.op == "div" and fixed is match.inputs[0]):
+        return None
+    x, axis = total.node.inputs[0], total.node.attrs["axis"]
+    shape, places = (1,) * (x.rank - numbers.ndim) + numbers.shape, [1] * x.rank
+    places[axis] = x.shape[axis]
+    if x.dtype != "float32" or not _is_summed(x, axis) or list(shape) != places:
+        return None
+    factors = numbers.reshape(-1) if match.node.op == "mul" else 1.0 / numbers.reshape(-1)
+    return _summed(match, x, total.node.attrs, factors)
+
+
 @rewrite("running_sum")
 def running_sum(match: Match) -> Tensor | None:
     """A cumulative sum is a dense layer with a triangle of ones along its axis; of integers, as places of tokens, an op
     of its own."""
     x, axis = match.inputs[0], match.attrs["axis"]
-    places = x.shape[axis]
-    if places is not None and x.dtype in ("int32", "int64"):
+    if x.shape[axis] is not None and x.dtype in ("int32", "int64"):
         return match.add("cumsum", x, shape=match.shape, dtype=x.dtype, **match.attrs)
-    if places is None or places > LONGEST_SUM or x.dtype != "float32":
+    if not _is_summed(x, axis) or x.dtype != "float32":
         return _refuse(match.node, f"over the batch, or over more than {LONGEST_SUM} places")
+    return _summed(match, x, match.attrs)
+
+
+def _is_summed(x: Tensor, axis: int) -> bool:
+    return x.shape[axis] is not None and x.shape[axis] <= LONGEST_SUM
+
+
+def _summed(build: Builder, x: Tensor, attrs: dict[str, Any], factors: np.ndarray | float = 1.0) -> Tensor:
+    """Sums of x up to each place of an axis, times the factor of that place."""
+    axis, places = attrs["axis"], x.shape[attrs["axis"]]
     order = [a for a in range(x.rank) if a != axis] + [axis]
-    turned = match.transpose(x, order)
-    y = match.add("dense", turned, shape=turned.shape)
-    kernel = np.triu(np.ones((places, places)), 1 if match.attrs["exclusive"] else 0)
-    y.node.weights["kernel"] = Weight.constant(kernel.T if match.attrs["reverse"] else kernel)
-    return match.transpose(y, [order.index(a) for a in range(x.rank)])
+    turned = build.transpose(x, order)
+    y = build.add("dense", turned, shape=turned.shape)
+    kernel = np.triu(np.ones((places, places)), 1 if attrs["exclusive"] else 0)
+    y.node.weights["kernel"] = Weight.constant((kernel.T if attrs["reverse"] else kernel) * factors)
+    return build.transpose(y, [order.index(a) for a in range(x.rank)])
 
 
 @rewrite("roll")

@@ -46,6 +46,13 @@ CASES = [
         for e in (False, True)
         for r in (False, True)
     ],
+    *[
+        Case(windows.running_mean, image(build), gone=("running_sum", "mul", "div"), there=("dense",))
+        for build in (
+            lambda x: tf.cumsum(x, 1) / np.arange(1, 7, dtype=np.float32)[:, None, None],
+            lambda x: np.linspace(0.1, 1, 6, dtype=np.float32)[:, None] * tf.cumsum(x, 2, reverse=True),
+        )
+    ],
     Case(windows.roll, image(lambda x: tf.roll(x, [2, -1], [1, 2])), gone=("roll",), there=("concat",)),
     Case(special_values.finite, flat(lambda x: tf.where(tf.math.is_finite(x), x, tf.zeros_like(x))), gone=("select",)),
     Case(special_values.finite, flat(without_infinity), gone=("select",)),
