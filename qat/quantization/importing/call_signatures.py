@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from qat.quantization.importing.added_losses import behind
 from qat.quantization.importing.call_programs import sources_of
 from qat.quantization.importing.layer_calls import Key, LayerCall, Trace
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of a function or an object that is made anew in each call
 SMALL_CONSTANT = 1024  # bytes: larger ones are not compared
 
 
@@ -169,7 +171,8 @@ def _are_others(one: LayerCall, other: LayerCall) -> bool:
             settings.append({name: value for name, value in layer.get_config().items() if name != "name"})
         except (NotImplementedError, TypeError, ValueError):  # the layer's class does not say them
             return False
-    return repr(settings[0]) != repr(settings[1])
+    one_said, other_said = (_ADDRESS.sub("", repr(each)) for each in settings)
+    return one_said != other_said
 
 
 def _is_captured(op: tf.Operation, known: dict[Any, Any]) -> bool:

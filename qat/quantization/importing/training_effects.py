@@ -10,6 +10,7 @@ from qat.quantization.importing.added_losses import behind
 from qat.quantization.importing.assignments import has_begun
 from qat.quantization.importing.call_programs import CallCutter, calls, tensors_at
 from qat.quantization.importing.call_signatures import Signatures
+from qat.quantization.importing.continued_states import Assigning, Needed, States
 from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.import_state import handles as handles_of
 from qat.quantization.importing.keras_version import version_of
@@ -49,6 +50,7 @@ class Effects:
         self._in_front: set[Key] = set()  # calls of which a layer that is kept whole reads the result, for a loss
         self._ops: dict[Key, list[tf.Operation]] = {}  # that assign variables, by the call that they belong to
         self._written: dict[str, list[int | None]] = {}  # by the name of each of these: the places of the variables
+        self._numbers = {op.name: number for number, op in enumerate(self.operations)}
         owners: dict[Key, LayerCall] = {}
         for number, op in enumerate(self.operations):
             handles = self._assigned_by(op)
@@ -59,7 +61,7 @@ class Effects:
                 self._ops.setdefault(owner.key, []).append(op)
         self.assigned = frozenset(at for places in self._written.values() for at in places if at is not None)
         self._forwarded: dict[str, dict[int, tf.Operation]] = {}
-        for call, carried in self._carried([*owners.values()]):
+        for call, carried in self._without_continued(self._carried([*owners.values()])):
             _merge(self._forwarded, self._add_update(call, *carried))
         shared = self._add_updates_by_variables()
         writes = [op for before in shared.values() for op in before.values()]
@@ -163,6 +165,30 @@ class Effects:
                 self._lose(call.key, "update", lost[call.key[0]])
         return [each for each in found if each[0].key[0] not in lost]
 
+    def _without_continued(self, carried: list[tuple[LayerCall, tuple[dict[str, Any], list[Any]]]]) -> list:
+        """Those of the programs of which no later call reads, in another way than float does, what they assign."""
+        assigning = [Assigning(call, self._ops[call.key], bool(places)) for call, (_, places) in carried]
+        forwarded: dict[str, dict[int, tf.Operation]] = {}
+        for each in assigning:
+            first = self._ids(each.ops[::-1])
+            read = self._reads_in(self.operations[each.call.start : each.call.end], first)
+            _merge(forwarded, self._forwarding(each.ops, read, first))
+        states = States(self.trace, self._written, self._read_by, lambda op: self._owner(self._numbers[op.name]))
+        lost = states.continued(assigning, forwarded, lambda: self._needed_of(assigning))
+        for call, _ in carried:
+            if id(call.layer) in lost:
+                self._lose(call.key, "update", NotExtractableError(lost[id(call.layer)]))
+        return [each for each in carried if id(each[0].layer) not in lost]
+
+    def _needed_of(self, assigning: list[Assigning]) -> list[Needed]:
+        """What the step computes: the outputs, each loss and metric that is added, and each assignment by inputs."""
+        shared = self._shared(self.trace.call)
+        drawn = [each.numbers for each in self.trace.drawn.values()]
+        masks = [mask for mask in self.trace.masks if mask is not None]
+        found = [Needed(None, [tensor.op for tensor in (*self.trace.outputs, *drawn, *masks)])]
+        found += [Needed(shared[each.key], [tensor.op for tensor in each.values]) for each in self.trace.added]
+        return found + [Needed(each.call, each.ops, updates=True) for each in assigning if each.by_input]
+
     def _add_update(self, call: LayerCall, program: dict[str, Any], places: list[Any]) -> dict:
         """What the outputs read behind an assignment that depends on the layer's input, with the assignment.
 
@@ -215,7 +241,7 @@ class Effects:
             self.updates += [{"program": program, "behind": not in_front} for _, _, program in group]
             if between:
                 _merge(forwarded, self._forwarding(ops, read, first))
-                owners = [self._owner(self.operations.index(op)) for op, at in of_outputs if op._id > first[at]]
+                owners = [self._owner(self._numbers[op.name]) for op, at in of_outputs if op._id > first[at]]
                 self.read_behind |= {owner.key: owner for owner in owners}
         return forwarded
 

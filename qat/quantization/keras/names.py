@@ -41,7 +41,8 @@ def part_name(name: str, layer: str) -> str:
 
 def names_in_nest(graph: Graph) -> list[str]:
     """Names for the outputs of a subclassed model, which has none: the keys of its dictionary, or their places."""
-    if isinstance(graph.nest, dict) and sorted(graph.nest.values()) == list(range(len(graph.outputs))):
+    flat = isinstance(graph.nest, dict) and all(isinstance(place, int) for place in graph.nest.values())
+    if flat and sorted(graph.nest.values()) == list(range(len(graph.outputs))):
         return [layer_name(str(key)) for key in sorted(graph.nest, key=graph.nest.get)]
     return [f"output_{i}" for i in range(len(graph.outputs))]
 

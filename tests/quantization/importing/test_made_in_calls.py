@@ -75,6 +75,31 @@ def test_names_of_such_layers_do_not_depend_on_how_often_a_model_was_read(of):
 
 
 @BOTH
+def test_a_layer_whose_settings_hold_a_function_of_the_call_is_the_same_in_both_modes(of):
+    class Applied(of.layers.Layer):
+        def __init__(self, function, held, **options):
+            super().__init__(**options)
+            self.function, self.held = function, held
+
+        def call(self, x):
+            return self.function(x)
+
+        def get_config(self):
+            return {**super().get_config(), "function": self.function, "held": self.held}
+
+    class Making(of.layers.Layer):
+        def call(self, x):
+            return Applied(lambda t: 2.0 * t, [object()])(x)
+
+    entry = of.Input((8,))
+    model = of.Model(entry, of.layers.Dense(4)(of.layers.Dropout(0.5)(Making()(of.layers.Dense(8)(entry)))))
+    quantized(model)
+    in_training = [node.name for node in read(model).nodes if node.op == "in_training"]
+    assert len(in_training) == 1
+    assert "dropout" in in_training[0]
+
+
+@BOTH
 def test_another_layer_of_the_class_in_training_is_not_taken_for_the_one_at_inference(of):
     class Other(of.layers.Layer):
         def call(self, x, training=None):

@@ -86,3 +86,40 @@ def test_a_key_that_only_training_gives_is_said_by_its_name(of):
 def test_outputs_are_nested_as_training_nests_them():
     assert given_in_training(None, {"a": 1, "z": 2}) == {"a": 1, "z": 2}
     assert given_in_training({"b": [1]}, {"a": 1, "z": 2}) == {"b": [2]}
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("give", "counts"),
+    [
+        (lambda z, other, training: (other, z) if training else (z,), "2 outputs in training and 1"),
+        (lambda z, other, training: [other] if training else [z, other], "1 outputs in training and 2"),
+        (lambda z, other, training: {"0": z} if training else [z, other], "1 outputs in training and 2"),
+    ],
+    ids=["more_in_training", "more_at_inference", "keys_for_a_list"],
+)
+def test_outputs_of_lists_and_tuples_are_not_matched_by_their_places(of, give, counts):
+    model = keyed(of, give, 8)
+    model.drop.rate = 0.0
+    with pytest.warns(TrainingSemanticsWarning, match=f"it gives {counts} at inference; let it give"):
+        made = quantize_model(model, ROWS)
+    made.fake_quantization(False)
+    wanted, given = np.asarray(model(ROWS)), np.asarray(made(ROWS, training=True))
+    np.testing.assert_allclose(given.reshape(wanted.shape), wanted, rtol=1e-4, atol=1e-4)
+
+
+@BOTH
+def test_a_list_under_a_key_that_only_one_mode_gives_is_matched(of):
+    made = quiet(keyed(of, lambda z, other, training: {"z": z} if training else {"z": z, "aux": {"a": [other, z]}}))
+    assert set(made(ROWS, training=True)) == {"z"}
+    assert len(made(ROWS)["aux"]["a"]) == 2
+
+
+@BOTH
+def test_what_training_alone_gives_leaves_no_empty_container_behind(of):
+    def give(z, other, training):
+        return {"z": z, "aux": {"a": other}} if training else {"z": z, "b": other}
+
+    with pytest.warns(TrainingSemanticsWarning, match="output 'aux/a': the model gives it in training alone"):
+        made = quantize_model(keyed(of, give), ROWS)
+    assert set(made(ROWS, training=True)) == {"z"}

@@ -1,0 +1,127 @@
+"""Variables of which one layer call reads what an earlier one has assigned, as a state of a layer that is called twice.
+
+The programs of a training step read variables as the step began: only the effects of a step run one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from qat.quantization.importing.layer_calls import LayerCall, Trace
+from qat.quantization.ir.program import SCATTERS, Behind
+
+REASON = "its second call goes on from what the first has assigned"
+OF_ANOTHER = "layer {!r} goes on from what it has assigned"
+_ADDS = ("AssignAddVariableOp", "AssignSubVariableOp", *SCATTERS)
+
+
+@dataclass(eq=False)
+class Assigning:
+    """A layer call that assigns variables, by these ops; `by_input` says whether these need the model's inputs."""
+
+    call: LayerCall
+    ops: list[tf.Operation]
+    by_input: bool
+
+
+@dataclass(eq=False)
+class Needed:
+    """What ops are needed for; by `call`, whose effect it is in its turn, None for what the model computes."""
+
+    call: LayerCall | None
+    ops: Sequence[tf.Operation]
+    updates: bool = False
+
+
+@dataclass(eq=False)
+class States:
+    """What is known of the variables of a trace.
+
+    Attributes:
+        trace: in training mode.
+        written: the places of the variables that an op assigns, by the op's name.
+        read_by: the places of the variables that an op reads.
+        owner: the layer call that an op belongs to.
+    """
+
+    trace: Trace
+    written: Mapping[str, Sequence[int | None]]
+    read_by: Callable[[tf.Operation], Iterable[int]]
+    owner: Callable[[tf.Operation], LayerCall]
+
+    def continued(
+        self, assigning: Sequence[Assigning], forwarded: Behind, needed: Callable[[], Iterable[Needed]]
+    ) -> dict[int, str]:
+        """The layers whose assignments an op of a later call reads, where that is not as in float.
+
+        Args:
+            assigning: the calls that assign, in the order of the trace.
+            forwarded: what is read of a variable as the same call has just assigned it, by the reading op's name.
+            needed: gives what the step computes; called only where a call reads what an earlier one assigns.
+
+        Returns:
+            Why none of a layer's assignments can be kept, by the layer's id.
+        """
+        pairs = [each for writer in assigning for each in self._read_later(writer, assigning, forwarded)]
+        found: dict[int, str] = {}
+        for need in needed() if pairs else []:
+            reached = self._reached(need, forwarded)
+            for writer, op, at in pairs:
+                if op.name in reached and not self._runs_in_turn(writer, op, need):
+                    reader = self.owner(op)
+                    same = reader.layer is writer.call.layer
+                    reason = REASON if same else OF_ANOTHER.format(reader.key[0])
+                    found.setdefault(id(writer.call.layer), reason)
+                    for other in assigning:
+                        if any(at in self.written[each.name] for each in other.ops):
+                            found.setdefault(id(other.call.layer), REASON if same else self._shares(other, writer))
+        return found
+
+    @staticmethod
+    def _shares(other: Assigning, writer: Assigning) -> str:
+        return f"layer {writer.call.key[0]!r} assigns the same variable"
+
+    def _read_later(
+        self, writer: Assigning, assigning: Sequence[Assigning], forwarded: Behind
+    ) -> Iterator[tuple[Assigning, tf.Operation, int]]:
+        """The ops outside of a call that read a variable behind its assignment, each with the variable's place."""
+        first = {at: op._id for op in reversed(writer.ops) for at in self.written[op.name] if at is not None}
+        inside = {op.name for op in self._inside(writer.call)}
+        by_input = {op.name for each in assigning if each.by_input for op in each.ops}
+        for op in self.trace.graph.get_operations():
+            read = {*self.read_by(op), *self._added_to(op)} if op.name not in inside else ()
+            if not writer.by_input and op.name in by_input:
+                read = {*read, *self.written[op.name]}  # it may run before, or behind
+            for at in read:
+                if at in first and op._id > first[at] and at not in forwarded.get(op.name, {}):
+                    yield writer, op, at
+
+    def _inside(self, call: LayerCall) -> Sequence[tf.Operation]:
+        return self.trace.graph.get_operations()[call.start : call.end]
+
+    def _added_to(self, op: tf.Operation) -> Sequence[int | None]:
+        """The places of the variables that an op adds to."""
+        return self.written.get(op.name, ()) if op.type in _ADDS else ()
+
+    def _reached(self, need: Needed, forwarded: Behind) -> set[str]:
+        """The names of all ops that are needed, and of the assignments that they read."""
+        found: set[str] = set()
+        stack = [*need.ops]
+        while stack:
+            op = stack.pop()
+            if op.name not in found:
+                found.add(op.name)
+                inputs = self.trace.whole[op.name].inputs if op.name in self.trace.whole else op.inputs
+                stack += [tensor.op for tensor in inputs]
+                stack += forwarded.get(op.name, {}).values()
+        return found
+
+    def _runs_in_turn(self, writer: Assigning, op: tf.Operation, need: Needed) -> bool:
+        """Whether an op is right as it is: it runs with the effects of a step, behind that of the call that assigns;
+        or that call is by variables alone, which are read in their order elsewhere."""
+        if not writer.by_input:
+            return not need.updates
+        return need.call is not None and need.call.start >= writer.call.end and self.owner(op).key == need.call.key
