@@ -109,7 +109,7 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
     if op.type in ("ResourceGather", "ResourceGatherNd"):
         handle = op.inputs[0]
         state.made[handle.ref()] = _variable(state, op, handle)[0]
-        return read_gather(state, op) if op.type == "ResourceGather" else read_gather_nd(state, op)
+        return read_gather(state, op) if op.type == "ResourceGather" else _imported(state, op)
     if op.type == "IdentityN":
         return read_custom_gradient(state, op)
     if op.type == "StopGradient":
@@ -130,8 +130,19 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
     if made is not None:
         return made
     if op.type in IMPORTERS:
-        return _fold(state, IMPORTERS[op.type](state, op))
+        return _fold(state, _imported(state, op))
     return _unknown(state, op)
+
+
+def _imported(state: Import, op: tf.Operation) -> list[Tensor]:
+    """What the op's importer makes; of weights alone, what the op computes, in a form that no file could hold, too."""
+    outputs = read_gather_nd(state, op) if op.type == "ResourceGatherNd" else IMPORTERS[op.type](state, op)
+    if outputs and outputs[0].node.op.startswith("tf:"):
+        made = _computed(state, op)
+        if made is not None:
+            state.graph.nodes = [node for node in state.graph.nodes if node is not outputs[0].node]
+            return made
+    return outputs
 
 
 UNREADABLE = (KeyError, IndexError, TypeError, ValueError, AttributeError)  # what importers trip over in odd operands
@@ -162,6 +173,7 @@ def _computed(state: Import, op: tf.Operation) -> list[Tensor] | None:
     known = op.inputs and all(tensor.ref() in state.made for tensor in op.inputs)
     fixed = [state.tensor(tensor).node for tensor in op.inputs] if known else []
     numbers = all(tensor.dtype not in (tf.variant, tf.resource) for tensor in (*op.inputs, *op.outputs))
+    numbers = numbers or op.type == "ResourceGatherNd"  # of a variable, whose value stands for its handle here
     if not (op.outputs and numbers and fixed and all(node.op in FIXED for node in fixed)):
         return None
     runs = _run_of(state, op)
@@ -177,6 +189,8 @@ def _computed(state: Import, op: tf.Operation) -> list[Tensor] | None:
 
 def _run_of(state: Import, op: tf.Operation) -> tuple[str, dict[str, Any]] | None:
     """The name and the attributes by which weights are computed as the op does; None where it cannot be run apart."""
+    if op.type == "ResourceGatherNd":
+        return "raw:GatherNd", {"operands": [["params", None], ["indices", None]], "attrs": {}}
     if can_run(op):
         return f"raw:{op.type}", describe_op(op)
     if kind_of(op) is None:

@@ -276,3 +276,20 @@ def test_a_loss_that_a_layer_adds_is_read_beside_the_model():
 )
 def test_what_would_be_read_as_something_else_is_refused(function, op):
     assert op in ops(graph_of(function))
+
+
+def test_rows_of_a_weight_at_places_that_follow_from_it_are_computed_with_it():
+    class Sparse(layers.Layer):
+        def build(self, shape):
+            self.w = self.add_weight("w", (2, 4), initializer="random_normal")
+
+        def call(self, x):
+            places = tf.stack([tf.range(2), tf.argmax(self.w, 1, output_type=tf.int32)], 1)
+            sorted_rows = tf.gather_nd(tf.sort(self.w, 1), places)
+            return tf.matmul(x, self.w - tf.gather_nd(self.w, places)[:, None] - sorted_rows[:, None])
+
+    entry = tf_keras.Input((2,))
+    model = tf_keras.Model(entry, Sparse()(entry))
+    graph, rows = read(model), tf.random.normal((4, 2))
+    assert not [op for op in ops(graph) if op.startswith("tf:")]
+    np.testing.assert_allclose(run(graph, [rows])[0], model(rows), rtol=1e-5, atol=1e-6)
