@@ -134,7 +134,7 @@ def loss_cells(rows: list[dict[str, Any]], step: str) -> list[str]:
     held = over_float[2] and (over_stock is None or over_stock[2])
     complete = "yes" if over_stock or refused else "no stock"
     verdict = complete if held else "**no**"
-    if rows[0]["start"] and len({row.get("begun_at") for row in rows}) > 1:
+    if rows[0]["start"] and len({row.get("begun_at") for row in rows if "loss" in row}) > 1:
         verdict += ", not begun at one state"
     worst = max(over_float[1], over_stock[1] if over_stock else 0.0)
     ratios = [f"{over_float[0]:.3f}", f"{over_stock[0]:.3f}" if over_stock else ""]
