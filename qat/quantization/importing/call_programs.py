@@ -10,7 +10,10 @@ import tensorflow as tf
 from qat.quantization.importing.layer_calls import LayerCall, Trace
 from qat.quantization.ir.program import Cutter, NotExtractableError
 
-Place = tuple[str, Any, int]  # ("argument" or "mask", None, number), or ("child", key of an inner call, its output)
+# ("argument" or "mask", None, number), ("child", key of an inner call, its output), or one of `EARLIER`, the key of a
+# call before this one, and the number
+Place = tuple[str, Any, int]
+EARLIER = {"earlier argument": "arguments", "earlier mask": "masks"}
 
 
 def calls(call: LayerCall | None) -> Iterator[LayerCall]:
@@ -44,12 +47,13 @@ def _dense(tensors: Sequence[Any]) -> Iterator[tuple[int, tf.Tensor]]:
     return ((at, tensor) for at, tensor in enumerate(tensors) if isinstance(tensor, tf.Tensor))
 
 
-def tensors_at(places: Sequence[Place], call: LayerCall) -> list[tf.Tensor]:
+def tensors_at(places: Sequence[Place], call: LayerCall, root: LayerCall | None = None) -> list[tf.Tensor]:
     """The tensors at these places of the same call in another trace.
 
     Args:
-        places: places as `CallCutter.cut` gives them: ("argument", "mask" or "child", key of the call, index from 0).
+        places: places as `CallCutter.cut` gives them: (what it is, key of the call, index from 0), see `Place`.
         call: the same call in the other trace.
+        root: the call of the whole model there, in which calls before it are looked for; None for none of these.
 
     Returns:
         One tensor per place, of any shape and dtype.
@@ -62,6 +66,12 @@ def tensors_at(places: Sequence[Place], call: LayerCall) -> list[tf.Tensor]:
     if missing:
         raise NotExtractableError(f"layer {missing[0][0]!r} is called in training alone")
     own = {"argument": call.arguments, "mask": call.masks}
+    if any(kind in EARLIER for kind, _, _ in places):
+        earlier = {each.key: each for each in calls(root)}
+        return [
+            getattr(earlier[key], EARLIER[kind])[at] if kind in EARLIER else tensors_at([(kind, key, at)], call)[0]
+            for kind, key, at in places
+        ]
     return [(own[kind] if kind in own else children[key].outputs)[at] for kind, key, at in places]
 
 
@@ -71,11 +81,13 @@ class CallCutter:
     Attributes:
         by_variables: names of the ops that compute what one call assigns and another one reads, from variables alone:
             they are written out in each.
+        earlier: calls that assign what later ones read: they are written out in these.
     """
 
     def __init__(self, trace: Trace, cutter: Cutter) -> None:
         self.trace, self.cutter = trace, cutter
         self.by_variables: set[str] = set()
+        self.earlier: list[LayerCall] = []
         self.operations = trace.graph.get_operations()
 
     def cut(
@@ -104,6 +116,10 @@ class CallCutter:
             inside -= {op.name for op in self.operations[child.start : child.end]}
         inside |= self.by_variables
         sources, whole = sources_of(call, before), self.trace.whole
+        for each in (each for each in self.earlier if each.end <= call.start):
+            inside |= {op.name for op in self.operations[each.start : each.end]}
+            theirs = sources_of(each, [])
+            sources = {ref: (f"earlier {kind}", each.key, at) for ref, (kind, _, at) in theirs.items()} | sources
         values = [*results, *(tensor for op in effects for tensor in op.inputs)]
         outside = self.cutter.inputs_of(
             values,

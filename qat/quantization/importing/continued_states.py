@@ -1,16 +1,17 @@
 """Variables of which one layer call reads what an earlier one has assigned, as a state of a layer that is called twice.
 
 The programs of a training step read variables as the step began: only the effects of a step run one after the other.
+What an earlier call assigns is computed once more, in the program of the call that reads it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tensorflow as tf
 
-from qat.quantization.importing.layer_calls import LayerCall, Trace
+from qat.quantization.importing.layer_calls import Key, LayerCall, Trace
 from qat.quantization.ir.program import SCATTERS, Behind
 
 REASON = "its second call goes on from what the first has assigned"
@@ -29,11 +30,32 @@ class Assigning:
 
 @dataclass(eq=False)
 class Needed:
-    """What ops are needed for; by `call`, whose effect it is in its turn, None for what the model computes."""
+    """What ops are needed for; by `call`, whose effect it is in its turn, None for what the model computes.
+
+    `apart`: it is computed from the inputs of the model, as masks of outputs are.
+    """
 
     call: LayerCall | None
     ops: Sequence[tf.Operation]
     updates: bool = False
+    apart: bool = False
+
+
+@dataclass(eq=False)
+class Continued:
+    """What calls read of the assignments of earlier ones.
+
+    Attributes:
+        behind: the last assignment before an op, by the op's name and the variable's place.
+        readers: the calls that read, by their keys.
+        earlier: the calls that assign, by their keys.
+        lost: why none of a layer's assignments can be kept, by the layer's id.
+    """
+
+    behind: dict[str, dict[int, tf.Operation]] = field(default_factory=dict)
+    readers: dict[Key, LayerCall] = field(default_factory=dict)
+    earlier: dict[Key, LayerCall] = field(default_factory=dict)
+    lost: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -54,8 +76,8 @@ class States:
 
     def continued(
         self, assigning: Sequence[Assigning], forwarded: Behind, needed: Callable[[], Iterable[Needed]]
-    ) -> dict[int, str]:
-        """The layers whose assignments an op of a later call reads, where that is not as in float.
+    ) -> Continued:
+        """What an op of a later call reads of what layers assign, where programs have to be told of it.
 
         Args:
             assigning: the calls that assign, in the order of the trace.
@@ -63,22 +85,40 @@ class States:
             needed: gives what the step computes; called only where a call reads what an earlier one assigns.
 
         Returns:
-            Why none of a layer's assignments can be kept, by the layer's id.
+            What can be followed from call to call, and the layers of which no assignment can be kept.
         """
         pairs = [each for writer in assigning for each in self._read_later(writer, assigning, forwarded)]
-        found: dict[int, str] = {}
+        found = Continued()
         for need in needed() if pairs else []:
             reached = self._reached(need, forwarded)
             for writer, op, at in pairs:
-                if op.name in reached and not self._runs_in_turn(writer, op, need):
-                    reader = self.owner(op)
-                    same = reader.layer is writer.call.layer
-                    reason = REASON if same else OF_ANOTHER.format(reader.key[0])
-                    found.setdefault(id(writer.call.layer), reason)
-                    for other in assigning:
-                        if any(at in self.written[each.name] for each in other.ops):
-                            found.setdefault(id(other.call.layer), REASON if same else self._shares(other, writer))
+                if op.name not in reached or self._runs_in_turn(writer, op, need):
+                    continue
+                writers = [each for each in assigning if any(at in self.written[own.name] for own in each.ops)]
+                if not need.apart and self._can_follow(writers, op):
+                    self._follow(found, writers, op, at)
+                else:
+                    self._lose(found, writer, writers, op)
         return found
+
+    def _can_follow(self, writers: Sequence[Assigning], op: tf.Operation) -> bool:
+        """Whether layers that hold no others assign and read, so that the ops of one can be written out in another."""
+        alone = [*(each.call for each in writers), self.owner(op)]
+        kept = op.name in self.trace.whole
+        return not kept and all(each.by_input for each in writers) and not any(call.children for call in alone)
+
+    def _follow(self, found: Continued, writers: Sequence[Assigning], op: tf.Operation, at: int) -> None:
+        before = [own for each in writers for own in each.ops if at in self.written[own.name] and own._id < op._id]
+        found.behind.setdefault(op.name, {})[at] = max(before, key=lambda own: own._id)
+        found.readers[self.owner(op).key] = self.owner(op)
+        found.earlier |= {each.call.key: each.call for each in writers}
+
+    def _lose(self, found: Continued, writer: Assigning, writers: Sequence[Assigning], op: tf.Operation) -> None:
+        reader = self.owner(op)
+        same = reader.layer is writer.call.layer
+        found.lost.setdefault(id(writer.call.layer), REASON if same else OF_ANOTHER.format(reader.key[0]))
+        for other in writers:
+            found.lost.setdefault(id(other.call.layer), REASON if same else self._shares(other, writer))
 
     @staticmethod
     def _shares(other: Assigning, writer: Assigning) -> str:

@@ -174,10 +174,19 @@ class _Both:
                 count = len(at_inference.get(call.key, call).outputs)
                 if count != len(call.outputs):
                     raise NotExtractableError(_COUNTS.format(len(call.outputs), count))
+                self._look_at_order(call, at_inference)
                 self._add_regions(found, call, parts, at_inference, signatures)
             except NotExtractableError as reason:
                 self.lost_in_training.append(f"layer {call.key[0]!r}: what it computes in training ({reason})")
         return found
+
+    def _look_at_order(self, call: LayerCall, at_inference: Mapping[Key, LayerCall]) -> None:
+        """Refuse a call that reads what one assigns that comes before it in training alone."""
+        earlier = [each.key for each in self.call_cutter.earlier if each.end <= call.start]
+        if call.key in self.effects.read_behind and any(
+            at_inference[key].start > at_inference[call.key].start for key in earlier
+        ):
+            raise NotExtractableError("its calls come in another order at inference")
 
     def add_masks(self, inferred: Trace) -> None:
         """Tell the ops that drop in recurrent cells how the float model draws its masks."""
@@ -251,7 +260,7 @@ class _Both:
         program, places = self.call_cutter.cut(call, before, [tensors[at] for at in made_in_training])
 
         def exchange(tracer: Tracer, now: LayerCall, current: list[tf.Tensor]) -> list[tf.Tensor]:
-            found = tensors_at(places, now)
+            found = tensors_at(places, now, tracer.root)
             made = list(current)
             for number, at in enumerate(made_in_training):
                 if at in same:

@@ -69,6 +69,7 @@ class Effects:
         cutter.by_variables = behind(self.trace, values)
         _merge(self._forwarded, shared)
         cutter.cutter.behind = self._forwarded
+        self._follow_continued()
 
     def add_to(self, inferred: Trace) -> None:
         """Add everything that depends on tensors of the model, and losses and metrics of training alone.
@@ -76,6 +77,7 @@ class Effects:
         Args:
             inferred: the trace at inference, whose `added` grows. What stands in it is not added again.
         """
+        self.cutter.cutter.behind, self.cutter.earlier = self._forwarded, []  # effects run one after the other
         known: dict[Any, list[Added]] = {}
         for added in inferred.added:
             known.setdefault(_identity(added), []).append(added)
@@ -174,18 +176,33 @@ class Effects:
             read = self._reads_in(self.operations[each.call.start : each.call.end], first)
             _merge(forwarded, self._forwarding(each.ops, read, first))
         states = States(self.trace, self._written, self._read_by, lambda op: self._owner(self._numbers[op.name]))
-        lost = states.continued(assigning, forwarded, lambda: self._needed_of(assigning))
+        self._continued = states.continued(assigning, forwarded, lambda: self._needed_of(assigning))
+        lost = self._continued.lost
         for call, _ in carried:
             if id(call.layer) in lost:
                 self._lose(call.key, "update", NotExtractableError(lost[id(call.layer)]))
-        return [each for each in carried if id(each[0].layer) not in lost]
+        if lost:
+            return self._without_continued([each for each in carried if id(each[0].layer) not in lost])
+        self._within_calls = forwarded
+        return carried
+
+    def _follow_continued(self) -> None:
+        """Tell the programs of outputs what calls read of the assignments of earlier ones."""
+        if self._continued.behind:
+            behind: dict[str, dict[int, tf.Operation]] = {}
+            for each in (self._within_calls, self._forwarded, self._continued.behind):
+                _merge(behind, each)
+            self.cutter.cutter.behind = behind
+            self.cutter.earlier = [*self._continued.earlier.values()]
+            self.read_behind |= self._continued.readers
 
     def _needed_of(self, assigning: list[Assigning]) -> list[Needed]:
         """What the step computes: the outputs, each loss and metric that is added, and each assignment by inputs."""
         shared = self._shared(self.trace.call)
         drawn = [each.numbers for each in self.trace.drawn.values()]
         masks = [mask for mask in self.trace.masks if mask is not None]
-        found = [Needed(None, [tensor.op for tensor in (*self.trace.outputs, *drawn, *masks)])]
+        found = [Needed(None, [tensor.op for tensor in (*drawn, *masks)], apart=True)]
+        found += [Needed(None, [tensor.op for tensor in self.trace.outputs])]
         found += [Needed(shared[each.key], [tensor.op for tensor in each.values]) for each in self.trace.added]
         return found + [Needed(each.call, each.ops, updates=True) for each in assigning if each.by_input]
 

@@ -1,5 +1,5 @@
 """Layers that are called twice, with a state that each call moves: the second call goes on from the first, as in float,
-or it is said that it does not."""
+or it is said that none moves it."""
 
 import warnings
 
@@ -92,6 +92,12 @@ def quantized(model):
     return made, [str(each.message) for each in said if each.category is TrainingSemanticsWarning]
 
 
+def check_steps(made, model):
+    for given, wanted in zip(steps_of(made), steps_of(model), strict=True):
+        np.testing.assert_allclose(given, wanted, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(made.get_layer("stateful").mean, model.get_layer("stateful").mean, rtol=1e-4)
+
+
 @pytest.mark.medium
 @pytest.mark.parametrize("chain", [False, True], ids=["side_by_side", "chain"])
 @pytest.mark.parametrize(
@@ -101,26 +107,57 @@ def quantized(model):
         (moved_then_used, keras),
         (used_then_moved, tf_keras),
         (first_or_moving, tf_keras),
+        (moved_and_not_used, tf_keras),
+        (set_anew, tf_keras),
+        (moved_for_a_loss, tf_keras),
     ],
 )
-def test_a_call_that_goes_on_from_the_one_before_it_is_said(moves, of, chain):
+def test_a_call_goes_on_from_what_the_one_before_it_has_assigned(moves, of, chain):
     model = called_twice(of, moves, chain)
     made, said = quantized(model)
-    assert len(said) == 1
-    assert "stateful': variable" in said[0]
-    assert "its second call goes on from what the first has assigned" in said[0]
-    before = made.get_layer("stateful").mean.numpy()
-    steps_of(made)
-    np.testing.assert_array_equal(made.get_layer("stateful").mean, before)
+    assert said == []
+    check_steps(made, model)
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize("chain", [False, True], ids=["side_by_side", "chain"])
-@pytest.mark.parametrize("moves", [moved_and_not_used, set_anew, moved_for_a_loss])
-def test_calls_that_do_not_use_what_another_one_assigns_are_those_of_the_float_model(moves, chain):
-    model = called_twice(tf_keras, moves, chain)
+def test_a_third_call_goes_on_from_the_second():
+    tf_keras.utils.set_random_seed(0)
+    entry, layer = tf_keras.Input((6,)), stateful(tf_keras, first_or_moving)
+    model = tf_keras.Model(entry, tf_keras.layers.Dense(2)(layer(tf_keras.layers.Dense(6)(layer(layer(entry))))))
     made, said = quantized(model)
     assert said == []
-    for given, wanted in zip(steps_of(made), steps_of(model), strict=True):
-        np.testing.assert_allclose(given, wanted, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(made.get_layer("stateful").mean, model.get_layer("stateful").mean, rtol=1e-4)
+    check_steps(made, model)
+
+
+@pytest.mark.medium
+def test_a_layer_that_holds_the_one_with_the_state_is_said_to_lose_it():
+    class Scaled(tf_keras.layers.Layer):
+        def build(self, shape):
+            self.mean = self.add_weight("mean", shape[-1:], initializer="ones", trainable=False)
+
+        def call(self, x):
+            return x * self.mean
+
+    class Holding(tf_keras.layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.scaled = Scaled(name="scaled")
+
+        def build(self, shape):
+            self.scaled.build(shape)
+
+        def call(self, x, training=None):
+            if training:
+                self.scaled.mean.assign_add(0.1 * tf.reduce_mean(x, 0))
+            return self.scaled(x)
+
+    entry, layer = tf_keras.Input((6,)), Holding(name="holding")
+    model = tf_keras.Model(entry, tf_keras.layers.Dense(2)(layer(tf_keras.layers.Dense(6)(layer(entry)))))
+    made, said = quantized(model)
+    assert len(said) == 1
+    assert "holding': variable" in said[0]
+    assert "goes on from what" in said[0]
+    before = [each.numpy() for each in made.get_layer("holding").weights]
+    steps_of(made)
+    for each, value in zip(made.get_layer("holding").weights, before, strict=True):
+        np.testing.assert_array_equal(each, value)
