@@ -29,8 +29,8 @@ def narrowest_span(op: str, smallest: Number, largest: Number, product: Number) 
 
     Returns:
         The width in the unit of the result, 0 where the kernel takes any. Of a sum it is a step of the coarser operand:
-        XNNPACK takes none with a finer one, and LiteRT's own kernel has then given other numbers (a mask of -1e4 beside
-        numbers of 5: -12 dB), though a finer one would be of use where that operand stands on one code for all that
+        XNNPACK takes none with a finer one, and LiteRT's own kernel has then given other numbers (a mask of -1e4 next
+        to numbers of 5: -12 dB), though a finer one would be of use where that operand stands on one code for all that
         lives. A square of differences is at best as fine as a step of both.
     """
     if op in DIFFERENCES:
