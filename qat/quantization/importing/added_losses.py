@@ -11,8 +11,9 @@ import tensorflow as tf
 from qat.quantization.importing.import_state import Import, Variables
 from qat.quantization.importing.layer_calls import Added, Trace
 from qat.quantization.importing.ops.custom_gradient import stated_gradient
+from qat.quantization.ir.cutter import Cutter
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.ir.program import Cutter, NotExtractableError
+from qat.quantization.ir.program import NotExtractableError
 
 
 def read_added(state: Import) -> None:

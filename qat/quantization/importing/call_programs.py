@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from qat.quantization.importing.layer_calls import LayerCall, Trace
-from qat.quantization.ir.program import Cutter, NotExtractableError
+from qat.quantization.ir.cutter import Cutter
+from qat.quantization.ir.program import NotExtractableError
 
 # ("argument" or "mask", None, number), ("child", key of an inner call, its output), or one of `EARLIER`, the key of a
 # call before this one, and the number

@@ -11,7 +11,8 @@ import tf_keras
 from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.ops.custom_gradient import stated_gradient
 from qat.quantization.ir.control_flow import assigned_by
-from qat.quantization.ir.program import Cutter, NotExtractableError, Program
+from qat.quantization.ir.cutter import Cutter
+from qat.quantization.ir.program import NotExtractableError, Program
 
 ROWS = np.random.default_rng(0).normal(size=(5, 4, 3)).astype(np.float32)
 

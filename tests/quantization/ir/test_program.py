@@ -8,8 +8,9 @@ import tensorflow as tf
 from tf_keras import layers
 
 from qat.quantization.ir import raw_ops
+from qat.quantization.ir.cutter import Cutter
 from qat.quantization.ir.lstm_steps import make_float_step, run_time_steps
-from qat.quantization.ir.program import Cutter, NotExtractableError, Program
+from qat.quantization.ir.program import NotExtractableError, Program
 
 
 def test_a_program_computes_what_the_graph_did_and_assigns_its_variables():

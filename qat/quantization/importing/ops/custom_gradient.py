@@ -11,8 +11,9 @@ from tensorflow.python.framework import ops as framework
 from tensorflow.python.framework.func_graph import FuncGraph
 
 from qat.quantization.importing.import_state import Import, Variables
+from qat.quantization.ir.cutter import Cutter
 from qat.quantization.ir.graph import Tensor, Weight
-from qat.quantization.ir.program import Cutter, NotExtractableError, Program, StatedGradient
+from qat.quantization.ir.program import NotExtractableError, Program, StatedGradient
 
 FIELD = "_gradient_op_type"
 ROWS = 3  # of the batch, where two gradients are compared
