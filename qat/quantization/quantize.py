@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from numpy.typing import NDArray
+
 from qat.calibration_data import Calibration, as_batches
 from qat.config import QuantConfig
 from qat.errors import ConfigError, TrainingSemanticsWarning, UnsupportedLayerError
@@ -26,10 +28,12 @@ from qat.quantization.ir.graph import Graph
 from qat.quantization.keras.build_model import emit
 from qat.quantization.keras.check_rows import keep_rows
 from qat.quantization.keras.custom_training import warn_of_missing_parts
+from qat.quantization.keras.model import QatModel
 from qat.quantization.keras3.model import as_keras3
 from qat.quantization.merge_ranges import merge_close_ranges
 from qat.quantization.outliers import warn_of_outliers
 from qat.quantization.placement import place
+from qat.quantization.placement.quant_spec import MinMax, QuantSpec
 from qat.quantization.preserve import mark_preserved
 from qat.quantization.rewrites import canonicalize
 from qat.quantization.rewrites.builder import is_fixed
@@ -78,6 +82,31 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     float_model = unwrap(float_model)  # one that is quantization-aware already is refused as such
     refuse_foreign(float_model)
     warn_of_optional_inputs(float_model)
+    config = _usable_config(config)
+    if _trains(config):
+        warn_of_missing_parts(float_model)
+    graph = _read_graph(float_model, config)
+    batches = _read_calibration(float_model, graph, calibration, config)
+    skipped = _fit_to_samples(graph, batches, config)
+    expected = refuse_disagreement(float_model, graph, batches[0])
+    ranges = place(graph, skipped)
+    refuse_low_bit(config, graph)
+    refuse_unmatched(config, graph)
+    min_max = _choose_ranges(graph, ranges, batches, config)
+    warn_of_columns(float_model, graph, min_max, batches)
+    warn_of_wide_ranges(graph, min_max, batches)
+    warn_of_coarse_operands(graph, min_max, batches)
+    if config.bias_correction:
+        correct_biases(graph, min_max, batches, config)
+    model = _build_model(graph, float_model, min_max, config)
+    warn_of_lost_outputs(model, graph, batches[0], expected)
+    keep_rows(model, batches[0])
+    if _trains(config):
+        _warn_of_losses(graph, float_model.name)
+    return as_keras3(model, float_model) if is_keras3(float_model) else model
+
+
+def _usable_config(config: QuantConfig | None) -> QuantConfig:
     if config is not None and not isinstance(config, QuantConfig):
         raise ConfigError(
             f"config is a {type(config).__name__}: expected a QuantConfig, as "
@@ -85,62 +114,87 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
         )
     config = config or QuantConfig(name="qat")
     refuse_unusable(config)
-    if config.name != "ptq":
-        warn_of_missing_parts(float_model)
+    return config
+
+
+def _trains(config: QuantConfig) -> bool:
+    return config.name != "ptq"
+
+
+def _read_graph(float_model: KerasModel, config: QuantConfig) -> Graph:
+    """The model's canonical form, of layers that all have integer kernels, equalized where the config says so."""
     graph = canonicalize(float_model)
-    _look_at_constants(graph, trains=config.name != "ptq")
+    _look_at_constants(graph, trains=_trains(config))
     refuse_blockers(graph)
     mark_preserved(graph, float_model, config)
     if config.equalization:
         equalize(graph)
     elif config.equalize_above is not None:
         equalize_uneven(graph, config.equalize_above)
+    return graph
+
+
+def _read_calibration(
+    float_model: KerasModel, graph: Graph, calibration: Calibration, config: QuantConfig
+) -> list[list[NDArray]]:
+    """Calibration in batches in the order of the graph's inputs, checked."""
     unscaled, specs = find_unscaled_inputs(float_model), calibration_specs(graph)
     batches = as_batches(calibration, specs, config.calibration.batch_size, unscaled_inputs=unscaled)
     warn_of_outliers(batches, specs)
+    return batches
+
+
+def _fit_to_samples(graph: Graph, batches: list[list[NDArray]], config: QuantConfig) -> frozenset[str]:
+    """Rewrite what depends on the samples' values; returns the names of the layers that stay in float."""
     join_gates(graph, batches)
     parts_by_slices(graph)
     scale_comparisons(graph, batches)
     skipped = skipped_layers(config, graph)
     fit_integers(graph, batches, skipped)
-    expected = refuse_disagreement(float_model, graph, batches[0])
-    ranges = place(graph, skipped)
-    refuse_low_bit(config, graph)
-    refuse_unmatched(config, graph)
+    return skipped
+
+
+def _choose_ranges(
+    graph: Graph, ranges: list[QuantSpec], batches: list[list[NDArray]], config: QuantConfig
+) -> dict[QuantSpec, MinMax]:
+    """Each range's (min, max) by the samples and by what the kernels need."""
     methods = [override(config, quant_spec.layer).get("method", config.calibration.method) for quant_spec in ranges]
     statistics = NormStatistics(graph)
-    min_max = calibrate(graph, ranges, batches, config.calibration, methods, statistics.compute)
-    if config.name != "ptq":
+    observed = calibrate(graph, ranges, batches, config.calibration, methods, statistics.compute)
+    if _trains(config):
         statistics.warn(batches[0])
-    min_max = widen_dead(graph, dict(zip(ranges, min_max, strict=True)))
+    min_max = widen_dead(graph, dict(zip(ranges, observed, strict=True)))
     min_max = carry_codes(graph, min_max)
-    min_max = narrow_roots(graph, merge_close_ranges(graph, min_max))
-    warn_of_columns(float_model, graph, min_max, batches)
-    warn_of_wide_ranges(graph, min_max, batches)
-    warn_of_coarse_operands(graph, min_max, batches)
-    if config.bias_correction:
-        correct_biases(graph, min_max, batches, config)
+    return narrow_roots(graph, merge_close_ranges(graph, min_max))
+
+
+def _build_model(
+    graph: Graph, float_model: KerasModel, min_max: dict[QuantSpec, MinMax], config: QuantConfig
+) -> QatModel:
+    """The model of wrappers, its ranges set."""
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
     if graph.training_nest is not None:
         model.told["training_nest"] = graph.training_nest
-    if config.name != "ptq":
+    if _trains(config):
         refuse_other_sizes(model, graph)
     model.told["outcome"] = record_outcome(graph, config)
     for quant_spec, (low, high) in min_max.items():
         if quant_spec in layers:
             layers[quant_spec].set_range(low, high)
-    warn_of_lost_outputs(model, graph, batches[0], expected)
-    object.__setattr__(model, "post_training", config.name == "ptq")
-    keep_rows(model, batches[0])
-    if graph.lost_in_training and config.name != "ptq":
+    object.__setattr__(model, "post_training", not _trains(config))
+    return model
+
+
+def _warn_of_losses(graph: Graph, name: str) -> None:
+    """Name what training quantization-aware does without."""
+    if graph.lost_in_training:
         missing = "\n    ".join(dict.fromkeys(graph.lost_in_training))
         warnings.warn(
-            f"model {float_model.name!r} trains quantization-aware without what follows; at inference it is the same:\n"
+            f"model {name!r} trains quantization-aware without what follows; at inference it is the same:\n"
             f"    {missing}",
             TrainingSemanticsWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return as_keras3(model, float_model) if is_keras3(float_model) else model
 
 
 def _look_at_constants(graph: Graph, trains: bool) -> None:

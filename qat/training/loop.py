@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -190,13 +190,58 @@ def fit(
         ConfigError: an optimizer that cannot be built, or a batch that the replicas cannot share equally.
         ModelError: the model's outputs are not finite before the first step; a strategy, and a model of Keras 3.
     """
-    task, keras = task or infer_model_task(model), keras_of(model)
+    task = task or infer_model_task(model)
     _check(train, task)
     _check(val, task)
-    steps = settings.epochs * steps_per_epoch(len(training_indices(train, task)), settings.batch_size)
-    guard = Guard(task, settings.keep_best, settings.early_stop_epochs)
+    steps = steps_per_epoch(len(training_indices(train, task)), settings.batch_size)
     if settings.epochs == 0:
         return FitResult((), -1, -1, 0)
+    _compile(model, train, settings, task, steps * settings.epochs, strategy, loss_of)
+    guard = Guard(task, settings.keep_best, settings.early_stop_epochs)
+    checkpoints = None if checkpointing is None else Checkpoints(checkpointing, _states(guard, callbacks))
+    start = (checkpoints and checkpoints.position) or (0, 0)
+    every = [guard, *callbacks, *([checkpoints] if checkpoints else [])]
+    batches = partial(_batches(strategy), train, settings.batch_size, task=task, seed=seed, augmentation=augmentation)
+    try:
+        with (
+            _named_failures(model, guard, settings),
+            restored_generators(model),
+            nullcontext() if strategy else readable_random_state(model, seed),
+            nullcontext() if checkpointing is None else interrupts.deferred(),
+            _expected_warnings(),
+        ):
+            model.fit(
+                batches(start=start),
+                steps_per_epoch=steps if strategy else None,  # distributed batches are endless
+                validation_data=validation_batches(val, max(settings.batch_size, 64), task=task),
+                epochs=settings.epochs,
+                initial_epoch=start[0],
+                callbacks=callbacks_from(start, every, model, settings.epochs, steps) if is_keras3(model) else every,
+                shuffle=False,  # the batches come shuffled
+                verbose=0,
+            )
+    finally:
+        model._training_state = None  # Keras would ask the checkpoints of this training at the next one
+        _forget_compilation(model)
+        if checkpoints is not None:
+            checkpoints.wait()
+    kept_epoch, weights = guard.selected_weights()
+    if kept_epoch != len(guard.history) - 1:
+        model.set_weights(weights)
+    return FitResult(tuple(guard.history), guard.best_epoch, kept_epoch, guard.steps)
+
+
+def _compile(
+    model: KerasModel,
+    train: Split,
+    settings: FitSettings,
+    task: str,
+    steps: int,
+    strategy: tf.distribute.Strategy | None,
+    loss_of: Callable[..., tf.Tensor] | None,
+) -> None:
+    """Compile the model with the loss that its outputs for one batch ask for; `steps` are the whole training's."""
+    keras = keras_of(model)
     batch = training_indices(train, task)[: settings.batch_size]
     first = model(train.inputs(batch), training=False)
     with strategy.scope() if strategy else nullcontext():
@@ -206,35 +251,13 @@ def fit(
     if strategy is None:
         targets = train.inputs(batch) if TASKS[task].targets_are_inputs else train.labels[batch]
         _create_variables(model, first, tf.constant(targets))
-    every: list[Any] = [guard, *callbacks]
-    start, checkpoints = (0, 0), None
-    if checkpointing is not None:
-        checkpoints = Checkpoints(checkpointing, _states(guard, callbacks))
-        every, start = [*every, checkpoints], checkpoints.position or start
+
+
+@contextmanager
+def _named_failures(model: KerasModel, guard: Guard, settings: FitSettings) -> Iterator[None]:
+    """Say where a training diverged, with the last good weights put back, and what its data could not give."""
     try:
-        with (
-            restored_generators(model),
-            nullcontext() if strategy else readable_random_state(model, seed),
-            nullcontext() if checkpointing is None else interrupts.deferred(),
-            warnings.catch_warnings(),
-        ):
-            # ranges that are learned have none while quantization is delayed
-            warnings.filterwarnings("ignore", "Gradients do not exist for variables")
-            warnings.filterwarnings("ignore", "Your input ran out of data")  # of an epoch that begins at a later step
-            model.fit(
-                _batches(strategy)(
-                    train, settings.batch_size, task=task, seed=seed, augmentation=augmentation, start=start
-                ),
-                steps_per_epoch=steps // settings.epochs if strategy else None,  # distributed batches are endless
-                validation_data=validation_batches(val, max(settings.batch_size, 64), task=task),
-                epochs=settings.epochs,
-                initial_epoch=start[0],
-                callbacks=every
-                if keras is tf_keras
-                else callbacks_from(start, every, model, settings.epochs, steps // settings.epochs),
-                shuffle=False,  # the batches come shuffled
-                verbose=0,
-            )
+        yield
     except Diverged as error:
         kept_epoch, weights = guard.selected_weights()
         model.set_weights(weights)
@@ -245,15 +268,16 @@ def fit(
         if refusal is None:
             raise
         raise refusal from error
-    finally:
-        model._training_state = None  # Keras would ask the checkpoints of this training at the next one
-        _forget_compilation(model)
-        if checkpoints is not None:
-            checkpoints.wait()
-    kept_epoch, weights = guard.selected_weights()
-    if kept_epoch != len(guard.history) - 1:
-        model.set_weights(weights)
-    return FitResult(tuple(guard.history), guard.best_epoch, kept_epoch, guard.steps)
+
+
+@contextmanager
+def _expected_warnings() -> Iterator[None]:
+    """Leave out Keras' warnings of what is meant so."""
+    with warnings.catch_warnings():
+        # ranges that are learned have none while quantization is delayed
+        warnings.filterwarnings("ignore", "Gradients do not exist for variables")
+        warnings.filterwarnings("ignore", "Your input ran out of data")  # of an epoch that begins at a later step
+        yield
 
 
 def _forget_compilation(model: KerasModel) -> None:

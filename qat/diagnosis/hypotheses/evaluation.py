@@ -42,46 +42,56 @@ def find_wrong_labels(evidence: Evidence) -> Iterator[Hypothesis]:
     low, _ = wilson_interval(right, len(labels))
     if low <= chance + WEAK and np.mean(predicted_labels(evidence.a2[0]) == labels) > GOOD + chance:
         return  # the file is right by these labels: it is the reference that is wrong
-    if low <= chance + WEAK and (other := _other_normalisation(evidence, right / len(labels))) is not None:
-        yield Hypothesis(
-            "E03",
-            f"the reference itself scores {right / len(labels):.1%}; with {other[0]!r} as "
-            f"preprocessing it scores {other[1]:.1%}",
-            f"measure the baseline with inputs prepared so: {python_code(other[0])}",
-            0.8,
-            certain=True,
-            repair=lambda case: replace(case, preprocess=lambda raw: normalise(raw, other[0])),
-        )
-        return
-    if low > chance + BY_CHANCE:
-        return
-    order = _best_order(predicted, labels, max(classes, int(labels.max()) + 1))
-    found = float(np.mean(order[predicted] == labels))
-    if found > max(MUCH_OF_CHANCE * chance, CONFIDENT):
-        shift = (order[:classes] - np.arange(classes)) % max(classes, 1)
-        rolled = len(set(shift.tolist())) == 1
-        words = f"shifted by {int(shift[0])}" if rolled else f"in the order {order[:12].tolist()}"
-        yield Hypothesis(
-            "O03",
-            f"accuracy is {right / len(labels):.1%}, but {found:.1%} with the classes {words}",
-            "number the labels as in training",
-            0.9,
-            certain=True,
-            recovered=1.0,
-        )
-        return
+    accuracy = right / len(labels)
+    if low <= chance + WEAK and (other := _other_normalisation(evidence, accuracy)) is not None:
+        yield _fed_wrongly(accuracy, *other)
+    elif low <= chance + BY_CHANCE:
+        order = _best_order(predicted, labels, max(classes, int(labels.max()) + 1))
+        found = float(np.mean(order[predicted] == labels))
+        if found > max(MUCH_OF_CHANCE * chance, CONFIDENT):
+            yield _numbered_otherwise(accuracy, found, order, classes)
+        elif (confidence := _varied_confidence(scores, predicted)) > min(CONFIDENT, MUCH_OF_CHANCE / classes):
+            yield Hypothesis(
+                "E01",
+                f"accuracy is {accuracy:.1%}, that of chance ({chance:.1%}), while the model is confident "
+                f"(mean largest score {confidence:.2f}) and its classes are varied: the labels belong to other samples",
+                ONE_PASS,
+                0.85,
+                certain=evidence.keras is not None,
+            )
+
+
+def _fed_wrongly(accuracy: float, name: str, better: float) -> Hypothesis:
+    return Hypothesis(
+        "E03",
+        f"the reference itself scores {accuracy:.1%}; with {name!r} as preprocessing it scores {better:.1%}",
+        f"measure the baseline with inputs prepared so: {python_code(name)}",
+        0.8,
+        certain=True,
+        repair=lambda case: replace(case, preprocess=lambda raw: normalise(raw, name)),
+    )
+
+
+def _numbered_otherwise(accuracy: float, found: float, order: NDArray, classes: int) -> Hypothesis:
+    shift = (order[:classes] - np.arange(classes)) % max(classes, 1)
+    rolled = len(set(shift.tolist())) == 1
+    words = f"shifted by {int(shift[0])}" if rolled else f"in the order {order[:12].tolist()}"
+    return Hypothesis(
+        "O03",
+        f"accuracy is {accuracy:.1%}, but {found:.1%} with the classes {words}",
+        "number the labels as in training",
+        0.9,
+        certain=True,
+        recovered=1.0,
+    )
+
+
+def _varied_confidence(scores: NDArray, predicted: NDArray) -> float:
+    """The mean share of the largest score; 0 where most samples are given one class."""
     rows = scores - scores.min(axis=1, keepdims=True) if (scores < 0).any() else scores
     confidence = float(np.mean(rows.max(axis=1) / np.maximum(rows.sum(axis=1), 1e-12)))
-    varied = np.bincount(predicted, minlength=classes).max() / len(predicted) < VARIED
-    if varied and confidence > min(CONFIDENT, MUCH_OF_CHANCE / classes):
-        yield Hypothesis(
-            "E01",
-            f"accuracy is {right / len(labels):.1%}, that of chance ({chance:.1%}), while the model is confident "
-            f"(mean largest score {confidence:.2f}) and its classes are varied: the labels belong to other samples",
-            ONE_PASS,
-            0.85,
-            certain=evidence.keras is not None,
-        )
+    varied = np.bincount(predicted, minlength=scores.shape[1]).max() / len(predicted) < VARIED
+    return confidence if varied else 0.0
 
 
 def _chance(predicted: NDArray, labels: NDArray) -> float:
