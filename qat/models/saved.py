@@ -131,10 +131,17 @@ def _load_untrusted(path: str) -> Any:
 
 
 def _own_names() -> dict[str, frozenset[str]]:
-    """Names that this process has given to Keras, by its major version."""
-    keras2 = {*object_registration._THREAD_LOCAL_CUSTOM_OBJECTS.__dict__, *object_registration._GLOBAL_CUSTOM_OBJECTS}
-    keras3 = {*GLOBAL_CUSTOM_OBJECTS, *global_state.get_global_attribute("custom_objects_scope_dict", {})}
-    return {"2": frozenset(name for name in keras2 if not name.startswith("Custom>")), "3": frozenset(keras3)}
+    """Names that this process has given to Keras, by its major version; not those of this project, which are listed."""
+    keras2 = object_registration._THREAD_LOCAL_CUSTOM_OBJECTS.__dict__ | object_registration._GLOBAL_CUSTOM_OBJECTS
+    keras3 = GLOBAL_CUSTOM_OBJECTS | global_state.get_global_attribute("custom_objects_scope_dict", {})
+    return {
+        version: frozenset(name for name, each in given.items() if not _is_known(name, each))
+        for version, given in (("2", keras2), ("3", keras3))
+    }
+
+
+def _is_known(name: str, value: object) -> bool:
+    return name.startswith("Custom>") or str(getattr(value, "__module__", "")).startswith("qat.quantization.")
 
 
 def _refuse_later_versions(path: str, version: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 from tf_keras import layers
+from tf_keras.src.saving import object_registration
 
 from qat.errors import ModelError
 from qat.limits import Limits, use
@@ -461,3 +462,72 @@ def test_an_input_that_holds_no_numbers_is_refused(tmp_path):
 
     with pytest.raises(ModelError, match=r"input 'there' is of dtype .*resource.*expected numbers"):
         load(keras_file(tmp_path / "m.keras", plain(), edit))
+
+
+def registered_as_ours():
+    import keras
+
+    import qat.quantization  # noqa: F401
+
+    of_keras2 = object_registration._GLOBAL_CUSTOM_OBJECTS
+    of_keras3 = {name: keras.saving.get_registered_object(name) for name in keras.saving.get_custom_objects()}
+    return {name[4:]: kind.__module__ for name, kind in {**of_keras2, **of_keras3}.items() if name.startswith("qat>")}
+
+
+def test_the_classes_of_ours_on_the_list_are_those_that_are_registered():
+    assert registered_as_ours() == allowed.OWN_MODULES
+
+
+@pytest.mark.parametrize("make", [keras_file, h5_file])
+@pytest.mark.parametrize("name", ["TFOpLambda", "Lambda", "Functional", "QatModel"])
+def test_keras_own_names_do_not_pass_as_classes_of_ours(tmp_path, make, name):
+    def dress(config):
+        harm = {"function": "keras.models.load_model", "name": "mine"}
+        layer_of(config).update(
+            class_name="TFOpLambda", module="qat.quantization.keras", registered_name=f"qat>{name}", config=harm
+        )
+
+    path = make(tmp_path / f"dressed{'.keras' if make is keras_file else '.h5'}", plain(), dress)
+    with pytest.raises(ModelError, match="TFOpLambda"):
+        load(path)
+
+
+def test_a_registered_name_of_the_callers_lets_no_lambda_pass():
+    config = {"class_name": "Lambda", "registered_name": "mine>Layer", "module": "mine", "config": {}}
+    with pytest.raises(NotAllowedError, match="Lambda"):
+        validate_config({"class_name": "Sequential", "config": {"layers": [config]}}, frozenset({"mine>Layer"}))
+
+
+def test_a_model_that_holds_a_name_of_the_callers_as_a_mere_text_is_tried_in_the_child(tmp_path):
+    def enlarge(config):
+        layer_of(config)["config"].update(units=400_000_000)
+        layer_of(config)["note"] = "TheirLayer"
+
+    path = h5_file(tmp_path / "large.h5", plain(), enlarge)
+    with tf_keras.utils.custom_object_scope({"TheirLayer": layers.Dense}), pytest.raises(ModelError, match="memory_mb"):
+        load(path)
+
+
+def with_program(op):
+    """A config whose layer of ours runs an op in training."""
+    step = [f"raw:{op}", [["in", 0]], {"operands": [["filename", None]], "attrs": {}}]
+    program = {"steps": [step], "results": [["step", 0, 0]], "dtypes": ["string"]}
+    ours = {"class_name": "InTraining", "module": "qat.quantization.keras.training_layers"}
+    ours |= {"registered_name": "qat>InTraining", "config": {"name": "drops", "program": program}}
+    return {"class_name": "Sequential", "config": {"layers": [ours]}}
+
+
+@pytest.mark.parametrize("op", ["ReadFile", "WriteFile", "EagerPyFunc", "PyFuncStateless", "DebugIdentity", "PrintV2"])
+def test_no_op_of_a_training_program_does_more_than_compute(op):
+    with pytest.raises(NotAllowedError, match=op):
+        validate_config(with_program(op))
+    assert validate_config(with_program("Conv2DBackpropFilter"))
+    assert validate_config(with_program("RandomUniform"))
+
+
+def test_constants_of_a_training_program_count_against_the_memory_limit():
+    config = with_program("Identity")
+    packed = {"array": "eJw=", "dtype": "float32", "sizes": [1 << 20, 1 << 12]}
+    config["config"]["layers"][0]["config"]["program"]["steps"].append(["const", [], {"value": packed}])
+    with pytest.raises(NotAllowedError, match="memory_mb"):
+        validate_config(config)

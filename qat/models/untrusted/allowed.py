@@ -19,6 +19,7 @@ def _names(section: str) -> frozenset[str]:
 
 LAYERS = _names("layers")
 KERAS3_LAYERS = _names("keras3_layers")
+OWN_MODULES = {name: module for module, _, name in (each.rpartition(".") for each in _names("own"))}  # by class
 OPERATIONS = _names("operations")
 MODELS = _names("models")
 PARTS = _names("parts")

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 from qat.json_values import Json
+from qat.limits import MB, current
 from qat.models.untrusted import allowed
+from qat.models.untrusted.graph_ops import PREFIX, only_computes
 
 _KERAS_MODULE = re.compile(r"(tf_)?keras(\.[A-Za-z0-9_]+)*")
-_QAT_MODULE = re.compile(r"qat\.quantization(\.[a-z0-9_]+)+")  # its classes, by the names they are registered under
-_QAT_CLASS = re.compile(r"qat>[A-Z][A-Za-z0-9]*")
+_QAT_MODULE = re.compile(r"qat\.quantization(\.[a-z0-9_]+)+")
 _SPEC_MODULE = re.compile(r"tensorflow\.python\.(framework|ops)(\.[A-Za-z0-9_]+)*")
 _DTYPE = re.compile(r"(u?int|float|bfloat|complex)\d+|bool|string|str")
 OWN = '"qat>'  # how the registered names of those classes begin in a config
 _OP_LAYERS = ("TFOpLambda", "SlicingOpLambda")
+_BY_NAME = {
+    "Lambda",
+    "__lambda__",
+    "function",
+    "ClassMethod",
+    "InstanceMethod",
+    "InstanceProperty",
+    "TensorFlowOpLayer",
+}
+_BY_NAME |= {*_OP_LAYERS, "__typespec__", "TypeSpec"}  # what Keras makes by the class_name alone, whatever else is told
 _CLASSES = allowed.LAYERS | allowed.KERAS3_LAYERS | allowed.OPERATIONS
 _CLASSES |= allowed.MODELS | allowed.PARTS | allowed.VALUES
 _PART_KEY = re.compile(r".*(initializer|regularizer|constraint)")
@@ -44,9 +56,12 @@ def validate_config(config: Json, own: frozenset[str] = frozenset()) -> Any:
     if not isinstance(config, dict) or "class_name" not in config:
         raise NotAllowedError("its config describes no model: it has no class_name")
     plain = drop_compile_config(config)
+    _refuse_programs(plain)
     for path, each in _dicts(plain, "model"):
         for complaint in _complaints(each, own):
             raise NotAllowedError(f"{complaint}, at {path[:200]}")
+        if _is_ours(each) and each.get("module") is not None:
+            each["module"] = allowed.OWN_MODULES[each["class_name"]]  # other modules may have other things of the name
     if _plain_name(config["class_name"]) not in allowed.MODELS | own and not _is_ours(config):
         raise NotAllowedError(f"it holds a {_short_repr(config['class_name'])} and no functional or sequential model")
     return plain
@@ -74,9 +89,17 @@ def names_any_of(config: Json, own: frozenset[str]) -> bool:
     Returns:
         True where at least one of the names is in it.
     """
-    return any(
-        value in own for _, section in _dicts(config, "") for value in section.values() if isinstance(value, str)
-    ) or any(name in own for _, section in _dicts(config, "") for name in _function_names(section))
+    return any(name in own for _, section in _dicts(config, "") for name in _looked_up(section))
+
+
+def _looked_up(section: dict[str, Any]) -> Iterator[str]:
+    """The names in a section that Keras looks up among classes and functions."""
+    if "class_name" in section:
+        yield from (str(section.get(key)) for key in ("class_name", "registered_name"))
+    yield from map(str, _function_names(section))
+    for key, value in section.items():
+        if isinstance(value, str) and (key.endswith("activation") or _PART_KEY.fullmatch(key)):
+            yield value
 
 
 def drop_compile_config(config: Json) -> Any:
@@ -84,6 +107,30 @@ def drop_compile_config(config: Json) -> Any:
     if isinstance(config, dict):
         return {k: drop_compile_config(v) for k, v in config.items() if k not in ("compile_config", "training_config")}
     return [drop_compile_config(each) for each in config] if isinstance(config, list) else config
+
+
+def _refuse_programs(config: Json) -> None:
+    """Refuse ops of TensorFlow that do more than compute, and constants that take the machine's memory, wherever a
+    program of a quantized model has them."""
+    todo, room = [config], current().memory_mb * MB
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict | list):
+            todo += value.values() if isinstance(value, dict) else value
+        if isinstance(value, dict) and isinstance(sizes := value.get("sizes"), list) and "array" in value:
+            room -= _byte_count(sizes, value.get("dtype"))
+        elif isinstance(value, str) and value.startswith(PREFIX) and not only_computes(value.removeprefix(PREFIX)):
+            raise NotAllowedError(f"op {_short_repr(value)}, which is not among those that only compute")
+        if room < 0:
+            raise NotAllowedError("constants of more bytes than limits.memory_mb allows")
+
+
+def _byte_count(sizes: list[Any], dtype: object) -> int:
+    """Of an array that a file holds packed; more than any limit where that is not said as it is written."""
+    if not all(isinstance(each, int) and each >= 0 for each in sizes) or not _DTYPE.fullmatch(str(dtype)):
+        return 1 << 62
+    bits = re.search(r"\d+", str(dtype))
+    return prod(sizes) * (int(bits[0]) // 8 if bits else 1)
 
 
 def _dicts(config: Mapping[str, Json] | Sequence[Json], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -109,7 +156,7 @@ def _complaints(section: dict[str, Any], own: frozenset[str]) -> Iterator[str]:
     registered = section.get("registered_name")
     if not isinstance(name, str) or not isinstance(registered, str | None) or not isinstance(module, str | None):
         yield f"a class_name of {_short_repr(name)}"
-    elif name in own or (registered is not None and registered in own) or _is_ours(section):
+    elif _is_of_caller(name, registered, own) or _is_ours(section):
         return
     elif name == "function":
         yield from _function_complaints(section, own)
@@ -189,13 +236,19 @@ def _string_complaints(section: dict[str, Any], own: frozenset[str]) -> Iterator
             yield f"{key}, a file that it would read"
 
 
+def _is_of_caller(name: str, registered: str | None, own: frozenset[str]) -> bool:
+    """Whether Keras finds a class that the caller's process has given to it."""
+    known = name in own or (registered in own and str(registered).rpartition(">")[2] == name)
+    return known and name not in _BY_NAME
+
+
 def _is_ours(section: dict[str, Any]) -> bool:
     """A class of this project's own quantization-aware models, in a .keras of ours."""
-    name, module = str(section.get("class_name")), section.get("module")
+    name, module, registered = str(section.get("class_name")), section.get("module"), section.get("registered_name")
     if module is None:  # as tfmot's layers keep their quantizers: looked up among what is registered, and nowhere else
-        return _QAT_CLASS.fullmatch(name) is not None and section.get("registered_name") in (None, name)
-    ours = _QAT_CLASS.fullmatch(f"qat>{name}") and section.get("registered_name") == f"qat>{name}"
-    return bool(ours) and _QAT_MODULE.fullmatch(str(module)) is not None
+        return name.startswith("qat>") and name[4:] in allowed.OWN_MODULES and registered in (None, name)
+    ours = name in allowed.OWN_MODULES and registered == f"qat>{name}"
+    return ours and _QAT_MODULE.fullmatch(str(module)) is not None
 
 
 def _plain_name(name: object) -> str:
