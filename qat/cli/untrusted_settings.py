@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hydra.errors import HydraException
 from qat import limits, trust
 from qat.cli.swept_values import list_swept_values
 from qat.errors import ConfigError, RunDirError
+from qat.plain_text import writable
 
 _TRUST_KEYS = ("trust", "model.trust_custom_objects", "limits")
 _OPTION = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
@@ -47,19 +49,46 @@ def accept_overrides(overrides: Sequence[str], argv: Sequence[str], where: str) 
     remaining = [
         part for part in overrides if _key(part).split(".")[0] not in _TRUST_KEYS and _key(part) not in _TRUST_KEYS
     ]
+    trusted = trust.HARMLESS | {name for part in typed_overrides for name in _names_in(part)}
     for part in remaining:
         if part not in typed_overrides:
-            for complaint in _complaints(part, typed_overrides):
+            for complaint in _complaints(part, trusted):
                 raise RunDirError(
                     f"{where}: {part[:200]!r} {complaint}, and what comes from a folder is not run unasked. If you "
                     "know it, say it on the command line as well, or trust=true for all that the folder brings"
                 )
-    return remaining
+    return [part for part in remaining if part in typed_overrides or not _writes_elsewhere(part, where)]
+
+
+def _names_in(typed: str) -> set[str]:
+    """The functions that an override on the command line names: by a `_target_`, or as trusted."""
+    try:
+        override = OverridesParser.create().parse_override(typed)
+        value = None if override.is_sweep_override() else override.value()
+    except (HydraException, ValueError, RecursionError, AttributeError):
+        return set()
+    names = {str(name) for _, name in trust.targets_of({_key(typed): value})}
+    return names | set(map(str, value)) if _key(typed) == "trust" and isinstance(value, list) else names
+
+
+def _writes_elsewhere(override: str, where: str) -> bool:
+    """Whether an override of a folder gives float models a place that is no cache of them, which is said."""
+    key, _, folder = override.partition("=")
+    path = Path(folder.strip("'\"")).expanduser()
+    if key != "float_cache" or folder == "null" or (path.is_dir() and all(map(_is_entry, path.iterdir()))):
+        return False
+    message = f"qat: warning: {where}: {override}: no cache of float models is there, so the usual one is taken"
+    print(writable(f"{message}. Say it on the command line to take that folder"), file=sys.stderr, flush=True)
+    return True
+
+
+def _is_entry(path: Path) -> bool:
+    return re.fullmatch(r"\.?[0-9a-f]{24}(\..*)?", path.name) is not None
 
 
 def is_harmless(override: str) -> bool:
     """Whether an override may be taken from a folder without being repeated on the command line."""
-    return not any(_complaints(override, ()))
+    return not any(_complaints(override, trust.HARMLESS))
 
 
 def read_yaml(path: Path) -> Any:
@@ -80,7 +109,7 @@ def read_yaml(path: Path) -> Any:
         raise yaml.YAMLError(f"{type(error).__name__}: {str(error)[:100]}") from error
 
 
-def _complaints(text: str, typed_overrides: Sequence[str]) -> Iterator[str]:
+def _complaints(text: str, trusted: Set[str]) -> Iterator[str]:
     key = text.partition("=")[0]
     if "${" in text or "@" in key or len(text) > 100_000:
         yield "refers to other settings, or to functions that make them"
@@ -97,16 +126,16 @@ def _complaints(text: str, typed_overrides: Sequence[str]) -> Iterator[str]:
         yield "cannot be understood"
         return
     for override in overrides:
-        yield from _complaints_of_override(_key(text), override, typed_overrides)
+        yield from _complaints_of_override(_key(text), override, trusted)
 
 
-def _complaints_of_override(key: str, override: Override, typed_overrides: Sequence[str]) -> Iterator[str]:
+def _complaints_of_override(key: str, override: Override, trusted: Set[str]) -> Iterator[str]:
     value = override.value() if not override.is_sweep_override() else None
     for key_path, name in trust.targets_of({key: value}):
-        if name not in trust.HARMLESS and not any(str(name) in part for part in typed_overrides):
+        if not isinstance(name, str) or name not in trusted:
             yield f"names a function to call ({key_path})"
     if key.startswith(_PARAMS):
-        yield from _complaints(f"{key.removeprefix(_PARAMS)}={value}", typed_overrides)
+        yield from _complaints(f"{key.removeprefix(_PARAMS)}={value}", trusted)
     elif (key == "log.mlflow_uri" and value is not None) or (key == "log" and value):
         yield "names where results are sent"  # a section is merged into the one that there is
     elif key in _GROUPS or key.startswith("hydra/") or "/" in key:

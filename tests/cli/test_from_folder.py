@@ -102,6 +102,26 @@ def test_a_function_is_taken_when_its_name_stands_on_the_command_line(tmp_path):
         resume_arguments([resume, "trust=[mine.other]"])
 
 
+@pytest.mark.parametrize("folder", ["run-mine.load", "mine.load"])
+def test_a_function_is_not_taken_because_the_folder_is_called_so(tmp_path, folder):
+    (tmp_path / folder).mkdir()
+    resume = sweep(tmp_path / folder, "data=user", "data.target={_target_: mine.load, size: 3}")
+    with pytest.raises(RunDirError, match=r"data.target._target_"):
+        resume_arguments([resume, "trust=[mine.loader]"])
+
+
+def test_a_folder_puts_float_models_into_a_cache_and_nowhere_else(tmp_path, capsys):
+    cache, elsewhere = tmp_path / "cache", tmp_path / "documents"
+    (cache / ("0123456789abcdef" * 2)[:24]).mkdir(parents=True)
+    elsewhere.mkdir()
+    (elsewhere / "letter.txt").touch()
+    kept, other = f"float_cache={cache}", f"float_cache={elsewhere}"
+    assert accept_overrides([kept], ["resume=x"], "there") == [kept]
+    assert accept_overrides([other], ["resume=x", other], "there") == [other]
+    assert accept_overrides(["seed=1", other], ["resume=x"], "there") == ["seed=1"]
+    assert "documents: no cache of float models is there" in capsys.readouterr().err
+
+
 HARMLESS = [
     *(
         "seed=0,1,2",

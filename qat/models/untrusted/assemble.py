@@ -20,7 +20,8 @@ from tf_keras.src.saving.legacy.saved_model import json_utils
 from tf_keras.src.saving.serialization_lib import ObjectSharingScope, deserialize_keras_object
 
 from qat.errors import ModelError
-from qat.models.untrusted.assemble_keras3 import assemble_keras3
+from qat.models.untrusted.assemble_keras3 import assemble_keras3, register_own
+from qat.models.untrusted.check_config import IN_HDF5
 from qat.models.untrusted.decode import DecodedModel
 from qat.models.untrusted.group_names import map_group_names
 
@@ -50,6 +51,7 @@ def assemble(decoded: DecodedModel, *, with_assets: bool = True, trusted: bool =
 
 
 def _from_hdf5(decoded: DecodedModel) -> tf_keras.Model:
+    register_own(decoded.config.get("class_name") == IN_HDF5)
     model = legacy_config.model_from_config(json_utils.decode(json.dumps(decoded.config)))
     hdf5_format.load_weights_from_hdf5_group(_StoredGroup(decoded, ""), model)
     return model

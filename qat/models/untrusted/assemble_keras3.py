@@ -46,7 +46,7 @@ def assemble_keras3(decoded: DecodedModel, with_assets: bool = True) -> keras.Mo
 
 
 def register_own(needed: bool) -> None:
-    """Let Keras 3 know the classes of models of `quantize_model`; Keras 2 imports them itself, by their modules."""
+    """Let both Keras know the classes of models of `quantize_model`; of a .keras, Keras 2 imports them itself."""
     if needed:
         import_module("qat.quantization")
 

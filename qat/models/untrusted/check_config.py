@@ -17,6 +17,7 @@ _QAT_MODULE = re.compile(r"qat\.quantization(\.[a-z0-9_]+)+")
 _SPEC_MODULE = re.compile(r"tensorflow\.python\.(framework|ops)(\.[A-Za-z0-9_]+)*")
 _DTYPE = re.compile(r"(u?int|float|bfloat|complex)\d+|bool|string|str")
 OWN = '"qat>'  # how the registered names of those classes begin in a config
+IN_HDF5 = "QatModel"  # what an .h5 of ours calls its model
 _OP_LAYERS = ("TFOpLambda", "SlicingOpLambda")
 _BY_NAME = {
     "Lambda",
@@ -246,7 +247,8 @@ def _is_ours(section: dict[str, Any]) -> bool:
     """A class of this project's own quantization-aware models, in a .keras of ours."""
     name, module, registered = str(section.get("class_name")), section.get("module"), section.get("registered_name")
     if module is None:  # as tfmot's layers keep their quantizers: looked up among what is registered, and nowhere else
-        return name.startswith("qat>") and name[4:] in allowed.OWN_MODULES and registered in (None, name)
+        known = name == IN_HDF5 or (name.startswith("qat>") and name[4:] in allowed.OWN_MODULES)
+        return known and registered in (None, name)
     ours = name in allowed.OWN_MODULES and registered == f"qat>{name}"
     return ours and _QAT_MODULE.fullmatch(str(module)) is not None
 
