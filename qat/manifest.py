@@ -177,7 +177,7 @@ def changed_files(run_dir: Path, digests: Mapping[str, Any], *, missing: bool = 
     phrases = []
     for name, digest in digests.items():
         path = run_dir / name
-        if not is_inside(run_dir, name):
+        if not is_inside(run_dir, name) or Path(name).as_posix() != name:  # ./a and .//a are a, which is read once
             continue
         if not path.is_file():
             phrases += [f"{name} is missing"] if missing else []

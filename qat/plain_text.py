@@ -21,6 +21,15 @@ def writable(text: str) -> str:
     return "".join(each if _is_harmless(each) else _number(each) for each in text)
 
 
+def one_line(text: str) -> str:
+    """A text of an untrusted file as part of a line: a line break in it is shown by its number, too.
+
+    >>> one_line("a" + chr(10) + "b")
+    'a\\x0ab'
+    """
+    return "".join(_number(each) if each in "\n\t" else each for each in writable(text))
+
+
 def is_utf8(text: str) -> bool:
     """Whether a text can be written as UTF-8; names of files may hold bytes that cannot.
 

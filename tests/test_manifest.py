@@ -145,3 +145,10 @@ def test_a_file_that_was_there_before_the_run_is_kept_aside_and_said(tmp_path):
         "model.keras.before": "mine, too",
         "model.keras.before1": "mine",
     }
+
+
+@pytest.mark.parametrize("name", ["./a", "b/../a", "b//a", "a/", ".//./a"])
+def test_one_file_has_one_name_and_is_read_once(tmp_path, name):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a").write_bytes(b"1")
+    assert len(manifest.changed_files(tmp_path, {"a": "0", name: "0"})) == 1

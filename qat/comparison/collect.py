@@ -66,6 +66,8 @@ class _Walk:
             record = folder / rundir.RESULTS
             if record.exists():
                 return [read_record(folder, read_file(record, "text_mb", NotARunError))]
+            if depth and folder.is_symlink() and not self._is_inside(resolved):
+                return [Refused(folder, "a link to a folder that is no run, which is not searched: give that folder")]
             subfolders = sorted(_subfolders(folder))
         except NotARunError as error:
             return [Refused(folder, str(error))]
@@ -80,6 +82,10 @@ class _Walk:
         if reason is None and any(each.reason.startswith(_OF_A_RUN) for each in results if isinstance(each, Refused)):
             return results
         return [Refused(folder, reason or f"no run of qat: there is no {rundir.RESULTS} in it or below it")]
+
+    def _is_inside(self, resolved: Path) -> bool:
+        """Whether a folder lies in one that was visited."""
+        return any(parent in self.visited for parent in resolved.parents)
 
 
 def _subfolders(folder: Path) -> Iterator[Path]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from qat.json_values import Json
+from qat.plain_text import one_line
 from qat.results import MOST_VARIANTS
 from qat.variants import FLOAT
 
@@ -16,6 +18,7 @@ LARGEST_NUMBER = 1e15  # beyond it no metric, size or time of ours lies, and squ
 _METRIC_LIMITS = {"accuracy": (0, 1), "auc": (0, 1)}
 LONGEST_TEXT = 600  # characters of a reason
 LARGEST_BYTES = 64 << 20  # of a results.json; ours have some ten KiB
+MOST_SETTINGS = 5_000  # of a run, as dotted keys; ours have some 150
 Setting = str | int | float | bool | None
 
 
@@ -110,13 +113,16 @@ def _record(folder: Path, content: bytes) -> RunRecord:
         raise NotARunError(
             f"results.json has {len(plain['variants'])} variants, and a run of qat has {MOST_VARIANTS} at most"
         )
-    seed = plain["seeds"].get("seed")
+    seed, settings = plain["seeds"].get("seed"), dict(islice(flatten(plain["config"]), MOST_SETTINGS + 1))
+    if len(settings) > MOST_SETTINGS:
+        raise NotARunError(f"results.json has more than {MOST_SETTINGS:,} settings, and a run of qat has some 150")
     return RunRecord(
         folder=folder,
         seed=seed if _is_integer(seed) else None,
-        settings=dict(flatten(plain["config"])),
+        settings=settings,
         measured={
-            str(name): _measured(str(name), values, plain["sha256"]) for name, values in plain["variants"].items()
+            one_line(name): _measured(one_line(name), values, plain["sha256"])
+            for name, values in plain["variants"].items()
         },
         float_model=_text(plain["sha256"].get("float/model.tflite")),
         made_by=_made_by(plain),
@@ -130,7 +136,7 @@ def _measured(name: str, plain: Any, digests: Mapping[str, Any]) -> Measured:
         low, high = plain.get("accuracy_interval") or (None, None)
         return Measured(
             variant=name,
-            metric=_check_type(metric["name"], str, "metric.name"),
+            metric=one_line(_check_type(metric["name"], str, "metric.name")),
             value=_number(metric["value"], "metric.value", *_METRIC_LIMITS.get(metric["name"], ())),
             higher_is_better=_check_type(metric.get("higher_is_better", True), bool, "metric.higher_is_better"),
             size_bytes=int(_number(plain["size_bytes"], "size_bytes", 0)),
@@ -170,26 +176,28 @@ def flatten(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, S
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", _setting(value)
+            yield one_line(f"{prefix}{key}"), _setting(value)
 
 
 def _setting(value: Json) -> Setting:
     """A value of a setting; numbers that JSON or arithmetic cannot hold become text."""
     if isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
         return _shorten(value)
-    return value if value is None or isinstance(value, str | int | float) else json.dumps(value)
+    if isinstance(value, str):
+        return one_line(value)
+    return value if value is None or isinstance(value, int | float) else json.dumps(value)
 
 
 def _left_out(plain: Json) -> dict[str, str]:
     if not isinstance(plain, dict):
         return {}
-    return {str(name)[:LONGEST_TEXT]: str(reason)[:LONGEST_TEXT] for name, reason in plain.items()}
+    return {one_line(str(name)[:LONGEST_TEXT]): one_line(str(each)[:LONGEST_TEXT]) for name, each in plain.items()}
 
 
 def _made_by(plain: Mapping[str, Any]) -> dict[str, str]:
-    return {str(name): str(value) for name, value in plain["versions"].items()} | {
-        "commit": str(plain.get("git_commit")) + (" with changes" if plain.get("git_dirty") else ""),
-        "machine": str(plain.get("machine") or "not recorded"),
+    return {one_line(str(name)): one_line(str(value)) for name, value in plain["versions"].items()} | {
+        "commit": one_line(str(plain.get("git_commit"))) + (" with changes" if plain.get("git_dirty") else ""),
+        "machine": one_line(str(plain.get("machine") or "not recorded")),
     }
 
 

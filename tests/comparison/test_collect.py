@@ -116,6 +116,17 @@ def test_a_loop_of_links_ends_and_a_run_counts_once(tmp_path, write_run):
     assert "given twice, or below another one" in collected.refused[-1].reason
 
 
+def test_a_link_leads_to_a_run_and_nowhere_else(tmp_path, write_run):
+    write_run(tmp_path / "mine" / "deep" / "run")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "one").symlink_to(tmp_path / "mine" / "deep" / "run")
+    (tmp_path / "runs" / "all").symlink_to(tmp_path / "mine")
+    collected = collect([tmp_path / "runs"])
+    assert [run.folder.name for run in collected.runs] == ["one"]
+    assert [each.folder.name for each in collected.refused] == ["all"]
+    assert "a link to a folder that is no run" in collected.refused[0].reason
+
+
 def test_the_page_of_an_earlier_comparison_is_no_run_and_not_counted_as_one_left_out(tmp_path, write_run):
     write_run(tmp_path / "0")
     (tmp_path / "compare").mkdir()

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from qat.comparison.collect import collect
 from qat.reporting import comparison_charts
 from qat.stages.compare import write_comparison
 
@@ -83,3 +84,25 @@ def test_names_and_settings_are_no_formulas_and_steer_nothing(tmp_path, write_ru
         assert not {"\x1b", "\u202e"} & set(text), name
     rows = list(csv.reader((tmp_path / "out" / "table.csv").open()))
     assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "@"))]
+
+
+def test_a_name_with_a_line_break_makes_no_line_of_its_own(tmp_path, write_run, capsys):
+    folder = write_run(tmp_path / "runs" / "one")
+    plain = json.loads((folder / "results.json").read_text())
+    forged = "qat_int8\nqat_int8 is your file"
+    plain["variants"][forged] = plain["variants"].pop("qat_int8")
+    plain["variants"][forged]["metric"]["name"] = "accuracy\nof 100 %"
+    plain["config"]["data"]["name"] = "digits\nof 100 %"
+    (folder / "results.json").write_text(json.dumps(plain))
+    write_comparison([tmp_path / "runs"], tmp_path / "out")
+    text = (tmp_path / "out" / "table.md").read_text() + capsys.readouterr().out
+    assert not [line for line in text.splitlines() if line.startswith(("qat_int8 is your", "of 100"))]
+
+
+def test_more_settings_than_any_run_has_are_refused(tmp_path, write_run):
+    folder = write_run(tmp_path / "runs" / "one")
+    plain = json.loads((folder / "results.json").read_text())
+    plain["config"]["data"] |= {f"k{number}": number for number in range(6000)}
+    (folder / "results.json").write_text(json.dumps(plain))
+    (refused,) = collect([tmp_path / "runs"]).refused
+    assert "more than 5,000 settings" in refused.reason
