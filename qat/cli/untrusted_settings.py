@@ -46,9 +46,7 @@ def accept_overrides(overrides: Sequence[str], argv: Sequence[str], where: str) 
     typed_overrides = [part for part in argv if not part.startswith("-")]
     if "trust=true" in (part.lower() for part in typed_overrides):
         return list(overrides)
-    remaining = [
-        part for part in overrides if _key(part).split(".")[0] not in _TRUST_KEYS and _key(part) not in _TRUST_KEYS
-    ]
+    remaining = [part for part in overrides if not _lifts_limits(part)]
     trusted = trust.HARMLESS | {name for part in typed_overrides for name in _names_in(part)}
     for part in remaining:
         if part not in typed_overrides:
@@ -58,6 +56,14 @@ def accept_overrides(overrides: Sequence[str], argv: Sequence[str], where: str) 
                     "know it, say it on the command line as well, or trust=true for all that the folder brings"
                 )
     return [part for part in remaining if part in typed_overrides or not _writes_elsewhere(part, where)]
+
+
+def _lifts_limits(override: str) -> bool:
+    """Whether an override would trust the folder that it comes from, or lift limits."""
+    key = _key(override).strip()
+    while key.startswith(_PARAMS):
+        key = _key(key.removeprefix(_PARAMS))
+    return key in _TRUST_KEYS or key.split(".")[0] in _TRUST_KEYS
 
 
 def _names_in(typed: str) -> set[str]:

@@ -145,7 +145,18 @@ def test_what_sweeps_are_made_of_is_taken_as_it_is():
 
 def test_a_folder_cannot_say_that_it_is_trusted_nor_lift_limits(tmp_path):
     line = resume_arguments(
-        [sweep(tmp_path, "seed=1", "trust=true", "model.trust_custom_objects=true", "limits.memory_mb=99999")]
+        [
+            sweep(
+                tmp_path,
+                *("seed=1", "trust=true", "model.trust_custom_objects=true", "limits.memory_mb=99999", "++trust=[a.b]"),
+                *(
+                    "+hydra.sweeper.params.trust=true",
+                    "hydra.sweeper.params.limits.memory_mb=99999",
+                    "limits={seconds: 9}",
+                ),
+                *("hydra.sweeper.params.+trust=true", "hydra.sweeper.params.hydra.sweeper.params.trust=true"),
+            )
+        ]
     )
     assert line[1:2] == ["seed=1"]
     assert not [part for part in line if "trust" in part or "limits" in part]

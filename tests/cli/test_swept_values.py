@@ -3,8 +3,10 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments
 from qat.cli.swept_values import list_swept_values
 from qat.cli.untrusted_settings import accept_overrides, is_harmless
+from qat.config import Config
 from qat.errors import ConfigError, RunDirError
 
 
@@ -30,3 +32,9 @@ def test_a_range_without_end_is_refused_at_once(values):
 def test_a_range_that_never_ends_is_refused_by_its_key(values):
     with pytest.raises(ConfigError, match=r"seed: range\(.*\) never ends"):
         list_swept_values(parse(f"seed={values}"))
+
+
+def test_what_a_sweeps_file_sets_is_not_changed_where_there_is_no_file():
+    for line in (["-m", "hydra.sweeper.params.seed='0,1'"], ["-m", "+hydra.sweeper.params.seed='0,1'"]):
+        with pytest.raises(ConfigError, match=r"Give the values themselves, as seed=0,1, or the file"):
+            list(list_requested_jobs(parse_arguments(line), "train", Config))

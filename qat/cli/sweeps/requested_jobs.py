@@ -23,6 +23,7 @@ from qat.errors import ConfigError
 _SWEEP_ENGINES = ("hydra/launcher=", "hydra/sweeper=")
 _SHOWING_FLAGS = ("hydra_help", "version", "cfg", "info", "shell_completion")
 _CONFIG_FOLDER_FLAGS = ("config_name", "config_path", "config_dir", "experimental_rerun")
+_PARAMS = "hydra.sweeper.params."  # what the file of a sweep sets
 
 
 def list_requested_jobs(arguments: argparse.Namespace, primary: str, schema: type) -> Iterator[list[str]]:
@@ -44,6 +45,7 @@ def list_requested_jobs(arguments: argparse.Namespace, primary: str, schema: typ
     """
     if any(getattr(arguments, flag, None) for flag in (*_SHOWING_FLAGS, *_CONFIG_FOLDER_FLAGS)):
         return
+    _refuse_params_of_nothing(arguments.overrides)
     try:
         if not _is_sweep(arguments, primary, schema):
             _refuse_without_sweep(arguments.overrides, primary, schema)
@@ -77,6 +79,19 @@ def _is_sweep(arguments: argparse.Namespace, primary: str, schema: type) -> bool
         return False
     firsts = [axis[0] for axis in _axes(arguments.overrides)]
     return str(compose_node(firsts, primary, schema, with_hydra=True).hydra.mode).endswith("MULTIRUN")
+
+
+def _refuse_params_of_nothing(overrides: Sequence[str]) -> None:
+    """Refuse to change what a sweep's file sets where there is no such file: Hydra itself ends in an assertion."""
+    if any(each.lstrip("+").startswith(("sweep=", "experiment=", "hydra/sweeper=")) for each in overrides):
+        return
+    for each in overrides:
+        plain = each.lstrip("+~").removeprefix(_PARAMS)
+        if plain != each.lstrip("+~"):
+            raise ConfigError(
+                f"{each}: changes what a sweep's file sets, and none is given. Give the values themselves, as "
+                f"{plain.replace(chr(39), '')}, or the file, as +sweep=quantizers."
+            )
 
 
 def _refuse_without_sweep(overrides: Sequence[str], primary: str, schema: type) -> None:
