@@ -38,7 +38,7 @@ from qat.cli.lasting_output import let_output_last
 from qat.cli.launchers.worker import redirect_worker_files
 from qat.cli.log_file import log_to_file
 from qat.cli.resumed_run import is_finished, resume_run_arguments, resumed_folder
-from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments, put_flags_first
+from qat.cli.sweeps.requested_jobs import asks_for_sweep, list_requested_jobs, parse_arguments, put_flags_first
 from qat.cli.sweeps.resume import resume_arguments
 from qat.config import BenchmarkConfig, Config, VerifyConfig
 from qat.errors import ConfigError, JobError, QatError, RunDirError
@@ -53,6 +53,7 @@ _FOLDER_FAULTS = {
     *(errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
 }
 
+_SWEEPS = " What is missing of a sweep is run by sweep.resume=DIR"
 Task = Callable[[Any, Path], object]
 
 
@@ -90,6 +91,8 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
             argv = resume_run_arguments(argv)
         sys.argv[1:] = put_flags_first(redirect_worker_files(resume_arguments(argv)))
         arguments = _parse_or_answer(primary, schema)
+        if resumed is not None and asks_for_sweep(arguments, primary, schema):
+            raise RunDirError(f"resume={resumed}: its settings ask for a sweep, and one run goes on here.{_SWEEPS}")
         idle: list[frozenset[str]] = []  # of each job
         for overrides in list_requested_jobs(arguments, primary, schema):
             config = compose(overrides, primary=primary, schema=schema)

@@ -49,6 +49,14 @@ def test_the_settings_come_from_the_folder(killed):
     assert more == ["debug=tiny", "seed=5", "quant.learning_rate=1e-3", "threads=2", f"hydra.run.dir='{killed}'"]
 
 
+def test_a_run_whose_folder_asks_for_a_sweep_is_refused(killed, tmp_path):
+    rundir.write_text(killed / ".hydra" / "overrides.yaml", "- +sweep=quantizers\n- debug=tiny\n")
+    ended = run_process(f"resume={killed}", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "its settings ask for a sweep, and one run goes on here" in ended.stderr
+    assert not (tmp_path / "multirun").exists()
+
+
 def test_the_printed_command_says_what_a_folder_alone_may_not(killed):
     config = compose(["model=user", "model.target._target_=mine.model"])
     config.log.mlflow_uri = "http://here"

@@ -47,7 +47,7 @@ def list_requested_jobs(arguments: argparse.Namespace, primary: str, schema: typ
         return
     _refuse_params_of_nothing(arguments.overrides)
     try:
-        if not _is_sweep(arguments, primary, schema):
+        if not asks_for_sweep(arguments, primary, schema):
             _refuse_without_sweep(arguments.overrides, primary, schema)
             yield list(arguments.overrides)
             return
@@ -71,8 +71,17 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     return get_args_parser().parse_known_args(list(argv))[0]
 
 
-def _is_sweep(arguments: argparse.Namespace, primary: str, schema: type) -> bool:
-    """Whether a flag, an override, or a file that an override adds (`+sweep=…`, `experiment=…`) asks for a sweep."""
+def asks_for_sweep(arguments: argparse.Namespace, primary: str, schema: type) -> bool:
+    """Whether a flag, an override, or a file that an override adds (`+sweep=…`, `experiment=…`) asks for a sweep.
+
+    Args:
+        arguments: Hydra's parsed command line, as `parse_arguments` returns it.
+        primary: name of the command and of its file in conf/, such as "train".
+        schema: the dataclass of the command's whole config.
+
+    Returns:
+        Whether Hydra would run several jobs, or one as a job of a sweep.
+    """
     if arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides:
         return True
     if not any(override.startswith(("+", "experiment=")) for override in arguments.overrides):
