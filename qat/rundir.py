@@ -202,6 +202,8 @@ def is_claimed(run_dir: Path) -> bool:
 def _prove_writable(run_dir: Path) -> None:
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
+        for leftover in run_dir.glob("..probe.*.part"):  # of a process that was killed here
+            leftover.unlink(missing_ok=True)
         write_bytes(run_dir / ".probe", b"may we write here?")
         (run_dir / ".probe").unlink()
     except OSError as error:

@@ -197,6 +197,14 @@ def test_a_folder_that_cannot_be_made_is_named_with_the_way_out(tmp_path):
         rundir.claim(tmp_path / "a_file" / "run").__enter__()
 
 
+def test_what_a_killed_process_left_of_the_look_whether_it_may_write_goes(tmp_path):
+    (tmp_path / "..probe.host.7.part").touch()
+    (tmp_path / ".mine.part").touch()
+    with rundir.claim(tmp_path):
+        assert not (tmp_path / "..probe.host.7.part").exists()
+        assert (tmp_path / ".mine.part").exists()
+
+
 def test_a_read_only_folder_is_refused_before_the_run(tmp_path):
     tmp_path.chmod(0o500)
     refused = in_another_process(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -188,8 +189,10 @@ def _int8_settings_in_use(quant: QuantConfig) -> list[str]:
 def _export_complaints(export: ExportConfig, quantizer: Quantizer) -> Iterator[str]:
     if not export.io:
         yield f"export.io=[]: expected at least one of {', '.join(IO_TYPES)}."
-    if not export.signature:
-        yield "export.signature: expected a name, as serving_default."
+    if not re.fullmatch(r"[\w.:/-]+", export.signature):
+        yield f"export.signature={export.signature!r}: expected a name of letters, digits and _.:/-."
+    for io in sorted({io for io in export.io if export.io.count(io) > 1}):
+        yield f"export.io={export.io}: {io} is there twice; a run writes one file of each type."
     if export.microcontroller and quantizer.file_kind not in INTEGER_KINDS:
         yield (
             f"export.microcontroller=true: quant={quantizer.name} makes a file with float inputs, which has no such "
@@ -219,6 +222,17 @@ def _target_complaints(config: Config) -> Iterator[str]:
     for index, each in enumerate(config.train.callbacks):
         if not isinstance(each, dict) or "_target_" not in each:
             yield f"train.callbacks[{index}]={each}: expected a _target_, such as tf_keras.callbacks.TerminateOnNaN"
+        else:
+            yield from _library_complaints(f"train.callbacks[{index}]", each, "callback")
+    for key, target in {"train.optimizer": config.train.optimizer, "quant.optimizer": config.quant.optimizer}.items():
+        yield from _library_complaints(key, target or {}, "optimizer")
+
+
+def _library_complaints(key: str, target: Mapping[str, Any], kind: str) -> Iterator[str]:
+    """Python's own library has no parts of a training."""
+    name = str(target.get("_target_"))
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        yield f"{key}._target_={name}: expected a Keras {kind}; this is of Python's own library."
 
 
 def _folder_complaints(config: Config) -> Iterator[str]:

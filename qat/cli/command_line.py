@@ -126,11 +126,11 @@ def _is_text(key: str, schema: type) -> bool:
 def _explain_empty(part: str, schema: type) -> str | None:
     """The refusal of `float_run=`: an empty text would be the working folder, or nothing that can be meant."""
     key, _, value = part.partition("=")
-    if value or not _is_text(key, schema):
+    if value.strip("'\"") or not _is_text(key, schema):
         return None
     if key in ("hydra.run.dir", "hydra.sweep.dir"):
-        return f"{part} expected a folder, as {part}runs/first; without it one is made by day and time."
-    return f"{part} expected a value behind =; a key that is left out keeps its default."
+        return f"{key}= expected a folder, as {key}=runs/first; without it one is made by day and time."
+    return f"{key}= expected a value behind =; a key that is left out keeps its default."
 
 
 def _explain_job_name(part: str) -> str | None:

@@ -61,6 +61,9 @@ class Source:
     look: Callable[[Splits], Source | None] | None = None
 
 
+_MOST = 2.0  # no mean and no deviation of pixels from 0 to 1 is near it
+
+
 def make_contract(config: DataConfig, shape: tuple[int, ...], raw_dtype: str, layout: str) -> Contract:
     """Make the contract of data of this shape, with the settings of `config`.
 
@@ -74,7 +77,7 @@ def make_contract(config: DataConfig, shape: tuple[int, ...], raw_dtype: str, la
         The contract; its shape is that of a model's input without N.
 
     Raises:
-        ConfigError: an image size or a range that is no pair.
+        ConfigError: an image size or a range that is no pair; a mean and deviation of undivided pixels.
     """
     if layout == "NHWC" and config.image_size is not None:
         if len(config.image_size) != 2 or min(config.image_size) < 1:
@@ -83,6 +86,12 @@ def make_contract(config: DataConfig, shape: tuple[int, ...], raw_dtype: str, la
     scales_itself = layout == "NHWC" and raw_dtype == "uint8" and config.mean is None and config.std is None
     if config.range is not None and len(config.range) != 2:
         raise ConfigError(f"data.range={config.range}: expected [low, high]")
+    if raw_dtype == "uint8" and config.mean and config.std and max(config.mean) > _MOST and max(config.std) > _MOST:
+        in_units = [[round(value / 255, 4) for value in values] for values in (config.mean, config.std)]
+        raise ConfigError(
+            f"data.mean={config.mean} data.std={config.std}: these are of pixels from 0 to 255, and pixels are divided "
+            "by 255 before: give data.mean={} data.std={}".format(*(str(each).replace(" ", "") for each in in_units))
+        )
     limits = config.range or (IMAGE_RANGE if scales_itself else None)
     return Contract(
         shape=tuple(shape),

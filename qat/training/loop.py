@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -20,6 +21,7 @@ from qat.errors import ConfigError, DataError, TrainingDivergedError
 from qat.models.fit_to_data import infer_model_task
 from qat.models.keras_types import KerasModel
 from qat.models.which_keras import is_keras3, keras_of
+from qat.plain_text import first_line
 from qat.tasks import TASKS
 from qat.training.checkpoints import Checkpointing, Checkpoints, PlainAttributes
 from qat.training.feeding import (
@@ -69,14 +71,25 @@ def make_optimizer(settings: FitSettings, steps: int, keras: ModuleType = tf_ker
     try:
         optimizer = make(learning_rate=rate)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}={settings.optimizer}: cannot be made: {error}") from error
+        raise ConfigError(f"{key}={settings.optimizer}: cannot be made: {first_line(error)}") from error
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise ConfigError(
             f"{key}._target_={settings.optimizer['_target_']}: expected a Keras {2 if keras is tf_keras else 3} "
             f"optimizer, such as {keras.__name__}.optimizers.SGD; this is a "
             f"{type(optimizer).__module__}.{type(optimizer).__name__}"
         )
+    if not tf.distribute.has_strategy():
+        _try_step(make(learning_rate=rate), f"{key}={settings.optimizer}")
     return optimizer
+
+
+def _try_step(optimizer: Any, setting: str) -> None:
+    """Refuse arguments that an optimizer takes and cannot compute with, as a text for a number."""
+    try:
+        optimizer.apply_gradients([(tf.zeros(1), tf.Variable(tf.zeros(1)))])
+    except (TypeError, ValueError, AttributeError, tf.errors.OpError) as error:
+        reason = re.sub(r"\{\{.*?\}\} ?|\[Op:.*", "", first_line(error)).strip()  # TensorFlow's names of nodes
+        raise ConfigError(f"{setting}: cannot take a step with these arguments: {reason}") from error
 
 
 def _in_package(target: dict[str, Any], keras: ModuleType) -> dict[str, Any]:

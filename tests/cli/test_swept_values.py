@@ -3,6 +3,8 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from qat.cli.command_line import normalize_arguments
+from qat.cli.compose import compose
 from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments
 from qat.cli.swept_values import list_swept_values
 from qat.cli.untrusted_settings import accept_overrides, is_harmless
@@ -38,3 +40,26 @@ def test_what_a_sweeps_file_sets_is_not_changed_where_there_is_no_file():
     for line in (["-m", "hydra.sweeper.params.seed='0,1'"], ["-m", "+hydra.sweeper.params.seed='0,1'"]):
         with pytest.raises(ConfigError, match=r"Give the values themselves, as seed=0,1, or the file"):
             list(list_requested_jobs(parse_arguments(line), "train", Config))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("train.optimizer={_target_: os.system}", "train.optimizer._target_=os.system: expected a Keras optimizer"),
+        (
+            "train.callbacks=[{_target_: os.nosuch}]",
+            r"train.callbacks\[0\]._target_=os.nosuch: expected a Keras callback",
+        ),
+        ("export.io=[int8,int8]", "int8 is there twice"),
+        ("export.signature='a b'", "export.signature='a b': expected a name"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_loaded(line, said):
+    with pytest.raises(ConfigError, match=said):
+        compose([line])
+
+
+@pytest.mark.parametrize("part", ["hydra.run.dir=''", 'hydra.run.dir=""', "hydra.run.dir="])
+def test_an_empty_folder_is_none(part):
+    with pytest.raises(ConfigError, match=r"hydra.run.dir= expected a folder"):
+        normalize_arguments([part], "train", Config)

@@ -53,6 +53,13 @@ def test_images_of_8_bits_are_scaled_to_0_1_and_other_data_is_left():
         make_contract(DataConfig(image_size=[4]), (8, 8, 3), "uint8", "NHWC")
 
 
+def test_a_mean_of_undivided_pixels_is_refused_with_the_numbers_to_give():
+    config = DataConfig(mean=[123.68, 116.78, 103.94], std=[58.0, 57.0, 57.0])
+    with pytest.raises(ConfigError, match=r"data.mean=\[0.485,0.458,0.4076\] data.std=\[0.2275,0.2235,0.2235\]"):
+        make_contract(config, (32, 32, 3), "uint8", "NHWC")
+    assert make_contract(config, (32, 32, 3), "float32", "NHWC").mean == (123.68, 116.78, 103.94)
+
+
 def test_images_stay_in_their_files_and_are_read_in_the_order_asked_for(tmp_path):
     paths = []
     for shade in range(6):

@@ -281,6 +281,8 @@ def test_an_optimizers_own_knobs_reach_it_and_wrong_ones_are_refused(train, val)
     assert seen == [0.7]
     with pytest.raises(ConfigError, match=r"train.optimizer=.*mometum.*cannot be made"):
         fit(model, train, val, settings(optimizer={"_target_": "tf_keras.optimizers.SGD", "mometum": 0.7}))
+    with pytest.raises(ConfigError, match=r"train.optimizer=.*'beta_1': 'high'.*cannot take a step"):
+        fit(model, train, val, settings(optimizer={"_target_": "tf_keras.optimizers.Adam", "beta_1": "high"}))
 
 
 def test_extra_callbacks_are_made_from_their_targets(train, val, tmp_path):
