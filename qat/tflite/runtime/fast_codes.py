@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat import codes
+from qat.errors import TfliteFileError
 from qat.tflite.graph import Tensor
 
 CHUNK_ELEMENTS = 1 << 18  # pieces that fit the processor's cache: whole arrays take twenty times as long
@@ -26,9 +27,12 @@ def quantize_tensor(real: NDArray, tensor: Tensor) -> NDArray:
 
     Raises:
         ValueError: `real` holds NaN.
+        TfliteFileError: the tensor has several scales, as no input of a file has.
     """
     if tensor.quantization is None or real.dtype == tensor.dtype:
         return real
+    if len(tensor.quantization.scale) > 1:
+        raise TfliteFileError(f"input {tensor.name[:200]!r} has a scale for each channel, which only weights have")
     result = np.empty(real.shape, tensor.dtype)
     flat_real, flat_codes = np.ascontiguousarray(real).reshape(-1), result.reshape(-1)
     quantize = _quantize_float32 if tensor.dtype in _NARROW and real.dtype == np.float32 else codes.quantize

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from qat import codes
+from qat.errors import TfliteFileError
 from qat.tflite.graph import Tensor
 from qat.tflite.runtime.fast_codes import CHUNK_ELEMENTS, dequantize_tensor, quantize_tensor
 
@@ -40,3 +41,9 @@ def test_what_is_not_quantized_passes():
 def test_codes_pass_as_they_are():
     values = np.zeros((2, 4), np.int8)
     assert quantize_tensor(values, tensor("int8", 0.5, 0)) is values
+
+
+def test_an_input_with_a_scale_for_each_channel_is_refused():
+    weights = Tensor(0, "kernel", (4, 1), (-1, 1), "int8", (0.1, 0.2, 0.3, 0.4), (0, 0, 0, 0), 0, False)
+    with pytest.raises(TfliteFileError, match="input 'kernel' has a scale for each channel"):
+        quantize_tensor(np.ones((5, 1), np.float32), weights)
