@@ -39,7 +39,7 @@ def diagnose_inputs(
             real arrays [N, ...] in Keras order to real outputs [N, ...].
         user: real numbers that the app means for that input, [N, ...].
         valid: bool [N, ...]: whether a number was not saturated; None where all were not.
-        what: words for where they come from, as "user_preprocess".
+        what: words for where they come from, as "the app's preprocessing".
         index: number of the input in Keras order, from 0.
     """
     right = evidence.right_inputs[index]
@@ -162,18 +162,18 @@ def diagnose_user_inputs(evidence: Evidence, findings: Findings, run: Run, user:
     right = evidence.right_inputs
     if len(user) != len(right):
         findings.notes.append(
-            f"user_preprocess makes {len(user)} inputs, the model takes {len(right)}; it was not used"
+            f"the app's preprocessing makes {len(user)} inputs, the model takes {len(right)}; it was not used"
         )
         return
     order = find_order(
         len(right), lambda i, j: user[j].shape == right[i].shape and np.allclose(user[j], right[i], rtol=1e-3)
     )
     if order is not None and order != sorted(order):
-        words = f"user_preprocess returns the inputs in the order {order} of the model's"
+        words = f"the app's preprocessing returns the inputs in the order {order} of the model's"
         findings.add(Hypothesis("C09", words, IN_ORDER, 0.95, certain=True))
         return
     for index, values in enumerate(user):
-        diagnose_inputs(evidence, findings, run, values, None, "user_preprocess", index)
+        diagnose_inputs(evidence, findings, run, values, None, "the app's preprocessing", index)
 
 
 # ---- P14

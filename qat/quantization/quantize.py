@@ -82,17 +82,30 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     float_model = unwrap(float_model)  # one that is quantization-aware already is refused as such
     refuse_foreign(float_model)
     warn_of_optional_inputs(float_model)
-    config = _usable_config(config)
-    if _trains(config):
+    config = _config_or_default(config)
+    refuse_unusable(config)
+    trains = config.name != "ptq"
+    if trains:
         warn_of_missing_parts(float_model)
-    graph = _read_graph(float_model, config)
-    batches = _read_calibration(float_model, graph, calibration, config)
+    graph = canonicalize(float_model)
+    _look_at_constants(graph, trains)
+    refuse_blockers(graph)
+    mark_preserved(graph, float_model, config)
+    if config.equalization:
+        equalize(graph)
+    elif config.equalize_above is not None:
+        equalize_uneven(graph, config.equalize_above)
+    unscaled, specs = find_unscaled_inputs(float_model), calibration_specs(graph)
+    batches = as_batches(calibration, specs, config.calibration.batch_size, unscaled_inputs=unscaled)
+    warn_of_outliers(batches, specs)
     skipped = _fit_to_samples(graph, batches, config)
     expected = refuse_disagreement(float_model, graph, batches[0])
-    ranges = place(graph, skipped)
+    ranges, statistics = place(graph, skipped), NormStatistics(graph)
     refuse_low_bit(config, graph)
     refuse_unmatched(config, graph)
-    min_max = _choose_ranges(graph, ranges, batches, config)
+    min_max = _choose_ranges(graph, ranges, batches, config, statistics)
+    if trains:
+        statistics.warn(batches[0])
     warn_of_columns(float_model, graph, min_max, batches)
     warn_of_wide_ranges(graph, min_max, batches)
     warn_of_coarse_operands(graph, min_max, batches)
@@ -101,47 +114,18 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     model = _build_model(graph, float_model, min_max, config)
     warn_of_lost_outputs(model, graph, batches[0], expected)
     keep_rows(model, batches[0])
-    if _trains(config):
+    if trains:
         _warn_of_losses(graph, float_model.name)
     return as_keras3(model, float_model) if is_keras3(float_model) else model
 
 
-def _usable_config(config: QuantConfig | None) -> QuantConfig:
+def _config_or_default(config: QuantConfig | None) -> QuantConfig:
     if config is not None and not isinstance(config, QuantConfig):
         raise ConfigError(
             f"config is a {type(config).__name__}: expected a QuantConfig, as "
             "QuantConfig(name='qat_w4a8', weight_bits=4)"
         )
-    config = config or QuantConfig(name="qat")
-    refuse_unusable(config)
-    return config
-
-
-def _trains(config: QuantConfig) -> bool:
-    return config.name != "ptq"
-
-
-def _read_graph(float_model: KerasModel, config: QuantConfig) -> Graph:
-    """The model's canonical form, of layers that all have integer kernels, equalized where the config says so."""
-    graph = canonicalize(float_model)
-    _look_at_constants(graph, trains=_trains(config))
-    refuse_blockers(graph)
-    mark_preserved(graph, float_model, config)
-    if config.equalization:
-        equalize(graph)
-    elif config.equalize_above is not None:
-        equalize_uneven(graph, config.equalize_above)
-    return graph
-
-
-def _read_calibration(
-    float_model: KerasModel, graph: Graph, calibration: Calibration, config: QuantConfig
-) -> list[list[NDArray]]:
-    """Calibration in batches in the order of the graph's inputs, checked."""
-    unscaled, specs = find_unscaled_inputs(float_model), calibration_specs(graph)
-    batches = as_batches(calibration, specs, config.calibration.batch_size, unscaled_inputs=unscaled)
-    warn_of_outliers(batches, specs)
-    return batches
+    return config or QuantConfig(name="qat")
 
 
 def _fit_to_samples(graph: Graph, batches: list[list[NDArray]], config: QuantConfig) -> frozenset[str]:
@@ -155,14 +139,15 @@ def _fit_to_samples(graph: Graph, batches: list[list[NDArray]], config: QuantCon
 
 
 def _choose_ranges(
-    graph: Graph, ranges: list[QuantSpec], batches: list[list[NDArray]], config: QuantConfig
+    graph: Graph,
+    ranges: list[QuantSpec],
+    batches: list[list[NDArray]],
+    config: QuantConfig,
+    statistics: NormStatistics,
 ) -> dict[QuantSpec, MinMax]:
     """Each range's (min, max) by the samples and by what the kernels need."""
     methods = [override(config, quant_spec.layer).get("method", config.calibration.method) for quant_spec in ranges]
-    statistics = NormStatistics(graph)
     observed = calibrate(graph, ranges, batches, config.calibration, methods, statistics.compute)
-    if _trains(config):
-        statistics.warn(batches[0])
     min_max = widen_dead(graph, dict(zip(ranges, observed, strict=True)))
     min_max = carry_codes(graph, min_max)
     return narrow_roots(graph, merge_close_ranges(graph, min_max))
@@ -175,13 +160,13 @@ def _build_model(
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
     if graph.training_nest is not None:
         model.told["training_nest"] = graph.training_nest
-    if _trains(config):
+    if config.name != "ptq":
         refuse_other_sizes(model, graph)
     model.told["outcome"] = record_outcome(graph, config)
     for quant_spec, (low, high) in min_max.items():
         if quant_spec in layers:
             layers[quant_spec].set_range(low, high)
-    object.__setattr__(model, "post_training", not _trains(config))
+    object.__setattr__(model, "post_training", config.name == "ptq")
     return model
 
 

@@ -13,6 +13,7 @@ from qat.reporting.figures import make_figure, plain, to_png
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_FEWEST_TICKS, _MOST_TICKS = 3, 8
 HEIGHT, ROW, LINE = 400, 40, 13  # of the PNG, of a row of a sideways chart without its name, of a line of a name
 
 
@@ -68,7 +69,8 @@ def compute_ticks(low: float, high: float, count: int = 5) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     interval = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
     first = math.ceil(low / interval - 1e-9)
-    return [round(n * interval, 12) for n in range(first, math.floor(high / interval + 1e-9) + 1)]
+    ticks = [round(n * interval, 12) for n in range(first, math.floor(high / interval + 1e-9) + 1)]
+    return ticks if len(ticks) >= _FEWEST_TICKS or count > _MOST_TICKS else compute_ticks(low, high, 2 * count)
 
 
 def wrap_names(names: Sequence[str], width: int, most_lines: int = 4) -> list[list[str]]:

@@ -1,12 +1,13 @@
 """One colour per variant, the same in every figure and page (Okabe and Ito 2008: told apart by colour-blind eyes too).
 
-QAT is blue everywhere, its model in training a lighter blue; PTQ is orange. Good and bad news are blue and vermilion.
+QAT is blue everywhere, its model in training pink, PTQ orange, float the colour of text: TensorBoard's own slate, cyan,
+pink and amber, which no file can set, are of the same families. Good and bad news are blue and vermilion.
 """
 
 from qat.variants import BY_VARIANT
 
 VARIANT_COLOURS = {name: each.colour for name, each in BY_VARIANT.items()}
-FAKE_QUANT = "#56b4e9"  # a QAT model in training: a lighter blue than that of its file
+FAKE_QUANT = "#d6478f"  # a QAT model in training
 OTHER = "#7f7f7f"
 SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#c9b900", "#999999")  # of no variant
 COST = "#d55e00"  # a loss

@@ -46,7 +46,7 @@ def explain_statistics(comparison: Comparison) -> list[str]:
         "test split is the same for all, and its own sampling error is the 95 % Wilson interval (low, high) of each "
         "run.",
         "vs float: how much better than float, within each run, in points of accuracy (other metrics: in their own "
-        "unit); positive is better. The files and `sort=` hold its negative, drop, as shares.",
+        "unit); positive is better. The files, and sort= of the command, have its negative: drop, as shares.",
         "QAT against PTQ: each pair shares seed and float model (the PTQ of the same run, else of a run whose "
         "float/model.tflite is the same file). Student's paired t test, two-sided, and the exact sign-flip test, which "
         f"assumes no distribution: with n pairs its p cannot fall below 2/2^n (3 pairs: 0.25), and it is left out for "

@@ -13,6 +13,7 @@ from qat.reporting.svg import HEIGHT, WIDTH, Scale, figure, legend, make_scale, 
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 10, 40
 _FEW_EPOCHS = 5  # all of which are shown, however far the first one lies
+_THIN, _WIDER = 2.0, 2.5  # width of the last line, and by how much each before it is wider: one below another shows
 _POINT_RADIUS = 3  # radius of a point: at the ends of the axis it is whole
 _TOP_WITH_LABEL = 26  # space above the lines for the label of a line across them
 OUTSIDE = "Earlier epochs lie outside of the axis."
@@ -46,7 +47,8 @@ def draw_line_chart(
     low_x, high_x = min(xs), max(max(xs), min(xs) + 1)
     late_epoch = low_x
     if high_x - low_x >= _FEW_EPOCHS:  # early ones would squeeze the rest to one line
-        late_epoch = max((low_x + high_x) / 2, (from_epoch or 0) - 1)
+        before_qat = from_epoch - max(1, high_x - from_epoch) if from_epoch is not None else low_x
+        late_epoch = max((low_x + high_x) / 2, before_qat)
     low, high = _value_limits(lines, late_epoch)
     outside = any(not low <= y <= high for line in lines for _, y in line.points)
     if outside:  # from the first epoch whose values fit, but with the begin of QAT
@@ -59,7 +61,9 @@ def draw_line_chart(
     parts += [_tick_x(value, at_x(value)) for value in compute_ticks(low_x, high_x) if value == int(value)]
     if shows_begin:
         parts += _qat_begin_mark(at_x(from_epoch), bottom)
-    paths = "".join(_line_path(line, at_x, at_y) for line in lines)
+    paths = "".join(
+        _line_path(line, at_x, at_y, _THIN + _WIDER * (len(lines) - 1 - place)) for place, line in enumerate(lines)
+    )
     box = f'<svg x="{_LEFT}" y="{top}" width="{WIDTH - _LEFT - _RIGHT}" height="{bottom - top}" overflow="hidden"'
     parts.append(f'{box} viewBox="{_LEFT} {top} {WIDTH - _LEFT - _RIGHT} {bottom - top}">{paths}</svg>')
     parts.append(
@@ -82,7 +86,7 @@ def _value_limits(lines: Sequence[Line], late: float) -> tuple[float, float]:
     return padded_limits(values or [y for line in lines for _, y in line.points])
 
 
-def _line_path(line: Line, at_x: Scale, at_y: Scale) -> str:
+def _line_path(line: Line, at_x: Scale, at_y: Scale, width: float) -> str:
     dashes = ' stroke-dasharray="6 4"' if line.dashed else ""
     colour = page_colour(line.colour)
     if len(line.points) == 1:
@@ -93,9 +97,8 @@ def _line_path(line: Line, at_x: Scale, at_y: Scale) -> str:
         f'<circle cx="{at_x(x)}" cy="{at_y(y)}" r="{_POINT_RADIUS - 0.4}" fill="{colour}"/>' for x, y in line.points
     )
     name = html.escape(line.name)
-    return (
-        f'<g><title>{name}</title><path d="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>{marks}</g>'
-    )
+    line_style = f'fill="none" stroke="{colour}" stroke-width="{width:g}"{dashes}'
+    return f'<g><title>{name}</title><path d="{path}" {line_style}/>{marks}</g>'
 
 
 def _tick_x(value: float, x: float) -> str:

@@ -110,6 +110,13 @@ def variants_table(report: Report) -> str:
     return table(titles, body, numbers=titles[1:], highlighted=highlighted) + paragraph(note, "soft")
 
 
+_LOSS_NOTE = (
+    "A quantized model's loss is that of its file's probabilities, which are multiples of 1/256: a sample whose class "
+    "gets code 0 counts as 16, where a float model's small number may count as 7. One such sample can lift the curve "
+    "while accuracy stays; QAT itself trains on the loss of the logits."
+)
+
+
 def _charts(report: Report) -> Iterator[str]:
     variants = report.result.variants
     metric_name = variants[report.variant_name].metric.name
@@ -140,6 +147,8 @@ def _charts(report: Report) -> Iterator[str]:
         )
     if report.loss_lines:
         yield draw_line_chart("loss on validation data", report.loss_lines, from_epoch=qat_begin)
+        if in_percent and len(report.loss_lines) > 1:
+            yield paragraph(_LOSS_NOTE, "soft")
 
 
 def _bracketed(interval: tuple[float, float] | None) -> str:

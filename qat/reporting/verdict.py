@@ -115,7 +115,7 @@ def format_float_comparison(variant: Variant, reference: Variant) -> str:
 def _noise_note(variant: Variant) -> str:
     p = variant.p_against_float
     if p is None:
-        return ""
+        return "" if is_in_percent(variant.metric.name) else "; whether this is noise was not tested"
     word = "within noise" if p >= SIGNIFICANT else "more than noise"
     return f", {word} (McNemar's paired test on the same samples, p = {p:.2g})"
 

@@ -75,26 +75,32 @@ def _write_hparams(run: Run, variants: Mapping[str, Variant]) -> None:
     """Write a row of the HParams tab for each deployed file: the run's settings, and the file's metrics on test."""
     overrides = read_overrides(run.folder) or []
     settings = select_hparams(dict(flatten(dataclasses.asdict(run.config))), overrides)
+    swept, asked = _swept_keys(overrides, run.folder.name)
+    keys = swept or asked
+    differing = {key: key in keys or key.removesuffix(".name") in keys for key in settings}
+    if swept:  # what is the same in all jobs would stand between these and the metrics
+        settings = {key: value for key, value in settings.items() if differing[key]}
+    settings = {key: str(value) if key == "seed" else value for key, value in settings.items()}  # no 1.0000
     columns: dict[str, None] = {}
     for name, variant in variants.items():
         tensorboard_run = select_run(name, run.config.quant.name, run.config.quant.beside)
         columns |= dict.fromkeys(dict(_metrics(variant, variants.get("float"))))
         run.summary_writer.add_hparams_session(tensorboard_run, {"variant": name, **settings})
-    keys = _tell_apart(overrides, run.folder.name)
-    differing = {key: key in keys or key.removesuffix(".name") in keys for key in settings}
+    differing = {key: differing[key] for key in settings}
     run.summary_writer.add_hparams_experiment("float", {"variant": True, **differing}, columns)
 
 
-def _tell_apart(overrides: list[str], folder: str) -> set[str]:
-    """Keys of the columns that stand first: those that name a sweep's job, else all that the run was asked for.
+def _swept_keys(overrides: list[str], folder: str) -> tuple[set[str], set[str]]:
+    """Keys that name a sweep's job by its folder, none of a single run; and all that the run was asked for.
 
-    >>> sorted(_tell_apart(["model=resnet8", "seed=0", "train.epochs=3"], "seed=0,train.epochs=3"))
-    ['seed', 'train.epochs']
-    >>> sorted(_tell_apart(["model=resnet8", "seed=0"], "10-00-00-000001"))
-    ['model', 'seed']
+    >>> swept, asked = _swept_keys(["model=resnet8", "seed=0", "train.epochs=3"], "seed=0,train.epochs=3")
+    >>> sorted(swept), sorted(asked)
+    (['seed', 'train.epochs'], ['model', 'seed', 'train.epochs'])
+    >>> _swept_keys(["seed=0"], "10-00-00-000001")
+    (set(), {'seed'})
     """
     asked = {part.lstrip("+~").partition("=")[0] for part in overrides}
-    return asked & {part.partition("=")[0] for part in folder.split(",")} or asked
+    return asked & {part.partition("=")[0] for part in folder.split(",")}, asked
 
 
 def _metrics(variant: Variant, reference: Variant | None) -> Iterator[tuple[str, float]]:

@@ -112,7 +112,8 @@ def _print_layers(run: Run, variant: str) -> None:
     if path.is_file():
         layers = rundir.read_json(path)
         run.progress.say(
-            f"\nLayer by layer, the codes in which {variant} differs from predict and from the training step:"
+            f"\nLayer by layer, the share of codes in which {variant} differs from predict (codes off) and from a "
+            "training step (training off), and by how many codes at most (LSB):"
         )
         for text in (format_layers(layers, terminal.width()), describe_layers(layers)):
             if text:

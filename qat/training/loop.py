@@ -127,11 +127,12 @@ def _batches(strategy: tf.distribute.Strategy | None) -> Callable[..., Any]:
     return partial(distributed_batches, strategy) if strategy else training_batches
 
 
-def _check(split: Split, task: str) -> None:
-    if len(training_indices(split, task)):
-        return
-    which = " of class 0, the normal one an autoencoder learns" if TASKS[task].trains_on_normal and len(split) else ""
-    raise DataError(f"split {split.name} has no samples{which}; training needs at least one")
+def _check_splits(task: str, *splits: Split) -> None:
+    for split in splits:
+        if not len(training_indices(split, task)):
+            learns_one_class = TASKS[task].trains_on_normal and len(split)
+            which = " of class 0, the normal one an autoencoder learns" if learns_one_class else ""
+            raise DataError(f"split {split.name} has no samples{which}; training needs at least one")
 
 
 def _states(guard: Guard, callbacks: Sequence[Any]) -> dict[str, Any]:
@@ -204,8 +205,7 @@ def fit(
         ModelError: the model's outputs are not finite before the first step; a strategy, and a model of Keras 3.
     """
     task = task or infer_model_task(model)
-    _check(train, task)
-    _check(val, task)
+    _check_splits(task, train, val)
     steps = steps_per_epoch(len(training_indices(train, task)), settings.batch_size)
     if settings.epochs == 0:
         return FitResult((), -1, -1, 0)
@@ -221,7 +221,6 @@ def fit(
             restored_generators(model),
             nullcontext() if strategy else readable_random_state(model, seed),
             nullcontext() if checkpointing is None else interrupts.deferred(),
-            _expected_warnings(),
         ):
             model.fit(
                 batches(start=start),
@@ -270,7 +269,8 @@ def _compile(
 def _named_failures(model: KerasModel, guard: Guard, settings: FitSettings) -> Iterator[None]:
     """Say where a training diverged, with the last good weights put back, and what its data could not give."""
     try:
-        yield
+        with _expected_warnings():
+            yield
     except Diverged as error:
         kept_epoch, weights = guard.selected_weights()
         model.set_weights(weights)

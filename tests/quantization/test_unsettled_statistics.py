@@ -23,8 +23,11 @@ def network():
 
 
 def test_a_model_that_was_never_trained_is_said_to_have_unsettled_statistics():
-    with pytest.warns(UserWarning, match=r"moving statistics of BatchNormalization are far .* of 2 layers .*'one"):
+    with pytest.warns(
+        UserWarning, match=r"moving statistics of BatchNormalization are far .* of 2 layers .*'one"
+    ) as said:
         quantize_model(network(), ROWS)
+    assert {each.filename for each in said} == {__file__}  # the line that called it
 
 
 def test_a_model_that_has_seen_its_data_is_not():
