@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         print(f"qat {__version__}")
         sys.exit(0)
     if first in ("--help", "-h", "help"):
-        print(_page())
+        say(_page())
         sys.exit(0)
     say(_unknown(first), sys.stderr)
     sys.exit(2)

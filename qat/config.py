@@ -143,14 +143,15 @@ class QuantConfig:
     auto_skip: AutoSkipConfig = field(default_factory=AutoSkipConfig)
 
     # what pruning or clustering has made of the float kernels stays in training: none | sparsity | clusters | auto
-    preserve: str | None = "auto"  # auto: whichever is recognised, and said; null = none
+    preserve: str | None = "auto"  # of auto, the one that is recognised, which is said; null is none
     # ranges of activations hold a batch's largest number at once, and forget it within some 10 / (1 - ema_decay) steps
     ema_decay: float = setting(0.99, low=0, high=0.999999)
     learned_ranges: bool = False  # ranges are trained by gradient (LSQ-like) instead of observed
-    # each of the three at a share of the QAT steps (0.8), at a step (200steps) or at an epoch (3epochs); None = never
-    delay: Any = None  # train in float until then, before fake quantization starts
-    freeze_observers_at: Any = None  # ranges stay from then on
-    freeze_bn_at: Any = None  # BatchNorm statistics stay from then on
+    delay: Any = None  # train in float until this share of the steps (0.2), step (200steps) or epoch (1epochs)
+    freeze_observers_at: Any = (
+        None  # ranges stay from this share of the steps (0.8), step (200steps) or epoch (3epochs)
+    )
+    freeze_bn_at: Any = None  # BatchNorm statistics stay from this share, step or epoch, written as those of delay
     reestimate_bn: bool = False  # recompute BatchNorm statistics from train before export
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
 

@@ -94,6 +94,14 @@ def _tone(report: Report) -> str:
     return "warn" if near_chance else "good"
 
 
+_NOTES = {  # by the title of the column that each explains
+    "vs float": "vs float: points of accuracy (of another metric, its own unit), positive is better.",
+    "95 %": "95 %: Wilson's interval.",
+    "agreement": "Agreement: share of test samples with the float model's answer.",
+    "latency": "Latency: median of single runs on one thread of {machine}.",
+}
+
+
 def variants_table(report: Report) -> str:
     variants = report.result.variants
     titles, cells = build_rows(variants)
@@ -102,12 +110,12 @@ def variants_table(report: Report) -> str:
     titles, cells = drop_empty_columns(titles, cells)
     highlighted = list(variants).index(report.variant_name)
     body = [[Html(dot(page_colour(colour_of(row[0]))) + escape_text(row[0])), *row[1:]] for row in cells]
-    note = (
-        "vs float: points of accuracy (of another metric, its own unit), positive is better. 95 %: Wilson's interval. "
-        "Agreement: share of test samples with the float model's answer. Latency: median of single runs on one thread "
-        f"of {report.result.machine or 'the machine that ran the job'}."
-    )
-    return table(titles, body, numbers=titles[1:], highlighted=highlighted) + paragraph(note, "soft")
+    notes = [
+        text.format(machine=report.result.machine or "the machine that ran the job")
+        for title, text in _NOTES.items()
+        if title in titles
+    ]
+    return table(titles, body, numbers=titles[1:], highlighted=highlighted) + paragraph(" ".join(notes), "soft")
 
 
 _LOSS_NOTE = (

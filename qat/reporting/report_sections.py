@@ -191,6 +191,8 @@ def feeding(model_json: Mapping[str, Any] | None, snippet: str | None) -> Iterat
     titles = ["", "name", "type", "shape", "scale", "zero point"]
     yield table(titles, list_tensor_rows(model_json), numbers=titles[4:])
     contract = {key: value for key, value in model_json.get("contract", {}).items() if value is not None}
+    if contract.get("layout") == "features":  # which have no colours and are not resized
+        contract = {key: value for key, value in contract.items() if key not in ("colour_order", "resize")}
     if contract:
         yield paragraph("How raw samples become inputs:")
         yield table(["", ""], [[key, json.dumps(value)] for key, value in contract.items()])
