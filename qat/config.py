@@ -148,10 +148,8 @@ class QuantConfig:
     ema_decay: float = setting(0.99, low=0, high=0.999999)
     learned_ranges: bool = False  # ranges are trained by gradient (LSQ-like) instead of observed
     delay: Any = None  # train in float until this share of the steps (0.2), step (200steps) or epoch (1epochs)
-    freeze_observers_at: Any = (
-        None  # ranges stay from this share of the steps (0.8), step (200steps) or epoch (3epochs)
-    )
-    freeze_bn_at: Any = None  # BatchNorm statistics stay from this share, step or epoch, written as those of delay
+    freeze_observers_at: Any = None  # ranges stay from this share (0.8), step (200steps) or epoch (3epochs) on
+    freeze_bn_at: Any = None  # BatchNorm statistics stay from this share (0.8), step or epoch on
     reestimate_bn: bool = False  # recompute BatchNorm statistics from train before export
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
 

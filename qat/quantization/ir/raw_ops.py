@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from qat.errors import ModelError
 from qat.json_values import Json
 
 PREFIX = "raw:"  # of the name of an op that has no name in `OPERATIONS`
@@ -58,7 +59,12 @@ def run(word: str, inputs: Sequence[tf.Tensor], attrs: dict[str, Any]) -> list[t
 
     Returns:
         The op's outputs, of the shapes and dtypes that TensorFlow infers; none of an op that has no output.
+
+    Raises:
+        ModelError: the word does not begin with `raw:`.
     """
+    if not word.startswith(PREFIX):  # what loads a file of somebody looks at the words that begin so
+        raise ModelError(f"{word!r} is no op that a quantized model runs")
     kind = word.removeprefix(PREFIX)
     operands, index = {}, 0
     for name, size in attrs["operands"]:

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from tf_keras import layers
 
+from qat.errors import ModelError
 from qat.quantization.ir import raw_ops
 from qat.quantization.ir.cutter import Cutter
 from qat.quantization.ir.lstm_steps import make_float_step, run_time_steps
@@ -68,3 +69,11 @@ def test_the_steps_of_an_lstm_are_those_of_keras(unrolled):
     outputs, cells = run_time_steps(x @ kernel + bias, 4, make_float_step(recurrent), unrolled=unrolled)
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
     assert cells.shape == (2, 5, 4)
+
+
+@pytest.mark.parametrize("kind", ["WriteFile", "UnicodeEncode", "Identity"])
+def test_an_op_is_run_by_the_word_that_files_are_looked_through_for(kind):
+    step = [kind, [["in", 0]], {"operands": [["input", None]], "attrs": {}}]
+    program = Program.from_json({"steps": [step], "results": [["step", 0, 0]], "dtypes": ["float32"]})
+    with pytest.raises(ModelError, match=f"'{kind}' is no op that a quantized model runs"):
+        program.run([tf.zeros(3)], [])
