@@ -17,7 +17,7 @@ from tf_keras.src.saving import object_registration
 from qat.errors import ModelError
 from qat.limits import Limits, use
 from qat.models import load
-from qat.models.untrusted import allowed
+from qat.models.untrusted import allowed, graph_ops, trial_run
 from qat.models.untrusted.check_config import NotAllowedError, validate_config
 from qat.models.untrusted.trial import read_untrusted
 
@@ -525,9 +525,31 @@ def test_no_op_of_a_training_program_does_more_than_compute(op):
     assert validate_config(with_program("RandomUniform"))
 
 
+def test_ops_that_only_compute_are_known_by_their_definitions():
+    assert all(map(graph_ops.only_computes, ("Conv2D", "BiasAddGrad", "RandomUniform", "CTCLoss", "TensorListGetItem")))
+    harmful = ("SaveV2", "RestoreV2", "MatchingFiles", "ReadVariableOp", "Assign", "If", "NoSuchOp", "UnicodeEncode")
+    assert not any(map(graph_ops.only_computes, harmful))
+
+
 def test_constants_of_a_training_program_count_against_the_memory_limit():
     config = with_program("Identity")
     packed = {"array": "eJw=", "dtype": "float32", "sizes": [1 << 20, 1 << 12]}
     config["config"]["layers"][0]["config"]["program"]["steps"].append(["const", [], {"value": packed}])
     with pytest.raises(NotAllowedError, match="memory_mb"):
         validate_config(config)
+
+
+def test_a_tensor_whose_size_is_computed_is_bound_by_the_memory_limit(tmp_path):
+    inputs = layers.Input((6,))
+    size = tf.reshape(tf.cast(tf.reduce_sum(inputs) * 0.0 + 3e9, tf.int64), [1])
+    model = tf_keras.Model(inputs, layers.Dense(3)(inputs * tf.reduce_max(tf.fill(size, 1.0))))
+    model.save(tmp_path / "grows.keras")
+    with pytest.raises(ModelError, match=r"running it once takes more than 4,096 MB"):
+        load(str(tmp_path / "grows.keras"))
+
+
+def test_loops_and_ops_that_say_sizes_are_run_in_the_child_first():
+    loop = ["functions:While", [["in", 0]], {"functions": []}]
+    assert trial_run.depends_on_numbers({"config": {"program": {"steps": [loop]}}})
+    assert trial_run.depends_on_numbers({"class_name": "TFOpLambda", "config": {"function": "keras.backend.tile"}})
+    assert not trial_run.depends_on_numbers({"class_name": "Dense", "config": {"kernel_initializer": "zeros"}})

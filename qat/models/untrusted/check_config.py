@@ -113,16 +113,16 @@ def drop_compile_config(config: Json) -> Any:
 def _refuse_programs(config: Json) -> None:
     """Refuse ops of TensorFlow that do more than compute, and constants that take the machine's memory, wherever a
     program of a quantized model has them."""
-    todo, room = [config], current().memory_mb * MB
+    todo, left = [config], current().memory_mb * MB
     while todo:
         value = todo.pop()
         if isinstance(value, dict | list):
             todo += value.values() if isinstance(value, dict) else value
         if isinstance(value, dict) and isinstance(sizes := value.get("sizes"), list) and "array" in value:
-            room -= _byte_count(sizes, value.get("dtype"))
+            left -= _byte_count(sizes, value.get("dtype"))
         elif isinstance(value, str) and value.startswith(PREFIX) and not only_computes(value.removeprefix(PREFIX)):
             raise NotAllowedError(f"op {_short_repr(value)}, which is not among those that only compute")
-        if room < 0:
+        if left < 0:
             raise NotAllowedError("constants of more bytes than limits.memory_mb allows")
 
 

@@ -102,6 +102,7 @@ def _read_model(request: dict[str, Any], file: BinaryIO) -> DecodedModel:
     from qat.models.untrusted.assemble import READABLE, assemble
     from qat.models.untrusted.check_config import NotAllowedError, find_custom_names, names_any_of, validate_config
     from qat.models.untrusted.decode import decode
+    from qat.models.untrusted.trial_run import depends_on_numbers, run_once
 
     decoded = decode(file, request["name"])
     if decoded.keras_major not in READABLE:
@@ -116,7 +117,9 @@ def _read_model(request: dict[str, Any], file: BinaryIO) -> DecodedModel:
     if names_any_of(decoded.config, own):  # only the caller has these classes
         return decoded
     try:
-        assemble(decoded, with_assets=False)
+        model = assemble(decoded, with_assets=False)
+        if depends_on_numbers(decoded.config):
+            run_once(model)
     except ModelError:
         raise
     except MemoryError:

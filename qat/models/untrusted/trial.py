@@ -113,14 +113,15 @@ def _to_decoded(
             ended["late"] = True
         else:
             raise ModelError(
-                f"model.path={path}: reading it, or making the model, takes more than {memory_bytes / MB:,.0f} MB or "
-                f"ends the process ({cause}, tried in a child process). If you know what it is, set limits.memory_mb "
-                f"higher than {limits.memory_mb}"
+                f"model.path={path}: reading it, making the model or running it once takes more than "
+                f"{memory_bytes / MB:,.0f} MB or ends the process ({cause}, tried in a child process). If you know "
+                f"what it is, set limits.memory_mb higher than {limits.memory_mb}"
             )
     if ended["late"]:
         raise ModelError(
-            f"model.path={path}: reading it, or making the model, takes more than limits.seconds={limits.seconds} and "
-            "was stopped (in a child process). If you know what it is, set limits.seconds higher"
+            f"model.path={path}: reading it, making the model or running it once takes more than "
+            f"limits.seconds={limits.seconds} and was stopped (in a child process). If you know what "
+            "it is, set limits.seconds higher"
         )
     if "refused" in answer:
         raise _refusal(answer)
