@@ -60,10 +60,16 @@ def accept_overrides(overrides: Sequence[str], argv: Sequence[str], where: str) 
 
 def _lifts_limits(override: str) -> bool:
     """Whether an override would trust the folder that it comes from, or lift limits."""
+    key = _inner_key(override)
+    return key in _TRUST_KEYS or key.split(".")[0] in _TRUST_KEYS
+
+
+def _inner_key(override: str) -> str:
+    """The key that an override sets for each job, also by the values of a sweeper."""
     key = _key(override).strip()
     while key.startswith(_PARAMS):
         key = _key(key.removeprefix(_PARAMS))
-    return key in _TRUST_KEYS or key.split(".")[0] in _TRUST_KEYS
+    return key
 
 
 def _names_in(typed: str) -> set[str]:
@@ -79,9 +85,10 @@ def _names_in(typed: str) -> set[str]:
 
 def _writes_elsewhere(override: str, where: str) -> bool:
     """Whether an override of a folder gives float models a place that is no cache of them, which is said."""
-    key, _, folder = override.partition("=")
-    path = Path(folder.strip("'\"")).expanduser()
-    if key != "float_cache" or folder == "null" or (path.is_dir() and all(map(_is_entry, path.iterdir()))):
+    key, folder = _inner_key(override), override.partition("=")[2].strip("'\" ")
+    path = Path(folder).expanduser()
+    entries = list(path.iterdir()) if key == "float_cache" and path.is_dir() else []
+    if key != "float_cache" or folder == "null" or (entries and all(map(_is_entry, entries))):
         return False
     message = f"qat: warning: {where}: {override}: no cache of float models is there, so the usual one is taken"
     print(writable(f"{message}. Say it on the command line to take that folder"), file=sys.stderr, flush=True)

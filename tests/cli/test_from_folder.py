@@ -118,7 +118,10 @@ def test_a_folder_puts_float_models_into_a_cache_and_nowhere_else(tmp_path, caps
     kept, other = f"float_cache={cache}", f"float_cache={elsewhere}"
     assert accept_overrides([kept], ["resume=x"], "there") == [kept]
     assert accept_overrides([other], ["resume=x", other], "there") == [other]
-    assert accept_overrides(["seed=1", other], ["resume=x"], "there") == ["seed=1"]
+    (tmp_path / "empty").mkdir()
+    for place in (elsewhere, tmp_path / "empty", tmp_path / "none"):
+        for key in ("float_cache", "++float_cache", "+hydra.sweeper.params.float_cache"):
+            assert accept_overrides(["seed=1", f"{key}={place}"], ["resume=x"], "there") == ["seed=1"]
     assert "documents: no cache of float models is there" in capsys.readouterr().err
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from qat.errors import ModelError
 from qat.models.keras_types import KerasModel
 from qat.models.object_configs import describe_object, make_object
 from qat.models.which_keras import keras_of
@@ -62,9 +63,17 @@ def give_attributes(
         told: what `carried_attributes` gave. What is unknown raises an error when it is read, unless `origin` is given.
         variables: copies of the float model's variables, in its order.
         origin: the float model, where this process has it; None where not.
+
+    Raises:
+        ModelError: a name is one that every model has, as only a damaged file says.
     """
     copied = {} if origin is None else _copies(origin, made, variables)
     for name, said in told.items():
+        of_class = getattr(type(made), name, None)
+        if name.startswith("__") or (
+            origin is None and "unknown" in said and not isinstance(of_class, _None | _Unsaved)
+        ):
+            raise ModelError(f"attribute {name[:200]!r} is in the file as the user's, and every model has one")
         value = _read(said, variables)
         if value is not _UNKNOWN:
             _give(made, name, value)
@@ -117,7 +126,7 @@ class _Unsaved:
         )
 
 
-_UNKNOWN = object()
+_None, _UNKNOWN = type(None), object()
 _PLAIN = (bool, int, float, str, type(None))
 
 
