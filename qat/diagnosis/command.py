@@ -23,6 +23,7 @@ from qat.diagnosis import Diagnosis, diagnose
 from qat.diagnosis.report import text
 from qat.errors import ConfigError, DataError, ModelError, QatError, RunDirError
 from qat.limits import check_size
+from qat.plain_text import address_hint
 from qat.results import RunResult
 from qat.targets import import_object
 from qat.tflite.reader import read, read_bytes
@@ -72,7 +73,7 @@ def read_jobs(config: DiagnoseConfig) -> dict[str, dict[str, Any]]:
         return dict(read_run_jobs(Path(config.run), config.samples, config.trust))
     read(read_bytes(str(config.tflite)))
     if config.keras is not None and not Path(config.keras).exists():
-        raise ModelError(f"keras={config.keras}: no such file or folder")
+        raise ModelError(f"keras={config.keras}: no such file or folder.{address_hint(config.keras)}")
     return {str(config.tflite): _arguments(config)}
 
 

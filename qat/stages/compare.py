@@ -10,7 +10,7 @@ from qat.comparison import Comparison, collect, compare_runs
 from qat.config import CompareConfig
 from qat.errors import ConfigError, RunDirError
 from qat.json_values import Json
-from qat.plain_text import writable
+from qat.plain_text import address_hint, writable
 from qat.reporting.chart import draw_png
 from qat.reporting.comparison_charts import build_charts
 from qat.reporting.comparison_page import TITLE, comparison_page
@@ -55,7 +55,9 @@ def compare(config: CompareConfig, out: Path) -> Comparison:
         raise ConfigError("runs=[]: expected a directory of a run or of a sweep, or several as [DIR,DIR].")
     for folder in folders:
         if not folder.is_dir():
-            raise RunDirError(f"runs={folder}: no such directory. Give the directory of a run or of a sweep.")
+            raise RunDirError(
+                f"runs={folder}: no such directory. Give the directory of a run or of a sweep.{address_hint(folder)}"
+            )
     comparison = write_comparison(
         folders,
         out,

@@ -17,6 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.errors import TfliteFileError
 from qat.limits import read_file
+from qat.plain_text import address_hint
 from qat.tflite.graph import Op, Signature, Subgraph, Tensor, TfliteGraph
 from qat.tflite.operand_types import check_types
 
@@ -77,7 +78,9 @@ def read_bytes(model: bytes | bytearray | memoryview | str | Path) -> bytes:
         except TfliteFileError:
             raise
         except OSError as error:
-            raise TfliteFileError(f"{origin}: cannot be read ({error.strerror}). Give the path of a .tflite.") from None
+            raise TfliteFileError(
+                f"{origin}: cannot be read ({error.strerror}). Give the path of a .tflite.{address_hint(origin)}"
+            ) from None
         except ValueError as error:  # a name that no file can have
             raise TfliteFileError(f"{origin[:200]!r}: no path ({error}). Give the path of a .tflite.") from None
     if len(content) < 16 or content[4:8] != IDENTIFIER:
