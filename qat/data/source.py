@@ -12,6 +12,7 @@ from qat.config import DataConfig
 from qat.contract import Contract
 from qat.data.files import ImageFiles
 from qat.data.splits import Splits
+from qat.datasets import explain_columns
 from qat.errors import ConfigError, DataError
 
 PART_NAMES = {
@@ -151,7 +152,7 @@ def check_labels(array: ArrayLike, samples: int, where: str) -> NDArray[np.int64
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        raise DataError(f"{where} has shape {list(labels.shape)}: expected [N]; make one-hot labels .argmax(axis=1)")
+        raise DataError(f"{where} has shape {list(labels.shape)}: {explain_columns(labels)}")
     if labels.dtype.kind not in "iu":
         raise DataError(f"{where} {_explain_labels(labels)}")
     if len(labels) != samples:
@@ -180,6 +181,8 @@ def _explain_labels(labels: NDArray) -> str:
             f"is {labels.dtype}: {expected}, and {labels[first]:g} at index {first} is none. The commands learn "
             "classes alone; qat.quantization.quantize_model and qat.tflite.convert take models of any task"
         )
+    if labels.dtype.kind not in "bf":
+        return f"is {labels.dtype}: {expected}. Number the values that occur:\n  names, labels = {_NUMBERED}"
     return f"is {labels.dtype}: {expected}; store labels.astype(numpy.int64)"
 
 

@@ -295,6 +295,9 @@ KEYS += [  # a value of another kind, told with an example of its own and with w
     ("output_dir=runs", "output_dir: no such key. Did you mean hydra.run.dir=FOLDER?"),
     ("hydra.launcher.n_jobs=2", "the launcher of this command has no such key. Choose one first, by hydra/launcher=…"),
     ("model=my.keras", "model.path=my.keras: no such file or folder"),
+    ("data=s3://bucket/a.npz", "data.path=s3://bucket/a.npz: no such file or folder. It is an address, and only files"),
+    ("data=https://a.org/images/", "images/: no such file or folder. It is an address, and only files of this machine"),
+    ("model=gs://bucket/a.keras", "It is an address, and only files of this machine are read: download it first"),
 ]
 
 
@@ -347,8 +350,29 @@ DATA = [  # what lies at data.path, and what is said of it
     (
         "one_hot.npz",
         {"x": IMAGES, "y": np.eye(4)[LABELS]},
-        "y has shape [40, 4]: expected [N]; make one-hot labels",
+        "y has shape [40, 4]: expected [N]; one-hot labels become that by labels.argmax(axis=1)",
     ),
+    (
+        "multi_hot.npz",
+        {"x": IMAGES, "y": np.eye(4)[LABELS] + np.eye(4)[0] * (LABELS == 2)[:, None]},
+        "y has shape [40, 4]: several classes in one row, or none, the first in row 2: labels of this kind (multi-",
+    ),
+    ("shares.npz", {"x": IMAGES, "y": np.full((40, 4), 0.25)}, "y has shape [40, 4]: expected [N], the class of each"),
+    (
+        "dates.npz",
+        {"x": IMAGES, "y": LABELS.astype("datetime64[D]")},
+        "y is datetime64[D]: expected integers 0..classes-1 of an integer type. Number the values that occur",
+    ),
+    ("data.pkl", b"\x80\x04}", "data.pkl: a pickle, which is a program and is not run."),
+    ("data.h5", b"\x89HDF\r\n\x1a\n", "data.h5: an HDF5 file. Read the arrays, as h5py.File(path)['x'][:], and store"),
+    (
+        "data.parquet",
+        b"PAR1 and text",
+        "data.parquet: a table of columns. Read the arrays, as pandas.read_parquet(path)",
+    ),
+    ("a.tfrecord-00000-of-00002", b"\x20\0\0", "records of TensorFlow. Name a function that returns a tf.data.Dataset"),
+    ("one.png", b"\x89PNG\r\n", "one.png: one image, and no data set. Give the folder of images: data=FOLDER/"),
+    ("images.tar.gz", b"\x1f\x8b\x08", "images.tar.gz: an archive. Unpack it, and give what was in it: data=FOLDER/"),
     ("short.npz", {"x": IMAGES, "y": LABELS[:-1]}, "y has 39 labels for 40 samples: the counts must agree"),
     ("swapped.npz", {"x": LABELS, "y": IMAGES}, "x has shape [40] and y [40, 6, 6, 1]: expected samples [N, ...] and"),
     ("flat.npz", {"x": IMAGES[:, 0, 0, 0], "y": LABELS}, "x has shape [40]: expected [N, ...], one row per sample"),
