@@ -11,6 +11,23 @@ from importlib import import_module
 from qat.errors import TrainingSemanticsWarning
 from qat.quiet import quiet_tensorflow
 
+
+def _is_command() -> bool:
+    """Whether this process was started as `qat …`, `python -m qat …` or `python -m qat.train …`."""
+    arguments = iter(sys.orig_argv[1:])
+    for each in arguments:
+        if each in ("-X", "-W"):
+            next(arguments, "")
+        elif each == "-m":
+            return f"{next(arguments, '')}.".startswith("qat.")
+        elif each == "-c" or not each.startswith("-"):
+            return each.replace("\\", "/").rpartition("/")[2] in ("qat", "qat.exe")
+    return False
+
+
+if _is_command():  # what is imported next takes a second
+    import_module("qat.interrupts").exit_at_once("nothing was written")
+
 __version__ = "0.1.0"
 
 if "tensorflow" not in sys.modules and "keras" not in sys.modules:

@@ -92,7 +92,7 @@ _DERIVED = {  # names of what is no setting, and where it comes from
     ),
     **dict.fromkeys(
         ("accumulate", "accumulate_grad_batches", "gradient_accumulation_steps"),
-        "gradients are not added up over steps; train.batch_size says how many samples a step has",
+        "gradients are not added up over steps; the samples of each step are train.batch_size",
     ),
     **dict.fromkeys(("loss", "metrics", "metric"), "it follows from the task"),
     "input_shape": "it is read from the data",
