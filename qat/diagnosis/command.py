@@ -26,7 +26,7 @@ from qat.limits import check_size
 from qat.plain_text import address_hint
 from qat.results import RunResult
 from qat.targets import import_object
-from qat.tflite.reader import read, read_bytes
+from qat.tflite.reader import read
 from qat.trust import refuse_targets
 from qat.variants import BY_VARIANT
 
@@ -71,7 +71,7 @@ def read_jobs(config: DiagnoseConfig) -> dict[str, dict[str, Any]]:
         raise ConfigError("tflite and run: give one of them, a .tflite or the directory of a run of qat.train")
     if config.run is not None:
         return dict(read_run_jobs(Path(config.run), config.samples, config.trust))
-    read(read_bytes(str(config.tflite)))
+    read(str(config.tflite))
     if config.keras is not None and not Path(config.keras).exists():
         raise ModelError(f"keras={config.keras}: no such file or folder.{address_hint(config.keras)}")
     return {str(config.tflite): _arguments(config)}
@@ -110,7 +110,7 @@ def _naming_keys() -> Iterator[None]:
     try:
         yield
     except QatError as error:
-        argument = re.match(r"\w+", str(error))
+        argument = re.match(r"\w+(?![\w./])", str(error))  # and no name of a file
         if argument is not None and argument[0] in _KEYS:
             error.args = (_KEYS[argument[0]] + str(error)[argument.end() :],)
         raise
