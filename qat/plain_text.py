@@ -60,6 +60,14 @@ def address_hint(path: object) -> str:
     )
 
 
+def count_of(number: int, thing: str) -> str:
+    """
+    >>> count_of(1, "sample"), count_of(20, "sample")
+    ('1 sample', '20 samples')
+    """
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
 def csv_text_cell(text: str) -> str:
     """Text that no spreadsheet reads as a formula.
 

@@ -19,6 +19,7 @@ from qat.errors import DataError
 from qat.evaluation import Evaluation, Predictor
 from qat.evaluation import evaluate as judge
 from qat.evaluation.input_contract import OPTIONS, InputContract, find_input_contract
+from qat.plain_text import count_of
 from qat.tasks import TASKS, infer_task
 from qat.tflite import Interpreter, verify
 from qat.tflite.graph import Tensor
@@ -208,7 +209,7 @@ def _format(record: dict[str, Any]) -> str:
         value = f"accuracy {metric['value'] * 100:.2f} % (95 %: {interval[0] * 100:.1f}-{interval[1] * 100:.1f})"
     lines = [
         f"  {record['file']}",
-        f"{value} on {record['samples']} samples, split {record['data']['split']}",
+        f"{value} on {count_of(record['samples'], 'sample')}, split {record['data']['split']}",
         f"inputs {record['input_dtype']}, outputs {record['output_dtype']}, "
         f"integer-only: {'yes' if record['integer_only'] else 'no'}",
         f"contract: {record['contract_in_words']}, from {record['contract_from']}",
