@@ -49,7 +49,7 @@ def explain(error: Exception, schema: type) -> str:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         return explain_unknown_option(group, option, list(error.options or choices_of(group)))
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is None:
-        return f"--config-path: no such folder.{_FILES_OF_OPTIONS['experiment']}"
+        return f"--config-path: no such folder; a relative one is not looked for here.{_FILES_OF_OPTIONS['experiment']}"
     if isinstance(error, MissingConfigException):
         return f"--config-name {error.missing_cfg_file}: no such file.{_FILES_OF_OPTIONS['experiment']}"
     if module := re.match(r"Primary config module '[\w.]*\.(\w+)' not found", str(error)):

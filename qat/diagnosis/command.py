@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from qat.data import Splits
 
 _KEYS = {  # of the command line, by argument of `diagnose`
+    "inputs": "data",
     "keras_model": "keras",
     "user_preprocess": "user.preprocess",
     "user_run": "user.run",
@@ -193,7 +194,11 @@ def _function(key: str, name: str | None) -> Callable | None:
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in f"{module}.{attribute}".split(".")):
         raise ConfigError(f"{key}={name}: expected module:function, as in my_app:prepare")
-    function = import_object(key, f"{module}.{attribute}")
+    dotted = f"{module}.{attribute}"
+    try:
+        function = import_object(key, dotted)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(f"{key}={dotted}", f"{key}={name}", 1)) from error
     if not callable(function):
         raise ConfigError(f"{key}={name}: this is a {type(function).__name__}; expected a function")
     return function

@@ -133,7 +133,7 @@ FLAGS = [
 
 def test_a_folder_of_configs_that_is_not_there_is_told_by_its_flag():
     message = explain(MissingConfigException("Primary config directory not found.", None), Config)
-    assert message.startswith("--config-path: no such folder. A file of your own, DIR/experiment/NAME.yaml: --config")
+    assert message.startswith("--config-path: no such folder; a relative one is not looked for here. A file of")
 
 
 def test_an_option_with_spaces_in_one_word_is_written_without():
