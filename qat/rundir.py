@@ -311,7 +311,9 @@ def read_json(path: Path) -> Any:
     except RunDirError:
         raise
     except OSError as error:
-        raise RunDirError(f"{path}: {error.strerror}. Is this the directory of a run of qat?") from error
+        raise RunDirError(
+            f"{path}: {error.strerror}. Is this the directory of a run of qat?{address_hint(path)}"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise RunDirError(f"{path}: no JSON ({error}). It was not written by qat, or was changed since.") from error
 

@@ -198,9 +198,10 @@ def check_within_classes(labels: NDArray[np.int64], class_names: tuple[str, ...]
         DataError: a label that is not below the number of classes.
     """
     limits = f"outside the classes 0..{len(class_names) - 1}"
-    _refuse_labels(
-        labels >= len(class_names), labels, where, limits, "correct them, or name all classes with data.label_names"
-    )
+    advice = "correct them, or name all classes with data.label_names"
+    if len(class_names) == 1:
+        advice += ". If train is to hold what is normal alone, say so by data.normal_class=0, for model=autoencoder"
+    _refuse_labels(labels >= len(class_names), labels, where, limits, advice)
 
 
 def _refuse_labels(wrong: NDArray[np.bool_], labels: NDArray[np.integer], where: str, why: str, advice: str) -> None:

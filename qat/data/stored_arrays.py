@@ -94,7 +94,11 @@ def read_array(path: str | Path, key: str) -> NDArray | dict[str, NDArray]:
             start = file.read(START_BYTES)
             file.seek(0)
             if not start.startswith((_ZIP, _NPY[:2])):
-                raise DataError(f"{where}: neither an .npz nor an .npy, which numpy.savez and numpy.save write")
+                kind = (describe_other_file(where, start) or "").partition(". ")[0]
+                raise DataError(
+                    f"{where}: {kind or 'neither an .npz nor an .npy'}. Expected a file that numpy.savez or numpy.save "
+                    "wrote"
+                )
             if not start.startswith(_ZIP):
                 return _array(file, os.fstat(file.fileno()).st_size, where)
     except DataError:

@@ -308,6 +308,7 @@ KEYS += [  # a value of another kind, told with an example of its own and with w
     ("seed=-1", "seed=-1: expected a number from 0 to 2147483647."),
     ("data.batch_size=8", "data.batch_size: no such key. Did you mean train.batch_size or quant.batch_size"),
     ("train.loss=mse", "train.loss: no such key; it follows from the task."),
+    ("model=simple_cnn data.normal_class=3", "data.normal_class=3: trains on one class, for a model that gives its"),
     ("num_classes=10", "num_classes: no such key; their number is read from the labels."),
     ("output_dir=runs", "output_dir: no such key. Did you mean hydra.run.dir=runs?"),
     ("weight_decay=0.01", "weight_decay: no such key. Did you mean train.optimizer.weight_decay=0.01?"),

@@ -13,6 +13,7 @@ from PIL import Image
 from qat.config import DataConfig
 from qat.data import load
 from qat.data.other_files import START_BYTES, describe_archive, describe_file, describe_other_file
+from qat.data.stored_arrays import read_array
 from qat.errors import DataError
 
 
@@ -78,3 +79,12 @@ def test_a_zip_of_images_is_told_without_its_names(tmp_path):
 def test_other_zip_archives_are_told_apart(names, expected):
     assert describe_archive(names).startswith(expected)
     assert describe_archive([*names, "x.npy"]) is None
+
+
+def test_where_one_array_is_read_as_well_the_kind_is_told(tmp_path):
+    image(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"data=.*a.png: one image, and no data set. Expected a file that numpy.savez"):
+        read_array(tmp_path / "a.png", "data")
+    (tmp_path / "a").write_bytes(b"1")
+    with pytest.raises(DataError, match=r"neither an .npz nor an .npy. Expected a file that numpy.savez or numpy.save"):
+        read_array(tmp_path / "a", "data")
