@@ -11,6 +11,23 @@ from importlib import import_module
 from qat.errors import TrainingSemanticsWarning
 from qat.quiet import quiet_tensorflow
 
+
+def _is_command() -> bool:
+    """Whether this process was started as `qat …`, `python -m qat …` or `python -m qat.train …`."""
+    arguments = iter(sys.orig_argv[1:])
+    for each in arguments:
+        if each in ("-X", "-W"):
+            next(arguments, "")
+        elif each == "-m":
+            return f"{next(arguments, '')}.".startswith("qat.")
+        elif each == "-c" or not each.startswith("-"):
+            return each.replace("\\", "/").rpartition("/")[2] in ("qat", "qat.exe")
+    return False
+
+
+if _is_command():  # what is imported next takes a second
+    import_module("qat.interrupts").exit_at_once("nothing was written")
+
 __version__ = "0.1.0"
 
 if "tensorflow" not in sys.modules and "keras" not in sys.modules:
@@ -18,6 +35,16 @@ if "tensorflow" not in sys.modules and "keras" not in sys.modules:
 quiet_tensorflow()
 
 _PACKAGES = ("data", "diagnosis", "models", "quantization", "tflite")  # those that a user imports from
+_COMMANDS = ("train", "evaluate", "verify", "compare", "diagnose", "benchmark")
+_DEFINED_IN = {  # names that are looked for here
+    **dict.fromkeys(("quantize_model", "QatModel", "Keras3QatModel"), "qat.quantization"),
+    **dict.fromkeys(("convert", "verify", "readiness", "read", "Interpreter", "Verification"), "qat.tflite"),
+    **dict.fromkeys(("read_metadata", "with_metadata", "c_source", "check_loadable"), "qat.tflite"),
+    **dict.fromkeys(("diagnose", "Diagnosis"), "qat.diagnosis"),
+    **dict.fromkeys(("QuantConfig", "DataConfig", "ModelConfig", "TrainConfig"), "qat.config"),
+    "load": "qat.models",
+    "Contract": "qat.contract",
+}
 __all__ = ["TrainingSemanticsWarning", "compare_models"]
 
 
@@ -27,4 +54,13 @@ def __getattr__(name: str) -> object:
         return import_module("qat.evaluation.side_by_side").compare_models
     if name in _PACKAGES:
         return import_module(f"qat.{name}")
-    raise AttributeError(f"module 'qat' has no attribute {name!r}")
+    raise AttributeError(f"module 'qat' has no attribute {name!r}{_where_it_is(name)}")
+
+
+def _where_it_is(name: str) -> str:
+    if name in _COMMANDS:
+        own = f"; in a program: from {_DEFINED_IN[name]} import {name}" if name in _DEFINED_IN else ""
+        return f": it is a command, qat {name} --help{own}"
+    if name in _DEFINED_IN:
+        return f": from {_DEFINED_IN[name]} import {name}"
+    return f": from qat.errors import {name}" if hasattr(import_module("qat.errors"), name) else ""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from qat.contract import hint_at_shape
 from qat.datasets import INFINITE, Dataset, inputs_of, is_dataset
 from qat.errors import CalibrationError
+from qat.plain_text import count_of
 
 FEW_SAMPLES = 100
 BATCH_SIZE = 32
@@ -79,7 +80,8 @@ def as_batches(
         )
     if samples < FEW_SAMPLES:
         warnings.warn(
-            f"calibration has {samples} samples; below {FEW_SAMPLES} the ranges may miss what the model will see",
+            f"calibration has {count_of(samples, 'sample')}; below {FEW_SAMPLES} the ranges may miss what the model "
+            "will see",
             stacklevel=3,
         )
     if samples > 1 and all(map(_are_equal, zip(*batches, strict=True))):

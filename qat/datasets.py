@@ -173,8 +173,10 @@ def class_labels(y: ArrayLike | None, samples: int, classes: int | None = None) 
     if y is None:
         raise DataError("labels are missing: give y, the class of each sample as an integer, [N]")
     labels = np.asarray(y)
-    if labels.ndim == 2 and labels.shape[1] > 1 and np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all():
+    if _is_one_hot(labels):
         labels = labels.argmax(axis=1)
+    if _is_multi_hot(labels):
+        raise DataError(f"labels have shape {list(labels.shape)}: {explain_columns(labels)}")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "fiub" or (labels != np.trunc(labels)).any():
@@ -191,6 +193,45 @@ def class_labels(y: ArrayLike | None, samples: int, classes: int | None = None) 
             f"{max(classes, 2) - 1}, numbered as in training"
         )
     return labels.astype(np.int64)
+
+
+def explain_columns(labels: NDArray) -> str:
+    """What to do with labels that have several columns, where the class of each sample is expected.
+
+    >>> explain_columns(np.eye(3))
+    'expected [N]; one-hot labels become that by labels.argmax(axis=1)'
+    >>> explain_columns(np.array([[0, 1], [1, 1]])).partition(".")[0]
+    'several classes in one row, or none, the first in row 1: labels of this kind (multi-label) are not supported'
+
+    Args:
+        labels: an array of another shape than [N] and [N, 1].
+
+    Returns:
+        What they are, as far as it shows, and what is expected.
+    """
+    if _is_one_hot(labels):
+        return "expected [N]; one-hot labels become that by labels.argmax(axis=1)"
+    if _is_multi_hot(labels):
+        row = int(np.argmax(labels.astype(np.float64).sum(axis=1) != 1))
+        return (
+            f"several classes in one row, or none, the first in row {row}: labels of this kind (multi-label) are not "
+            "supported. Expected one class per sample as an integer, [N]; qat.quantization.quantize_model and "
+            "qat.tflite.convert take models of any task"
+        )
+    return "expected [N], the class of each sample as an integer"
+
+
+def _is_one_hot(labels: NDArray) -> bool:
+    return _has_flags(labels) and bool((labels.astype(np.float64).sum(axis=1) == 1).all())
+
+
+def _is_multi_hot(labels: NDArray) -> bool:
+    return _has_flags(labels) and not _is_one_hot(labels)
+
+
+def _has_flags(labels: NDArray) -> bool:
+    """Whether each row has a 0 or a 1 for each of several classes."""
+    return labels.ndim == 2 and min(labels.shape) > 0 and labels.shape[1] > 1 and bool(np.isin(labels, (0, 1)).all())
 
 
 def _is_nested(spec: object) -> bool:

@@ -13,6 +13,10 @@ class ConfigError(QatError, ValueError):
     """A setting has a value that is not accepted."""
 
 
+class CallError(QatError, TypeError):
+    """A function is called with arguments that it does not take."""
+
+
 class DataError(QatError, ValueError):
     """Data or labels that cannot be used: missing, corrupt, misshapen, not finite, outside the classes."""
 

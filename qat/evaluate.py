@@ -24,7 +24,7 @@ def evaluate(config: EvaluateConfig, run_dir: Path) -> object:
 
 
 def main() -> NoReturn:
-    sys.argv[1:] = [part for argument in sys.argv[1:] for part in expand_path_argument(argument)]
+    sys.argv[1:] = [part for argument in sys.argv[1:] for part in expand_path_argument(argument, ("data",))]
     run_command(evaluate, primary="evaluate", schema=EvaluateConfig)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
@@ -30,14 +30,41 @@ def handle_signals() -> None:
             signal.signal(number, _handle)
 
 
-def exit_at_once() -> None:
+def exit_at_once(state: str = "") -> None:
     """Let each of these signals end the process at once, with its exit code: before a command, and at its end.
 
     Python would print where it was, and end by the signal itself.
+
+    Args:
+        state: what is said of the command's work, as "nothing was written"; "" to end without a word.
     """
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        if state:
+            with suppress(OSError):  # a terminal that is gone
+                os.write(2, f"qat: {describe(number)}; {state}\n".encode())
+        os._exit(128 + number)
+
     for number in _ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda number, _frame: os._exit(128 + number))
+            signal.signal(number, end)
+
+
+def describe(number: int) -> str:
+    """What a signal did to a command: "interrupted" by Ctrl-C, "terminated" by any other."""
+    return "interrupted" if number == signal.SIGINT else "terminated"
+
+
+def is_among_causes(error: BaseException) -> bool:
+    """Whether an error was raised because of Ctrl-C, which some libraries turn into an error of their own."""
+    seen: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in seen:
+        if isinstance(current, KeyboardInterrupt):
+            return True
+        seen.append(current)
+        current = current.__cause__ or current.__context__
+    return False
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.plain_text import count_of
+
 
 def _finite(name: str, array: NDArray) -> NDArray:
     array = np.asarray(array)
@@ -178,7 +180,7 @@ class Score:
 
     def __str__(self) -> str:
         low, high = (100 * bound for bound in self.interval)
-        return f"accuracy {100 * self.accuracy:.2f} % (95 %: {low:.2f}-{high:.2f}; {self.samples} samples)"
+        return f"accuracy {100 * self.accuracy:.2f} % (95 %: {low:.2f}-{high:.2f}; {count_of(self.samples, 'sample')})"
 
     def __float__(self) -> float:
         return self.accuracy

@@ -48,6 +48,35 @@ def without_credentials(text: str) -> str:
     return re.sub(r"(?<!file)(://)[^\s'\"]*@", r"\1", text)
 
 
+def address_hint(path: object) -> str:
+    """What to do with an address where the path of a file or folder is expected; "" for what is none.
+
+    >>> address_hint("s3://bucket/a.npz")
+    ' It is an address, and only files of this machine are read: download it first, and give the path of the copy.'
+    >>> address_hint("runs/a.npz"), address_hint("C:/a.npz")
+    ('', '')
+
+    Args:
+        path: a text, or a `Path`, which keeps one slash of `://`.
+
+    Returns:
+        A sentence with a blank before it, or "".
+    """
+    if not re.match(r"[A-Za-z][\w+.-]+:/", str(path)):
+        return ""
+    return (
+        " It is an address, and only files of this machine are read: download it first, and give the path of the copy."
+    )
+
+
+def count_of(number: int, thing: str) -> str:
+    """
+    >>> count_of(1, "sample"), count_of(20, "sample")
+    ('1 sample', '20 samples')
+    """
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
 def csv_text_cell(text: str) -> str:
     """Text that no spreadsheet reads as a formula.
 

@@ -22,6 +22,7 @@ from qat.errors import RunDirError
 from qat.json_values import Json
 from qat.locking import is_locked, lock, translate_error
 from qat.manifest import sha256
+from qat.plain_text import address_hint
 from qat.variants import VARIANTS
 
 __all__ = ["lock", "sha256"]  # of other modules, and part of this one for all others
@@ -225,7 +226,9 @@ def find_float_model(float_run: str | Path) -> Path:
     path = Path(float_run).expanduser() / "float" / MODEL_KERAS
     if not path.is_file():
         known = f"it holds no float/{MODEL_KERAS}" if path.parents[1].is_dir() else "no such folder"
-        raise RunDirError(f"float_run={float_run}: {known}. Give the directory of a finished run.")
+        raise RunDirError(
+            f"float_run={float_run}: {known}. Give the directory of a finished run.{address_hint(float_run)}"
+        )
     return path
 
 
@@ -310,7 +313,9 @@ def read_json(path: Path) -> Any:
     except RunDirError:
         raise
     except OSError as error:
-        raise RunDirError(f"{path}: {error.strerror}. Is this the directory of a run of qat?") from error
+        raise RunDirError(
+            f"{path}: {error.strerror}. Is this the directory of a run of qat?{address_hint(path)}"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise RunDirError(f"{path}: no JSON ({error}). It was not written by qat, or was changed since.") from error
 

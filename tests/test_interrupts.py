@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import qat
 from qat import interrupts
 
 
@@ -78,15 +79,59 @@ def test_before_a_command_and_at_its_end_a_signal_ends_the_process(number, code)
     assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
 
 
-def test_ctrl_c_in_the_imports_of_a_command_prints_no_traceback(tmp_path):
+@pytest.mark.parametrize("command", [["qat.train"], ["qat.verify"], ["qat", "compare"]])
+def test_ctrl_c_in_the_imports_of_a_command_prints_no_traceback(tmp_path, command):
     (tmp_path / "hydra.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
     where = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(interrupts.__file__).parents[1]}"}
-    command = [sys.executable, "-m", "qat.train"]
     ended = subprocess.run(
-        command,
+        [sys.executable, "-m", *command],
         capture_output=True,
         text=True,
         env=where,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    assert (ended.returncode, ended.stderr) == (130, "")
+    assert (ended.returncode, ended.stderr) == (130, "qat: interrupted; nothing was written\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_such_a_signal_says_what_is_known(number, code):
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    program = f"""
+        import os, signal
+        from qat import interrupts
+        signal.signal({int(number)}, signal.SIG_DFL)
+        interrupts.exit_at_once("nothing was written")
+        os.kill(os.getpid(), {int(number)})
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (code, f"qat: {word}; nothing was written\n")
+
+
+@pytest.mark.parametrize(
+    ("start", "is_command"),
+    [
+        (["-m", "qat"], True),
+        (["-X", "dev", "-u", "-m", "qat.train", "quant=ptq"], True),
+        (["/usr/local/bin/qat", "train"], True),
+        (["-m", "pytest", "-m", "qat"], False),
+        (["my_script.py", "qat"], False),
+        (["-c", "import qat"], False),
+        ([], False),
+    ],
+)
+def test_a_command_is_known_by_how_python_was_started(monkeypatch, start, is_command):
+    monkeypatch.setattr(sys, "orig_argv", ["python", *start])
+    assert qat._is_command() is is_command
+
+
+def test_ctrl_c_is_found_behind_an_error_that_a_library_made_of_it():
+    def translate():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ValueError("no such key") from error
+
+    with pytest.raises(ValueError, match="no such key") as translated:
+        translate()
+    assert interrupts.is_among_causes(translated.value)
+    assert not interrupts.is_among_causes(ValueError("no such key"))

@@ -3,13 +3,6 @@
 Neither NumPy nor TensorFlow is imported here, so that a typo, `--help` and `--cfg job` are answered at once.
 """
 
-import sys
-
-from qat import interrupts
-
-if getattr(sys.modules["__main__"].__spec__, "name", "").startswith("qat."):  # a command, and no library's user
-    interrupts.exit_at_once()  # these imports take a second
-
 from qat.cli.compose import compose, conf_dir
 from qat.cli.entry import run_command
 from qat.cli.groups import expand_path_argument

@@ -21,6 +21,7 @@ from qat.variants import MADE_BY_US, QUANTIZERS, STOCK, TRAINED_BY_US, Quantizer
 IO_TYPES = ("int8", "uint8", "float32")
 INTEGER_KINDS = ("int8", "int16x8")  # of files whose inputs are integers
 READS_ALLOW_FLOAT = ("ptq", "ptq_int16x8")
+MAY_RECONSTRUCT = ("autoencoder", "saved", "user")  # models that may give their input again
 EXTRA_QUANTIZERS = (STOCK,)  # that quant.beside takes
 
 
@@ -46,6 +47,7 @@ def check(config: Config) -> None:
         *_folder_complaints(config),
         *_untrained_complaints(config),
         *_target_complaints(config),
+        *_anomaly_complaints(config),
     ]
     if complaints:
         raise ConfigError("\n".join(complaints))
@@ -57,6 +59,16 @@ def _credential_complaints(config: Config) -> Iterator[str]:
         yield (
             "log.mlflow_uri: expected an address without a user and password before its @, for it is written into the "
             "run's files. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment instead."
+        )
+
+
+def _anomaly_complaints(config: Config) -> Iterator[str]:
+    """A classifier that is trained on one class learns nothing."""
+    classifies = config.model.name not in MAY_RECONSTRUCT and config.float_run is None
+    if config.data.normal_class is not None and classifies:
+        yield (
+            f"data.normal_class={config.data.normal_class}: trains on one class, for a model that gives its input "
+            f"again, and model={config.model.name} tells classes apart. Choose model=autoencoder, or leave it null."
         )
 
 

@@ -22,14 +22,22 @@ from qat.cli.groups import (
     explain_refused_option,
     groups,
 )
-from qat.cli.schema_keys import all_keys, key_type
+from qat.cli.options import COMMAND_LINE_NAMES
+from qat.cli.schema_keys import all_keys, key_type, section_type
 from qat.cli.single_values import normalize_override
 from qat.cli.sweeps.resume import quote
 from qat.errors import ConfigError
 
 _SWEEP_OVERRIDES = ("+sweep=", "sweep=", "sweep.resume=")  # these start a sweep without -m
 _STRAY_COMMA = re.compile(r"^,|,(?=,)|,(?=\]?$)")  # no value stands before or behind it
-_KEY_OF_SUFFIX = {".tflite": "tflite", ".keras": "keras", ".npz": "data", ".h5": "keras"}
+_PLAIN_VALUE = re.compile(r"[\w./,+-]{0,80}")  # that may be said again: an address may have a password
+_KEYS_OF_SUFFIX = {  # of a file that is named without a key
+    ".tflite": ("tflite",),
+    ".keras": ("keras", "model"),
+    ".h5": ("keras", "model"),
+    ".npz": ("data",),
+}
+_NO_TFLITE = " A .tflite is read by qat verify, qat evaluate, qat diagnose and qat benchmark, as tflite=FILE."
 
 
 def normalize_arguments(argv: Sequence[str], primary: str, schema: type) -> list[str]:
@@ -88,7 +96,8 @@ def _take_override(argv: Sequence[str], index: int, primary: str, schema: type, 
         refusal = explain_deletion(part, primary, schema)
     else:
         refusal = (
-            _explain_non_override(argv, index, schema)
+            (_explain_doubled_command(primary) if part == primary else None)
+            or _explain_non_override(argv, index, schema)
             or _explain_open_bracket(argv, index)
             or _explain_several(part, schema)
             or _explain_spaced_values(argv, index)
@@ -96,7 +105,7 @@ def _take_override(argv: Sequence[str], index: int, primary: str, schema: type, 
             or explain_refused_option(part, schema)
             or (explain_plus(part, primary, schema) if part.startswith("+") else None)
             or explain_missing_section(part, schema)
-            or _explain_unknown_section(part, schema)
+            or _explain_unknown(part, schema)
             or _explain_empty(part, schema)
             or _explain_job_name(part)
             or (_explain_single_folder(part) if sweep else None)
@@ -213,10 +222,17 @@ def _explain_non_override(argv: Sequence[str], index: int, schema: type) -> str 
     return f"{part}: expected key=value.{hint} --help lists the keys."
 
 
+def _explain_doubled_command(primary: str) -> str:
+    return f"{primary}: the command is named already. Options follow it, as key=value; --help lists them."
+
+
 def _suggest_for_word(word: str, schema: type) -> str:
     keys = list(all_keys(schema))
-    file_key = _KEY_OF_SUFFIX.get(Path(word).suffix)
-    suggestions = [f"{file_key}={word}"] if file_key in keys or file_key == "data" else []
+    suffix = Path(word).suffix.lower()
+    shown = [COMMAND_LINE_NAMES.get(each, each) for each in keys]
+    suggestions = [f"{each}={word}" for each in _KEYS_OF_SUFFIX.get(suffix, ()) if each in shown][:1]
+    if suffix == ".tflite" and not suggestions:
+        return _NO_TFLITE
     key, _, value = word.partition(":")
     if value and key in (*keys, *groups(schema)):
         suggestions = [f"{key}={value.strip()}"]
@@ -229,13 +245,16 @@ def _suggest_for_word(word: str, schema: type) -> str:
     return f" Did you mean {' or '.join(suggestions[:3])}?" if suggestions else ""
 
 
-def _explain_unknown_section(part: str, schema: type) -> str | None:
-    """The refusal of `trainer.max_epochs=3`, of which Hydra would tell `trainer` alone."""
-    key, _, _ = part.lstrip("+").partition("=")
-    section, has_section, _ = key.partition(".")
-    known = {"hydra", *(each.partition(".")[0] for each in all_keys(schema))}
+def _explain_unknown(part: str, schema: type) -> str | None:
+    """The refusal of `trainer.max_epochs=3`, of which Hydra tells `trainer` alone, and of `wd=3`, without the 3."""
+    key, _, value = part.lstrip("+").partition("=")
+    section, is_nested, _ = key.rpartition(".")
     is_path = re.fullmatch(r"[\w.]+", key) is None
-    return None if not has_section or is_path or section in known else explain_unknown_key(key, schema)
+    if is_path or key.startswith("hydra.") or key in (*all_keys(schema), *groups(schema)):
+        return None
+    if is_nested and section_type(schema, section) is None and key.partition(".")[0] in all_keys(schema):
+        return None  # of a section that takes any key, or of a setting
+    return explain_unknown_key(key, schema, value if _PLAIN_VALUE.fullmatch(value) else "")
 
 
 def _explain_spaced_values(argv: Sequence[str], index: int) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -45,7 +46,6 @@ from qat.errors import ConfigError, JobError, QatError, RunDirError
 from qat.plain_text import HarmlessStream, is_utf8, without_credentials, writable
 from qat.wrapping import say
 
-_INTERRUPTED = 130  # 128 + the signal's number, as shells count
 _BY_TIME = "a time"  # stands for the folder of a run that no override names
 _BACKENDS = {"KERAS_BACKEND": "tensorflow", "MPLBACKEND": "agg"}  # of this process, whatever is set for other work
 _FOLDER_FAULTS = {
@@ -76,10 +76,10 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
     """
     with_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we print them
-    interrupts.handle_signals()
     let_output_last()
     os.environ.update(_BACKENDS)
     try:
+        interrupts.handle_signals()
         _import_from_working_folder()
         if schema is not VerifyConfig:  # which writes nothing
             _refuse_undecodable(sys.argv[1:])
@@ -106,17 +106,22 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
         is_run = not (arguments.multirun or arguments.cfg or arguments.info or arguments.hydra_help)
         _run(task, primary, schema, with_traceback, refuse_finished_folder and is_run)
     except KeyboardInterrupt:
-        interrupts.exit_at_once()
-        sys.exit(_print_error("interrupted; what was written so far is whole", _INTERRUPTED))
+        _end_by_signal(signal.SIGINT)
     except interrupts.Interrupted as end:
-        interrupts.exit_at_once()
-        sys.exit(_print_error("terminated; what was written so far is whole", int(str(end.code))))
+        _end_by_signal(end.number)
     except Exception as error:
+        if interrupts.is_among_causes(error):
+            _end_by_signal(signal.SIGINT)
         known_error = _to_qat_error(error, schema)
         if with_traceback or known_error is None:
             traceback.print_exception(error)
         sys.exit(1 if known_error is None else _print_error(str(known_error), known_error.exit_code))
     sys.exit(0)
+
+
+def _end_by_signal(number: int) -> NoReturn:
+    interrupts.exit_at_once()
+    sys.exit(_print_error(f"{interrupts.describe(number)}; what was written so far is whole", 128 + number))
 
 
 def _import_from_working_folder() -> None:

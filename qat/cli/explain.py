@@ -49,7 +49,7 @@ def explain(error: Exception, schema: type) -> str:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         return explain_unknown_option(group, option, list(error.options or choices_of(group)))
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is None:
-        return f"--config-path: no such folder.{_FILES_OF_OPTIONS['experiment']}"
+        return f"--config-path: no such folder; a relative one is not looked for here.{_FILES_OF_OPTIONS['experiment']}"
     if isinstance(error, MissingConfigException):
         return f"--config-name {error.missing_cfg_file}: no such file.{_FILES_OF_OPTIONS['experiment']}"
     if module := re.match(r"Primary config module '[\w.]*\.(\w+)' not found", str(error)):
@@ -112,12 +112,13 @@ def explain_unknown_option(group: str, option: str, choices: list[str]) -> str:
     return f"{group}={option}: no such option.{hint} Choices of {group}: {', '.join(sorted(choices))}.{files}"
 
 
-def explain_unknown_key(key: str, schema: type) -> str:
+def explain_unknown_key(key: str, schema: type, value: str = "") -> str:
     """Write the message for a key that the config does not have: the nearest real key, and the keys of its section.
 
     Args:
         key: dotted, as typed, such as "train.lr".
         schema: the dataclass of the whole config.
+        value: what was typed for it, for what is suggested; "" where it is not known.
 
     Returns:
         One line: the key, up to 3 near ones, and the keys of its section.
@@ -136,7 +137,7 @@ def explain_unknown_key(key: str, schema: type) -> str:
     if derived is not None and section in ("", "data", "model", "train"):
         return f"{prefix}{name}: no such key; {derived}."
     near = [each for each in all_keys(schema) if not section and "." in each and each.replace(".", "_") == name]
-    near = near or suggest_foreign(name, "", [field.name for field in dataclasses.fields(schema)])
+    near = near or suggest_foreign(name, value, [field.name for field in dataclasses.fields(schema)])
     near = near or ([] if section or name == key else suggest_keys(key.rpartition(".")[2], schema))
     near = near or [prefix + match for match in difflib.get_close_matches(name.lower(), siblings, n=1, cutoff=0.75)]
     near = near or suggest_keys(name, schema) or _find_similar(key, prefix, siblings, schema)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -12,7 +12,7 @@ from qat.cli.conf_folder import choices_of, conf_dir
 from qat.cli.schema_keys import all_keys, list_open_sections
 
 
-def expand_path_argument(argument: str) -> list[str]:
+def expand_path_argument(argument: str, taken: Collection[str] = ("model", "data")) -> list[str]:
     """Turn `data=my.npz`, `data=a/folder` and `model=my.keras` into the options that read them; others stay unchanged.
 
     >>> expand_path_argument("data=my.npz"), expand_path_argument("data=digits"), expand_path_argument("data=.")
@@ -21,10 +21,17 @@ def expand_path_argument(argument: str) -> list[str]:
     (['model=saved', 'model.path=my.keras'], ['model=saved', 'model.path=a/saved_model'])
     >>> expand_path_argument("model=my net (1).keras"), expand_path_argument("model=choice(a.keras,b.keras)")
     (['model=saved', 'model.path=my net (1).keras'], ['model=choice(a.keras,b.keras)'])
+
+    Args:
+        argument: one part of the command line.
+        taken: those of the two groups that the command has.
+
+    Returns:
+        The options in place of it, or itself.
     """
     group, _, value = argument.partition("=")
     suffix = Path(value).suffix
-    if group not in ("model", "data") or not (suffix or "/" in value or value in (".", "..", "~")):
+    if group not in taken or not (suffix or "/" in value or value in (".", "..", "~")):
         return [argument]
     if re.match(r"[\[{]|\w+\(.*\)$", value) or re.fullmatch(r"[+-]?[\d.]*\d[\d.]*", value) or suffix == ".yaml":
         return [argument]  # of Hydra's grammar, a number, an option's file

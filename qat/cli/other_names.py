@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from qat.cli.schema_keys import all_keys
 
 _ABBREVIATIONS = {
-    "lr": "learning_rate",
+    **dict.fromkeys(("lr", "lr0", "initial_lr", "init_lr", "base_lr", "max_lr"), "learning_rate"),
     **dict.fromkeys(("bs", "batch", "b"), "batch_size"),
     "e": "epochs",
     **dict.fromkeys(("opt", "optim"), "optimizer"),
-    **dict.fromkeys(("scheduler", "lr_schedule"), "schedule"),
+    **dict.fromkeys(("scheduler", "lr_schedule", "lr_scheduler", "lr_scheduler_type"), "schedule"),
+    **dict.fromkeys(("val_split", "validation_split", "val_size"), "val_fraction"),
+    **dict.fromkeys(("test_split", "test_size"), "test_fraction"),
     **dict.fromkeys(("patience", "early_stopping"), "early_stop_epochs"),
     **dict.fromkeys(("random_state", "random_seed", "manual_seed", "s"), "seed"),
     **dict.fromkeys(("imgsz", "img_size", "input_size", "image_dim", "resolution"), "image_size"),
@@ -29,6 +32,7 @@ _MODEL = {
 _ARCHITECTURE = {"model": ("model", "NAME")}
 _INPUTS_AND_OUTPUTS = {"export": ("export.io", "int8")}
 _DECAY = {"train": ("train.optimizer.weight_decay", "1e-4")}
+_CLIP = {"train": ("train.optimizer.clipnorm", "1.0")}
 _READINESS = {"readiness": ("readiness", "true")}
 _ROUNDS = {"rounds": ("rounds", "20")}
 _OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
@@ -43,6 +47,7 @@ _OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
     ),
     **dict.fromkeys(("tflite_file", "tflite_model", "tflite_path", "file", "input", "graph"), _MODEL),
     **dict.fromkeys(("wd", "weight_decay"), _DECAY),
+    **dict.fromkeys(("clip_grad", "grad_clip", "clipnorm", "max_grad_norm", "gradient_clip_val"), _CLIP),
     **dict.fromkeys(("inference_input_type", "inference_output_type", "inference_type"), _INPUTS_AND_OUTPUTS),
     "resume_from_checkpoint": {"train": ("resume", "DIR")},
     **dict.fromkeys(("edgetpu", "edge_tpu", "accelerators"), _READINESS),
@@ -51,19 +56,44 @@ _OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "momentum": {"train": ("train.optimizer.momentum", "0.9")},
 }
 _ADVICE = {  # the same, where what is meant is more than an option; it is said by the training
-    **dict.fromkeys(("verbose", "verbosity", "quiet", "silent", "q"), "log.progress=off"),
+    **dict.fromkeys(("verbose", "verbosity", "v"), "log.progress=plain, for a line per unit of work"),
+    **dict.fromkeys(("quiet", "silent", "q"), "log.progress=off"),
     **dict.fromkeys(("gpu", "gpus", "device", "devices", "cuda"), "CUDA_VISIBLE_DEVICES=0 before the command"),
     **dict.fromkeys(("no_cuda", "no_gpu", "cpu"), "CUDA_VISIBLE_DEVICES=-1 before the command"),
     **dict.fromkeys(("bits", "num_bits", "n_bits"), "quant=qat for 8 bits, quant=qat_w4a8 for weights of 4"),
     **dict.fromkeys(("activation_bits", "act_bits"), "quant=ptq_int16x8, for activations of 16 bits"),
-    **dict.fromkeys(("fp16", "half", "amp"), "quant=ptq_float16, for a float16 file"),
+    **dict.fromkeys(("fp16", "float16", "half", "amp"), "quant=ptq_float16, for a float16 file"),
+    **dict.fromkeys(("bf16", "bfloat16"), "quant=ptq_float16, for float16 in place of bfloat16"),
+    **dict.fromkeys(("fp32", "float32"), "quant=float, for a float32 file"),
+    **dict.fromkeys(("int8", "uint8"), "quant=qat, trained for 8 bits, or quant=ptq, without training"),
+    **dict.fromkeys(("int4", "w4", "w4a8"), "quant=qat_w4a8, for weights of 4 bits"),
+    **dict.fromkeys(("int16", "w8a16", "int16x8"), "quant=ptq_int16x8, for activations of 16 bits"),
+    **dict.fromkeys(("dynamic", "dynamic_range"), "quant=ptq_dynamic_range, for a file with float activations"),
     **dict.fromkeys(
         ("config", "config_file"), "--config-dir DIR experiment=mine, for the file DIR/experiment/mine.yaml"
     ),
     **dict.fromkeys(("dry_run", "dryrun"), "--cfg job to see the config, debug=tiny to run all of it small"),
 }
+_LOUDNESS = ("verbose", "verbosity", "v")
+_MODEL_FILES = {".keras": "Keras", ".h5": "Keras", ".tflite": "TFLite"}
 _DERIVED = {  # names of what is no setting, and where it comes from
-    **dict.fromkeys(("classes", "num_classes", "n_classes"), "their number is read from the labels"),
+    **dict.fromkeys(("classes", "num_classes", "n_classes", "nc"), "their number is read from the labels"),
+    **dict.fromkeys(
+        ("format", "export_format", "output_format"),
+        "files are .tflite; quant=NAME says how they compute, export.io which inputs and outputs they have",
+    ),
+    "task": (
+        "images and features are classified, or with data.normal_class told from anomalies; "
+        "qat.quantization.quantize_model and qat.tflite.convert take models of any task"
+    ),
+    **dict.fromkeys(
+        ("warmup", "warmup_steps", "warmup_epochs", "warmup_ratio", "num_warmup_steps"),
+        "the learning rate has no warm-up; train.schedule=constant or cosine says how it goes on from the first",
+    ),
+    **dict.fromkeys(
+        ("accumulate", "accumulate_grad_batches", "gradient_accumulation_steps"),
+        "gradients are not added up over steps; the samples of each step are train.batch_size",
+    ),
     **dict.fromkeys(("loss", "metrics", "metric"), "it follows from the task"),
     "input_shape": "it is read from the data",
     **dict.fromkeys(
@@ -85,6 +115,8 @@ def suggest_foreign(name: str, value: str, sections: Sequence[str]) -> list[str]
     (['hydra.run.dir=runs'], ['model=NAME'])
     >>> suggest_foreign("gpu", "0", ["train"]), suggest_foreign("gpu", "0", ["tflite"])
     (['CUDA_VISIBLE_DEVICES=0 before the command'], [])
+    >>> suggest_foreign("model", "a.tflite", ["keras", "tflite"]), suggest_foreign("weight_decay", "0.01", ["train"])
+    (['tflite=a.tflite'], ['train.optimizer.weight_decay=0.01'])
 
     Args:
         name: the name as typed, without a section or dashes.
@@ -95,10 +127,16 @@ def suggest_foreign(name: str, value: str, sections: Sequence[str]) -> list[str]
         Suggestions, as `key=value`; empty for a name that is not known, or whose option the command does not have.
     """
     name = name.lower()
+    if name in _LOUDNESS and value.lower() in ("0", "false", "off", "no"):
+        name = "quiet"
     if name in _ADVICE and "train" in sections:
         return [_ADVICE[name]]
-    known = (option for section, option in _OPTIONS.get(name, {}).items() if section in ("hydra", *sections))
-    return [f"{key}={value or placeholder}" for key, placeholder in known]
+    known = [option for section, option in _OPTIONS.get(name, {}).items() if section in ("hydra", *sections)]
+    kind = _MODEL_FILES.get(PurePath(value).suffix.lower())
+    fitting = [(key, example) for key, example in known if kind == _MODEL_FILES.get(PurePath(example).suffix)]
+    if kind is not None and not fitting:
+        value = ""  # a file of another kind than is taken
+    return [f"{key}={value or example}" for key, example in (fitting or known)]
 
 
 def suggest_keys(name: str, schema: type) -> list[str]:

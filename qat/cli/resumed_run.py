@@ -12,6 +12,7 @@ from qat import manifest, rundir
 from qat.cli.sweeps.resume import key_of_override, quote
 from qat.cli.untrusted_settings import accept_overrides, read_yaml
 from qat.errors import ConfigError, RunDirError
+from qat.plain_text import address_hint
 
 KEY = "resume"
 _OVERRIDES = Path(".hydra", "overrides.yaml")  # as Hydra records them
@@ -72,7 +73,7 @@ def _read_overrides(directory: Path) -> list[str]:
         if not any((directory / name).exists() for name in (manifest.FOLDER, rundir.LOCK)):
             raise RunDirError(
                 f"{KEY}={directory}: no directory of a run of qat.train. Give the directory of a run that was killed, "
-                f"as {KEY}=outputs/train/DAY/TIME."
+                f"as {KEY}=outputs/train/DAY/TIME.{address_hint(directory)}"
             ) from error
         raise RunDirError(
             f"{path}: cannot be read ({error}), so that the settings of this run are not known. Give the command that "

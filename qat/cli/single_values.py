@@ -24,6 +24,7 @@ _PLAIN = re.compile(r"[\w.,-]+")
 _FUNCTION = re.compile(r"\w+\(")  # of Hydra's: choice(…), range(…)
 _NUMBERS = re.compile(r"[+-]?\d*\.?\d+(?:[eE]\+?\d+)?(?:,[+-]?\d*\.?\d+(?:[eE]\+?\d+)?)*")  # or several, in a sweep
 _SIDES = re.compile(r"\[?(\d+) ?[xX] ?(\d+)\]?")  # 96x96
+_NUMBER_TYPES = {int, float, list[int], list[float]}
 _NOT_SCALAR = ("[", "{", "${", "null")
 
 
@@ -51,6 +52,8 @@ def normalize_override(override: str, schema: type, sweep: bool = False) -> str:
     """
     key, _, value = override.partition("=")
     kind = key_type(schema, key)
+    if _NUMBER_TYPES & {kind, *typing.get_args(kind)} and any(each.isdigit() and not each.isascii() for each in value):
+        raise ConfigError(explain_wrong_type(key, value, schema))  # Python would take digits of any script
     if value.startswith("{"):
         return f"{key}=" + _QUOTED_KEY.sub(r"\2", value)
     sized = key == "data.image_size" and _SIDES.fullmatch(value)

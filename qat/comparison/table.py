@@ -32,6 +32,7 @@ MEASURES = (
 Item = TypeVar("Item")
 _ALIASES = {**dict.fromkeys(METRICS, "value"), "size": "size_bytes", "latency": "latency_ms"}
 _CONDITION = re.compile(r"^\s*([\w.]+)\s*(!=|<=|>=|==|=|<|>|~)\s*(.*?)\s*$")
+_OTHER_JOIN = re.compile(r"(?i)\s(?:or|\|\||&&)\s+[\w.]+\s*[=<>!~]")  # and a second condition
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -110,6 +111,11 @@ def _test(condition: str, columns: set[str]) -> Callable[[Row], bool]:
     if matched is None:
         raise ConfigError(f"filter={condition}: expected COLUMN=VALUE, or one of != < <= > >= ~ (regex) between them.")
     column, symbol, expected = matched.groups()
+    if _OTHER_JOIN.search(expected):
+        raise ConfigError(
+            f'filter={condition}: conditions are joined by "and" alone. One of several values is asked for by a '
+            "regular expression, as variant~float|ptq."
+        )
     _check_column("filter", column, columns)
     if symbol == "~":
         pattern = _pattern(condition, expected)

@@ -18,7 +18,7 @@ from qat.data.partition import keep_whole, partition
 from qat.data.source import Source
 from qat.data.splits import Split, Splits
 from qat.errors import ConfigError, DataError
-from qat.plain_text import is_utf8
+from qat.plain_text import address_hint, is_utf8
 from qat.setting import describe_refused_values
 
 CHANNELS = {"digits": 3, "mnist": 1, "fashion_mnist": 1, "cifar10": 3, "image_folder": 3}  # without data.channels
@@ -128,7 +128,7 @@ def _check_needs(config: DataConfig) -> None:
     if config.name == "user" and not (config.target or {}).get("_target_"):
         raise ConfigError("data=user needs data.target._target_, the dotted name of a function that returns the data")
     if config.path is not None and not _exists(config.path):
-        raise DataError(f"data.path={config.path[:1000]}: no such file or folder")
+        raise DataError(f"data.path={config.path[:1000]}: no such file or folder.{address_hint(config.path)}")
 
 
 def _exists(path: str) -> bool:

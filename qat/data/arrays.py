@@ -85,8 +85,8 @@ def _warn_of_unread(arrays: Mapping[str, ArrayLike], read: set[str], origin: str
     unread = [key for key in arrays if re.match(r"[xy](_|$)", key.lower()) and key not in read]
     if unread:
         warnings.warn(
-            f"{origin}: {', '.join(sorted(unread))} is not read, for {', '.join(sorted(read))} is. Parts are named "
-            "train, val and test, as x_val and y_val",
+            f"{origin}: {', '.join(sorted(read))} are taken, and not {', '.join(sorted(unread))}. Parts are named "
+            "train, val and test, as x_val and y_val; x and y alone are split",
             stacklevel=3,
         )
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from qat.config import DataConfig
 from qat.data.files import DECODERS, ImageFiles, inspect
+from qat.data.other_files import describe_file
 from qat.data.packed_paths import PackedPaths
 from qat.data.source import PART_NAMES, Part, Source, make_contract
 from qat.data.splits import Splits
@@ -50,7 +51,8 @@ def read(config: DataConfig) -> Source:
     """List the files, and look into one: the rest is looked into once it is known which ones are used."""
     root = Path(config.path or "")
     if not root.is_dir():
-        hint = " It is a file; an .npz is read by data=npz" if root.is_file() else ""
+        kind = describe_file(root) or "a file; an .npz is read by data=npz"
+        hint = f" It is {kind}" if root.is_file() else ""
         raise DataError(f"data.path={config.path}: no such folder; expected one folder per class in it.{hint}")
     _refuse_part_names(root)
     has_parts = (root / "train").is_dir()
@@ -84,12 +86,12 @@ def _find_readable(folder: _Folder) -> None:
 
 def _list_files(config: DataConfig, class_names: tuple[str, ...], roots: dict[str, Path]) -> _Folder:
     paths, labels, parts = PackedPaths(), [np.empty(0, np.int64)], {}
-    left_out: Counter[str] = Counter()  # images of other formats, by suffix
+    left_out: Counter[str] = Counter()  # other files, by suffix
 
     def is_image(name: str) -> bool:
-        suffix = Path(name).suffix.lower()
-        left_out[suffix] += suffix in OTHER_SUFFIXES
-        return suffix in SUFFIXES and not name.startswith(".")
+        suffix, is_shown = Path(name).suffix.lower(), not name.startswith(".")
+        left_out[suffix] += is_shown and suffix not in SUFFIXES
+        return is_shown and suffix in SUFFIXES
 
     for name, root in roots.items():
         start = len(paths)
@@ -99,14 +101,10 @@ def _list_files(config: DataConfig, class_names: tuple[str, ...], roots: dict[st
             before = left_out.copy()
             count = paths.add_folder(class_folder, is_image)
             if not count:
-                others = _count_by_suffix(left_out - before)
-                raise DataError(
-                    f"{class_folder}: an empty class folder, with no file of type {', '.join(SUFFIXES)}; "
-                    + (f"save its others ({others}) as .png" if others else "add some, or remove the folder")
-                )
+                raise DataError(f"{class_folder}: {_describe_other_files(left_out - before)}")
             labels.append(np.full(count, class_names.index(class_folder.name)))
         parts[name] = np.arange(start, len(paths))
-    if others := _count_by_suffix(left_out):
+    if others := _count_by_suffix(Counter({each: left_out[each] for each in OTHER_SUFFIXES})):
         warnings.warn(
             f"data.path={config.path}: only {', '.join(SUFFIXES)} are read, and others left out ({others}); save them "
             "as .png to have them",
@@ -223,9 +221,28 @@ def _subfolders(folder: Path) -> list[Path]:
     return folders
 
 
+def _describe_other_files(others: Counter[str]) -> str:
+    """What a class folder without an image holds in place of them, and what to do.
+
+    >>> _describe_other_files(Counter({".mp4": 2}))
+    'no file of type .jpeg, .jpg, .png among its files (2 .mp4); store images of them as .png, or remove the folder'
+    """
+    wanted = ", ".join(SUFFIXES)
+    if not others:
+        return f"an empty class folder, with no file of type {wanted}; add some, or remove the folder"
+    if others.keys() & OTHER_SUFFIXES:
+        advice = "save those that are images as .png"
+    elif others[""] == others.total():
+        advice = "name those that are images by what they are, as NAME.png, or remove the folder"
+    else:
+        advice = "store images of them as .png, or remove the folder"
+    return f"no file of type {wanted} among its files ({_count_by_suffix(others)}); {advice}"
+
+
 def _count_by_suffix(files: Counter[str]) -> str:
     """
-    >>> _count_by_suffix(Counter({".gif": 1, ".bmp": 40, ".txt": 0}))
-    '40 .bmp, 1 .gif'
+    >>> _count_by_suffix(Counter({".gif": 1, ".bmp": 40, ".txt": 0, "": 3}))
+    '40 .bmp, 3 without an extension, 1 .gif'
     """
-    return ", ".join(f"{count} {suffix}" for suffix, count in files.most_common() if count)
+    listed = [f"{count} {suffix or 'without an extension'}" for suffix, count in files.most_common() if count]
+    return ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "")

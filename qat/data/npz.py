@@ -11,6 +11,7 @@ from qat.data.arrays import read_class_names, source_from_arrays
 from qat.data.source import Source
 from qat.data.stored_arrays import read_arrays
 from qat.errors import DataError
+from qat.plain_text import address_hint
 
 _KEYS = ("x", "y", "x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "class_names", "label_names")
 
@@ -45,7 +46,7 @@ def load_arrays(path: str | None) -> dict[str, NDArray]:
     if path is None:
         raise DataError("data.path is not set: expected the path of an .npz file with x_train, y_train, x_test, y_test")
     if not Path(path).exists():
-        raise DataError(f"data.path={path}: no such file; expected an .npz")
+        raise DataError(f"data.path={path}: no such file; expected an .npz.{address_hint(path)}")
     if Path(path).is_dir():
         raise DataError(f"data.path={path}: a folder, and no .npz; one of pictures is read by data=image_folder")
     return read_arrays(path, "data.path", _KEYS)

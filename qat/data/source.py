@@ -12,6 +12,7 @@ from qat.config import DataConfig
 from qat.contract import Contract
 from qat.data.files import ImageFiles
 from qat.data.splits import Splits
+from qat.datasets import explain_columns
 from qat.errors import ConfigError, DataError
 
 PART_NAMES = {
@@ -160,7 +161,7 @@ def check_labels(array: ArrayLike, samples: int, where: str) -> NDArray[np.int64
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        raise DataError(f"{where} has shape {list(labels.shape)}: expected [N]; make one-hot labels .argmax(axis=1)")
+        raise DataError(f"{where} has shape {list(labels.shape)}: {explain_columns(labels)}")
     if labels.dtype.kind not in "iu":
         raise DataError(f"{where} {_explain_labels(labels)}")
     if len(labels) != samples:
@@ -189,6 +190,8 @@ def _explain_labels(labels: NDArray) -> str:
             f"is {labels.dtype}: {expected}, and {labels[first]:g} at index {first} is none. The commands learn "
             "classes alone; qat.quantization.quantize_model and qat.tflite.convert take models of any task"
         )
+    if labels.dtype.kind not in "bf":
+        return f"is {labels.dtype}: {expected}. Number the values that occur:\n  names, labels = {_NUMBERED}"
     return f"is {labels.dtype}: {expected}; store labels.astype(numpy.int64)"
 
 
@@ -204,9 +207,10 @@ def check_within_classes(labels: NDArray[np.int64], class_names: tuple[str, ...]
         DataError: a label that is not below the number of classes.
     """
     limits = f"outside the classes 0..{len(class_names) - 1}"
-    _refuse_labels(
-        labels >= len(class_names), labels, where, limits, "correct them, or name all classes with data.label_names"
-    )
+    advice = "correct them, or name all classes with data.label_names"
+    if len(class_names) == 1:
+        advice += ". If train is to hold what is normal alone, say so by data.normal_class=0, for model=autoencoder"
+    _refuse_labels(labels >= len(class_names), labels, where, limits, advice)
 
 
 def _refuse_labels(wrong: NDArray[np.bool_], labels: NDArray[np.integer], where: str, why: str, advice: str) -> None:

@@ -12,12 +12,12 @@ from typing import IO, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.data.other_files import START_BYTES, describe_archive, describe_other_file
 from qat.errors import DataError
 from qat.limits import DAMAGE, check_regular, check_size
 from qat.plain_text import first_line
 
 _ZIP, _NPY = b"PK", b"\x93NUMPY"
-_START_BYTES = 512  # bytes that tell what kind of file it is
 _STORE = "Samples and labels are stored together:\n  numpy.savez('data.npz', x=samples, y=labels)"
 
 
@@ -52,14 +52,23 @@ def read_arrays(path: str | Path, key: str, names: Collection[str] | None = None
 
 
 def _archive(file: BinaryIO, where: str) -> zipfile.ZipFile:
-    """Open an .npz as a zip archive; an .npy or a text file is refused by what it is."""
-    start = file.read(_START_BYTES)
+    """Open an .npz as a zip archive; any other file is refused by what it is."""
+    start = file.read(START_BYTES)
     file.seek(0)
     if start.startswith(_NPY):
         raise DataError(f"{where}: an .npy, which is one array without labels. {_STORE}")
-    if start and not start.startswith(_ZIP) and _is_text(start):
-        raise DataError(f"{where}: a text, as a .csv is one, and no .npz. Read it into arrays. {_STORE}")
-    return zipfile.ZipFile(file)
+    if not start.startswith(_ZIP):
+        _refuse(describe_other_file(where, start), where)
+        if start and _is_text(start):
+            raise DataError(f"{where}: a text, as a .csv is one, and no .npz. Read it into arrays. {_STORE}")
+    archive = zipfile.ZipFile(file)
+    _refuse(describe_archive(archive.namelist()), where)
+    return archive
+
+
+def _refuse(kind: str | None, where: str) -> None:
+    if kind is not None:
+        raise DataError(f"{where}: {kind}")
 
 
 def _is_text(start: bytes) -> bool:
@@ -82,11 +91,15 @@ def read_array(path: str | Path, key: str) -> NDArray | dict[str, NDArray]:
     where = f"{key}={path}"
     try:
         with _open(path, where) as file:
-            start = file.read(2)
+            start = file.read(START_BYTES)
             file.seek(0)
-            if start not in (_ZIP, _NPY[:2]):
-                raise DataError(f"{where}: neither an .npz nor an .npy, which numpy.savez and numpy.save write")
-            if start != _ZIP:
+            if not start.startswith((_ZIP, _NPY[:2])):
+                kind = (describe_other_file(where, start) or "").partition(". ")[0]
+                raise DataError(
+                    f"{where}: {kind or 'neither an .npz nor an .npy'}. Expected a file that numpy.savez or numpy.save "
+                    "wrote"
+                )
+            if not start.startswith(_ZIP):
                 return _array(file, os.fstat(file.fileno()).st_size, where)
     except DataError:
         raise

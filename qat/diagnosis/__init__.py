@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from qat.calls import explain_calls
 from qat.diagnosis.diagnosis import Cause, Diagnosis
 
 __all__ = ["Cause", "Diagnosis", "diagnose"]
 
 
+@explain_calls()
 def diagnose(
     tflite_model: bytes | str | Path,
     *,

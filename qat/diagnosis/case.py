@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.datasets import input_arrays, is_dataset, labelled_arrays
+from qat.datasets import explain_columns, input_arrays, is_dataset, labelled_arrays
 from qat.errors import ConfigError, DataError, ModelError, TfliteFileError
 from qat.tflite import TfliteGraph, check_loadable, read
-from qat.tflite.reader import read_bytes
+from qat.tflite.reader import naming, read_bytes
 from qat.variants import FILE_KINDS
 
 LARGEST_LABEL = 100_000
@@ -46,7 +46,8 @@ class Case:
 
     @cached_property
     def graph(self) -> TfliteGraph:
-        return read(self.content)
+        with naming(self.tflite_model):
+            return read(self.content)
 
     @property
     def count(self) -> int:
@@ -126,7 +127,8 @@ def _runs_here(case: Case) -> bool:
         TfliteFileError: any other file that cannot be loaded.
     """
     try:
-        check_loadable(case.content)
+        with naming(case.tflite_model):
+            check_loadable(case.content)
     except TfliteFileError:
         if case.graph.lacks_weights or any(op.custom_code for op in case.graph.ops):
             return False
@@ -150,7 +152,7 @@ def _check_inputs(inputs: Any) -> NDArray:
 def _check_labels(labels: Any, raw: NDArray | None) -> NDArray:
     array = np.asarray(labels)
     if array.ndim == 2 and array.shape[1] > 1 and set(np.unique(array)) <= {0, 1}:
-        raise DataError(f"labels have shape {list(array.shape)}; expected int [N]: give labels.argmax(axis=1)")
+        raise DataError(f"labels have shape {list(array.shape)}: {explain_columns(array)}")
     array = array.reshape(-1)
     if array.dtype.kind not in "iub" and not (array.dtype.kind == "f" and np.all(array == np.trunc(array))):
         raise DataError(f"labels have dtype {array.dtype}; expected int class numbers [N]")

@@ -23,9 +23,10 @@ from qat.diagnosis import Diagnosis, diagnose
 from qat.diagnosis.report import text
 from qat.errors import ConfigError, DataError, ModelError, QatError, RunDirError
 from qat.limits import check_size
+from qat.plain_text import address_hint
 from qat.results import RunResult
 from qat.targets import import_object
-from qat.tflite.reader import read, read_bytes
+from qat.tflite.reader import read
 from qat.trust import refuse_targets
 from qat.variants import BY_VARIANT
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from qat.data import Splits
 
 _KEYS = {  # of the command line, by argument of `diagnose`
+    "inputs": "data",
     "keras_model": "keras",
     "user_preprocess": "user.preprocess",
     "user_run": "user.run",
@@ -70,9 +72,9 @@ def read_jobs(config: DiagnoseConfig) -> dict[str, dict[str, Any]]:
         raise ConfigError("tflite and run: give one of them, a .tflite or the directory of a run of qat.train")
     if config.run is not None:
         return dict(read_run_jobs(Path(config.run), config.samples, config.trust))
-    read(read_bytes(str(config.tflite)))
+    read(str(config.tflite))
     if config.keras is not None and not Path(config.keras).exists():
-        raise ModelError(f"keras={config.keras}: no such file or folder")
+        raise ModelError(f"keras={config.keras}: no such file or folder.{address_hint(config.keras)}")
     return {str(config.tflite): _arguments(config)}
 
 
@@ -109,7 +111,7 @@ def _naming_keys() -> Iterator[None]:
     try:
         yield
     except QatError as error:
-        argument = re.match(r"\w+", str(error))
+        argument = re.match(r"\w+(?![\w./])", str(error))  # and no name of a file
         if argument is not None and argument[0] in _KEYS:
             error.args = (_KEYS[argument[0]] + str(error)[argument.end() :],)
         raise
@@ -192,7 +194,11 @@ def _function(key: str, name: str | None) -> Callable | None:
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in f"{module}.{attribute}".split(".")):
         raise ConfigError(f"{key}={name}: expected module:function, as in my_app:prepare")
-    function = import_object(key, f"{module}.{attribute}")
+    dotted = f"{module}.{attribute}"
+    try:
+        function = import_object(key, dotted)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(f"{key}={dotted}", f"{key}={name}", 1)) from error
     if not callable(function):
         raise ConfigError(f"{key}={name}: this is a {type(function).__name__}; expected a function")
     return function

@@ -118,6 +118,17 @@ class Diagnosis:
             return 0
         return 1 if self.proved else 3
 
+    def text(self) -> str:
+        """A report for people: whom to blame, the causes with evidence and fix, and what was measured."""
+        from qat.diagnosis.report import text  # it draws, and imports what runs files
+
+        return text(self)
+
+    def __str__(self) -> str:
+        return self.text().rstrip("\n")
+
+    __repr__ = __str__
+
     def to_dict(self) -> dict[str, Any]:
         plain = asdict(replace(self, samples=None))
         del plain["samples"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -156,8 +156,14 @@ def check_inputs(arrays: list[NDArray], graph: TfliteGraph) -> None:
             f"{len(arrays)} arrays for the model's {len(expected)} inputs; preprocess must return one for each"
         )
     if not fit_file(arrays, graph):
-        shapes = [list(a.shape[1:]) for a in arrays]
-        raise DataError(f"model inputs have shapes {shapes} a sample, the file takes {[list(w[1:]) for w in expected]}")
+        raise DataError(
+            f"inputs: a sample has shape {_shapes(a.shape for a in arrays)} as the model gets it, and the file takes "
+            f"{_shapes(expected)}. Give samples of that shape, or a function that makes them so as preprocess"
+        )
+
+
+def _shapes(of_batches: Iterable[Sequence[int]]) -> str:
+    return ", ".join(str(list(shape[1:])) for shape in of_batches)
 
 
 def fit_file(arrays: Sequence[NDArray], graph: TfliteGraph) -> bool:

@@ -21,6 +21,7 @@ from qat.evaluation.evaluate import BATCH_SIZE
 from qat.models import load
 from qat.models.keras_types import KerasModel
 from qat.models.which_keras import is_keras_model
+from qat.plain_text import count_of, writable
 from qat.tflite import Interpreter, verify
 from qat.tflite.runtime.interpreter import Inputs
 from qat.wrapping import count_columns, pad, shorten, shorten_all
@@ -84,11 +85,14 @@ class ModelTable:
             low, high = (100 * bound for bound in row.score.interval)
             size, integer_only = f"{row.size_bytes / 1024:.1f} KiB", "yes" if row.integer_only else "no"
             interval = f"{low:.1f}-{high:.1f}"
-            rows.append([row.name, _percent(row.accuracy), interval, size, _percent(row.agreement), integer_only])
+            rows.append(
+                [_in_one_line(row.name), _percent(row.accuracy), interval, size, _percent(row.agreement), integer_only]
+            )
         return rows
 
     def _caption(self) -> str:
-        return f"{self.samples} samples; agreement is with {shorten(self.rows[0].name, COLUMNS // 3)}."
+        first = shorten(_in_one_line(self.rows[0].name), COLUMNS // 3)
+        return f"{count_of(self.samples, 'sample')}; agreement is with {first}."
 
 
 def compare_models(models: Mapping[str, Any], x: Inputs | Dataset, y: ArrayLike | None = None) -> ModelTable:
@@ -188,6 +192,10 @@ def _as_arrays(x: Inputs) -> Any:
 
 def _first(x: Inputs) -> NDArray:
     return next(iter(x.values())) if isinstance(x, Mapping) else x[0] if isinstance(x, list) else x
+
+
+def _in_one_line(name: str) -> str:
+    return writable(" ".join(name.replace("\t", " ").splitlines()))
 
 
 def _percent(share: float) -> str:

@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from qat.calibration_data import Calibration, as_batches
+from qat.calls import explain_calls
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, LongLoopError, ModelError, WrongFileError
 from qat.export.float_io import make_io_integer
@@ -39,6 +40,7 @@ ENGINES = ("auto", "tflite")
 COMPARES = {"EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"}
 
 
+@explain_calls()
 def convert(
     model: KerasModel | TracedModel | Exported,
     *,

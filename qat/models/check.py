@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qat.config import MISSING, ModelConfig
 from qat.errors import ConfigError
+from qat.plain_text import address_hint
 from qat.setting import describe_refused_values
 
 STRIDES = {"mobilenet": 14, "mobilenet_v2": 18}
@@ -92,11 +93,16 @@ def check_config(config: ModelConfig, names: Sequence[str]) -> None:
         if config.keras == 3 and str(config.app).startswith(KERAS2_ONLY):
             raise ConfigError(f"model.app={config.app}: Keras 3 has no such application; set model.keras=2")
         if config.weights is not None and not Path(config.weights).exists():
-            raise ConfigError(f"model.weights={config.weights}: no such file (a path, or null for random weights)")
+            raise ConfigError(
+                f"model.weights={config.weights}: no such file (a path, or null for random weights)."
+                f"{address_hint(config.weights)}"
+            )
     if config.name == "saved":
         _check_is_set("model.path", config.path, "my_model.keras")
         if not Path(str(config.path)).exists():
-            raise ConfigError(f"model.path={config.path}: no such file or folder (from {Path.cwd()})")
+            raise ConfigError(
+                f"model.path={config.path}: no such file or folder (from {Path.cwd()}).{address_hint(config.path)}"
+            )
         from qat.models.saved_file import inspect  # it imports h5py, which other models can do without
 
         inspect(Path(str(config.path)), only_kind=True)

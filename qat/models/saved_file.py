@@ -13,7 +13,7 @@ from qat.errors import ModelError
 from qat.limits import DAMAGE, check_regular
 from qat.models.untrusted.check_config import OWN, find_custom_names
 from qat.models.untrusted.decode import SAVE_AGAIN, WEIGHTS, detect_kind, parse_config
-from qat.plain_text import first_line
+from qat.plain_text import address_hint, first_line
 
 _OTHER_KINDS = {  # files that are no saved Keras model, by the end of their names
     ".tflite": "a TFLite file, which is no Keras model any more; qat.evaluate, qat.verify and qat.diagnose take it",
@@ -64,7 +64,7 @@ def inspect(path: Path, only_kind: bool = False) -> SavedFile:
     if not (path / "saved_model.pb").is_file() and checkpoint.is_file():
         raise ModelError(f"model.path={path}: {_OTHER_KINDS['.ckpt']}. {_WHOLE_MODEL}")
     if not path.exists():
-        raise ModelError(f"model.path={path}: no such file or folder")
+        raise ModelError(f"model.path={path}: no such file or folder.{address_hint(path)}")
     if path.is_dir():
         if not (path / "saved_model.pb").is_file():
             raise ModelError(

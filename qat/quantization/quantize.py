@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qat.calibration_data import Calibration, as_batches
+from qat.calls import explain_calls
 from qat.config import QuantConfig
 from qat.errors import ConfigError, TrainingSemanticsWarning, UnsupportedLayerError
 from qat.models.keras_types import KerasModel
@@ -54,6 +55,7 @@ from qat.quantization.unsettled_statistics import NormStatistics
 from qat.quantization.wide_ranges import warn_of_wide_ranges
 
 
+@explain_calls(config=QuantConfig)
 def quantize_model(float_model: KerasModel, calibration: Calibration, *, config: QuantConfig | None = None) -> Any:
     """A quantization-aware model with calibrated ranges, not compiled; `float_model` is left as it was.
 

@@ -10,7 +10,7 @@ from qat.comparison import Comparison, collect, compare_runs
 from qat.config import CompareConfig
 from qat.errors import ConfigError, RunDirError
 from qat.json_values import Json
-from qat.plain_text import writable
+from qat.plain_text import address_hint, writable
 from qat.reporting.chart import draw_png
 from qat.reporting.comparison_charts import build_charts
 from qat.reporting.comparison_page import TITLE, comparison_page
@@ -55,13 +55,16 @@ def compare(config: CompareConfig, out: Path) -> Comparison:
         raise ConfigError("runs=[]: expected a directory of a run or of a sweep, or several as [DIR,DIR].")
     for folder in folders:
         if not folder.is_dir():
-            raise RunDirError(f"runs={folder}: no such directory. Give the directory of a run or of a sweep.")
+            raise RunDirError(
+                f"runs={folder}: no such directory. Give the directory of a run or of a sweep.{address_hint(folder)}"
+            )
     comparison = write_comparison(
         folders,
         out,
         sort=_texts("sort", config.sort),
         filters=[part for text in _texts("filter", config.filter) for part in text.split(" and ")],
         confidence=config.confidence,
+        even_of_none=False,
     )
     _print(comparison, out)
     return comparison
@@ -74,6 +77,7 @@ def write_comparison(
     sort: Sequence[str] = (),
     filters: Sequence[str] = (),
     confidence: float = 0.95,
+    even_of_none: bool = True,
 ) -> Comparison:
     """Compare the runs in and below `folders` and write the result into `out`.
 
@@ -86,14 +90,14 @@ def write_comparison(
         sort: names of columns, `-` before one for the largest first; empty: the best metric first.
         filters: conditions as `variant=qat_int8` or `size_bytes<300000`, all of which a row must meet.
         confidence: confidence of the intervals over seeds, a share from 0.5 to 1.
+        even_of_none: write the files, which name what was left out and why, even where no run is finished.
 
     Returns:
         The comparison, as it was written.
 
     Raises:
         ConfigError: a filter or a column that no run knows, a filter that no file meets.
-        RunDirError: `out` cannot be written, it holds the page of somebody else, or there is no finished run; in the
-            last case all files are written.
+        RunDirError: `out` cannot be written, it holds the page of somebody else, or there is no finished run.
     """
     _refuse_other_files(out)
     comparison = compare_runs(collect(folders), sort=sort, filters=filters, confidence=confidence)
@@ -103,6 +107,8 @@ def write_comparison(
             f"Variants are {', '.join(sorted({name for run in comparison.runs for name in run.measured}))}; "
             "accuracy, drop and agreement are shares, 0-1."
         )
+    if not comparison.runs and not even_of_none:
+        raise _none_finished(comparison, folders)
     figures = dict(build_charts(comparison))
     images = {name: draw_png(chart) for name, chart in figures.items()}
     for name, content in images.items():
@@ -113,12 +119,17 @@ def write_comparison(
     rundir.write_text(out / "table.md", writable(format_markdown(comparison)))
     rundir.write_text(out / PAGE, writable(comparison_page(comparison, list(figures.values()), out)))
     if not comparison.runs:
-        reasons = "\n".join(writable(f"  {each.folder}: {each.reason}") for each in comparison.refused[:MOST_NAMED])
-        raise RunDirError(
-            f"runs: no finished run in {', '.join(map(str, folders))}. Looked at:\n{reasons}\nGive the directory of a "
-            f"run (it holds {rundir.RESULTS}) or of a sweep."
-        )
+        raise _none_finished(comparison, folders)
     return comparison
+
+
+def _none_finished(comparison: Comparison, folders: Sequence[Path]) -> RunDirError:
+    reasons = [writable(f"  {each.folder}: {each.reason}") for each in comparison.refused[:MOST_NAMED]]
+    looked_at = "\n".join([" Looked at:", *reasons, ""]) if reasons else " "
+    return RunDirError(
+        f"runs: no finished run in {', '.join(map(str, folders))}.{looked_at}Give the directory of a run (it holds "
+        f"{rundir.RESULTS}) or of a sweep."
+    )
 
 
 def _refuse_other_files(out: Path) -> None:

@@ -19,10 +19,11 @@ from qat.errors import DataError
 from qat.evaluation import Evaluation, Predictor
 from qat.evaluation import evaluate as judge
 from qat.evaluation.input_contract import OPTIONS, InputContract, find_input_contract
+from qat.plain_text import count_of
 from qat.tasks import TASKS, infer_task
 from qat.tflite import Interpreter, verify
 from qat.tflite.graph import Tensor
-from qat.tflite.runtime.input_checks import range_params
+from qat.tflite.runtime.input_checks import RUN_ADVICE, range_params
 from qat.wrapping import say
 
 
@@ -101,18 +102,25 @@ def _check_assumed_contract(interpreter: Interpreter, input_contract: InputContr
     with warnings.catch_warnings():
         if input_contract.assumed:
             warnings.filterwarnings("error", message="input .* holds values in", category=UserWarning)
+        show = warnings.showwarning
+        warnings.showwarning = lambda message, *others, **more: show(_without_python(message), *others, **more)
         try:
             yield
         except (DataError, UserWarning) as error:
             params = range_params(interpreter.graph, interpreter.inputs[0])
             if not input_contract.assumed or params is None:
-                raise
+                raise DataError(_without_python(error)) from error
             low, high = (round(float(limit), 4) for limit in params.real_limits)
             contract = _describe_contract(input_contract)
             raise DataError(
                 f"{error} That this data's own contract ({contract}) is the file's was assumed, and seems wrong. "
                 f"The file's input holds [{low:g}, {high:g}]. Say how it was trained: {OPTIONS}."
             ) from error
+
+
+def _without_python(message: Warning | Exception | str) -> str:
+    """The message without what is advised to a program, which takes the file's contract by another call."""
+    return str(message).replace(RUN_ADVICE, "It is taken where no contract.* is given.")
 
 
 def _describe_contract(input_contract: InputContract) -> str:
@@ -201,7 +209,7 @@ def _format(record: dict[str, Any]) -> str:
         value = f"accuracy {metric['value'] * 100:.2f} % (95 %: {interval[0] * 100:.1f}-{interval[1] * 100:.1f})"
     lines = [
         f"  {record['file']}",
-        f"{value} on {record['samples']} samples, split {record['data']['split']}",
+        f"{value} on {count_of(record['samples'], 'sample')}, split {record['data']['split']}",
         f"inputs {record['input_dtype']}, outputs {record['output_dtype']}, "
         f"integer-only: {'yes' if record['integer_only'] else 'no'}",
         f"contract: {record['contract_in_words']}, from {record['contract_from']}",

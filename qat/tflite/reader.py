@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.errors import TfliteFileError
 from qat.limits import read_file
+from qat.plain_text import address_hint
 from qat.tflite.graph import Op, Signature, Subgraph, Tensor, TfliteGraph
 from qat.tflite.operand_types import check_types
 
@@ -77,7 +79,9 @@ def read_bytes(model: bytes | bytearray | memoryview | str | Path) -> bytes:
         except TfliteFileError:
             raise
         except OSError as error:
-            raise TfliteFileError(f"{origin}: cannot be read ({error.strerror}). Give the path of a .tflite.") from None
+            raise TfliteFileError(
+                f"{origin}: cannot be read ({error.strerror}). Give the path of a .tflite.{address_hint(origin)}"
+            ) from None
         except ValueError as error:  # a name that no file can have
             raise TfliteFileError(f"{origin[:200]!r}: no path ({error}). Give the path of a .tflite.") from None
     if len(content) < 16 or content[4:8] != IDENTIFIER:
@@ -110,16 +114,42 @@ def read(model: bytes | bytearray | memoryview | str | Path) -> TfliteGraph:
         TfliteFileError: it is no usable TFLite file; the message says where it breaks.
     """
     content = read_bytes(model)
+    with naming(model):
+        try:
+            return _read_model(content)
+        except DAMAGE as error:
+            if isinstance(error, TfliteFileError):
+                raise
+            raise TfliteFileError(
+                f"damaged TFLite file of {len(content)} bytes, perhaps not copied whole ({_reason(error)})"
+            ) from error
+
+
+@contextmanager
+def naming(model: object) -> Iterator[None]:
+    """Put the path of a file before errors about it that do not have it.
+
+    Args:
+        model: the path of a `.tflite`; of bytes nothing is said.
+
+    Raises:
+        TfliteFileError: the block raises it.
+    """
     try:
-        return _read_model(content)
-    except DAMAGE as error:
-        if isinstance(error, TfliteFileError):
+        yield
+    except TfliteFileError as error:
+        if not isinstance(model, (str, os.PathLike)) or str(model) in str(error):
             raise
-        file = f"{model}: " if isinstance(model, (str, os.PathLike)) else ""
-        raise TfliteFileError(
-            f"{file}damaged TFLite file of {len(content)} bytes, perhaps not copied whole "
-            f"({error or type(error).__name__})"
-        ) from error
+        raise type(error)(f"{model}: {error}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The reason of ours, of which a person can make something; what libraries say of their buffers is left out."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    is_ours = last is not None and Path(last.tb_frame.f_code.co_filename).parent == Path(__file__).parent
+    return str(error) if is_ours and isinstance(error, ValueError) else "its tables point outside of the file"
 
 
 def _read_model(content: bytes) -> TfliteGraph:

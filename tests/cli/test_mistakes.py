@@ -27,8 +27,9 @@ SCHEMAS = {
 
 def configs(line, command="train"):
     """What each job that `line` asks for would run with."""
+    taken = ("model", "data") if command == "train" else ("data",) if command == "evaluate" else ()
     argv = normalize_arguments(
-        [part for each in line for part in expand_path_argument(each)], command, SCHEMAS[command]
+        [part for each in line for part in expand_path_argument(each, taken)], command, SCHEMAS[command]
     )
     jobs = list_requested_jobs(parse_arguments(put_flags_first(argv)), command, SCHEMAS[command])
     return [compose(job, primary=command, schema=SCHEMAS[command]) for job in jobs]
@@ -85,6 +86,14 @@ FLAGS = [
     ("quant= qat", "quant= qat: written without spaces: quant=qat"),
     ("quant =qat", "quant =qat: written without spaces: quant=qat"),
     ("help", "help: the options are listed by --help"),
+    ("my.keras", "my.keras: expected key=value. Did you mean model=my.keras? --help lists the keys."),
+    ("my.h5", "my.h5: expected key=value. Did you mean model=my.h5?"),
+    ("my.npz", "my.npz: expected key=value. Did you mean data=my.npz?"),
+    ("my.tflite", "my.tflite: expected key=value. A .tflite is read by qat verify, qat evaluate, qat diagnose and"),
+    ("train", "train: the command is named already. Options follow it, as key=value; --help lists them."),
+    ("--verbose", "--verbose: no such flag. Write log.progress=plain, for a line per unit of work"),
+    ("--verbose 0", "as key=value: log.progress=off"),
+    ("--quiet", "as key=value: log.progress=off"),
     ("qat", "qat: expected key=value. Did you mean quant=qat? --help lists the keys."),
     ("seed", "seed: expected key=value. Did you mean seed=…?"),
     (
@@ -112,7 +121,7 @@ FLAGS = [
     ("-m seed=0-3", "A job for each value: -m seed=range(0,4)"),
     ("-m quant=ptq, qat", "quant=ptq, qat: written without spaces: quant=ptq,qat"),
     ("-m quant=ptq;qat", "several values have commas between: quant=ptq,qat"),
-    ("-m n_trials=3", "n_trials: no such key. Did you mean hydra.sweeper.n_trials=20?"),
+    ("-m n_trials=3", "n_trials: no such key. Did you mean hydra.sweeper.n_trials=3?"),
     ("quant.activation_bits=16", "Did you mean quant=ptq_int16x8, for activations of 16 bits?"),
     ("quant=static", "Did you mean quant=ptq or quant=qat"),
     ("hydra/launcher=slurm", "hydra/launcher=slurm: no such option."),
@@ -124,7 +133,7 @@ FLAGS = [
 
 def test_a_folder_of_configs_that_is_not_there_is_told_by_its_flag():
     message = explain(MissingConfigException("Primary config directory not found.", None), Config)
-    assert message.startswith("--config-path: no such folder. A file of your own, DIR/experiment/NAME.yaml: --config")
+    assert message.startswith("--config-path: no such folder; a relative one is not looked for here. A file of")
 
 
 def test_an_option_with_spaces_in_one_word_is_written_without():
@@ -146,11 +155,16 @@ def test_what_is_no_override_is_answered_by_the_one_that_is_meant(line, message)
         ("benchmark", "--threads 2", "as key=value: threads=2"),
         ("verify", "--model_path x.tflite", "as key=value: tflite=x.tflite"),
         ("verify", "edgetpu=true", "edgetpu: no such key. Did you mean readiness=true?"),
-        ("benchmark", "iterations=100", "iterations: no such key. Did you mean rounds=20?"),
-        ("diagnose", "model=b.keras", "Did you mean keras=model.keras or tflite=model.tflite?"),
+        ("benchmark", "iterations=100", "iterations: no such key. Did you mean rounds=100?"),
+        ("diagnose", "model=b.keras", "Did you mean keras=b.keras?"),
+        ("diagnose", "model=b", "Did you mean keras=b or tflite=b?"),
         ("diagnose", "user_preprocess=a:b", "user_preprocess: no such key. Did you mean user.preprocess?"),
         ("benchmark", "/", "/: expected key=value. Did you mean run=/?"),
-        ("evaluate", "model=x.tflite", "model: no such key. Did you mean tflite=model.tflite?"),
+        ("evaluate", "model=x.tflite", "model: no such key. Did you mean tflite=x.tflite?"),
+        ("evaluate", "model=x.keras", "model: no such key. Did you mean tflite=model.tflite?"),
+        ("verify", "x.npz", "x.npz: expected key=value. --help lists the keys."),
+        ("verify", "verify", "verify: the command is named already. Options follow it, as key=value"),
+        ("diagnose", "x.keras", "x.keras: expected key=value. Did you mean keras=x.keras?"),
         ("diagnose", "date=x.npz", "no such key. Keys of the config: tflite, run, keras, data, preprocess,"),
         ("verify", "--gpu 0", "--gpu 0: no such flag. Options are written without dashes, as key=value; --help lists"),
     ],
@@ -288,13 +302,30 @@ KEYS += [  # a value of another kind, told with an example of its own and with w
     ("train.epochs==3", "train.epochs==3: written with one =, as train.epochs=3"),
     ("train.epochs:3", "train.epochs:3: expected key=value. Did you mean train.epochs=3?"),
     ("debug", "debug: expected key=value. Did you mean debug=…?"),
+    ("seed=\u0661", "seed=\u0661: expected an integer (of weights,"),
+    ("quant.learning_rate=0.\uff11", "quant.learning_rate=0.\uff11: expected a number"),
+    ("data.range=[0,\u0661]", "data.range=[0,\u0661]: expected a list of numbers"),
     ("seed=-1", "seed=-1: expected a number from 0 to 2147483647."),
     ("data.batch_size=8", "data.batch_size: no such key. Did you mean train.batch_size or quant.batch_size"),
     ("train.loss=mse", "train.loss: no such key; it follows from the task."),
+    ("model=simple_cnn data.normal_class=3", "data.normal_class=3: trains on one class, for a model that gives its"),
     ("num_classes=10", "num_classes: no such key; their number is read from the labels."),
-    ("output_dir=runs", "output_dir: no such key. Did you mean hydra.run.dir=FOLDER?"),
+    ("output_dir=runs", "output_dir: no such key. Did you mean hydra.run.dir=runs?"),
+    ("weight_decay=0.01", "weight_decay: no such key. Did you mean train.optimizer.weight_decay=0.01?"),
+    ("train.weight_decay=0.01", "train.weight_decay: no such key. Did you mean train.optimizer.weight_decay=0.01?"),
+    ("max_grad_norm=2", "max_grad_norm: no such key. Did you mean train.optimizer.clipnorm=2?"),
+    ("lr0=0.01", "lr0: no such key. Did you mean train.learning_rate or quant.learning_rate?"),
+    ("int8=true", "int8: no such key. Did you mean quant=qat, trained for 8 bits, or quant=ptq, without training?"),
+    ("bf16=true", "bf16: no such key. Did you mean quant=ptq_float16, for float16 in place of bfloat16?"),
+    ("format=tflite", "format: no such key; files are .tflite; quant=NAME says how they compute"),
+    ("warmup_steps=100", "warmup_steps: no such key; the learning rate has no warm-up; train.schedule=constant or"),
+    ("task=detect", "task: no such key; images and features are classified, or with data.normal_class told from"),
+    ("val_split=0.2", "val_split: no such key. Did you mean data.val_fraction?"),
     ("hydra.launcher.n_jobs=2", "the launcher of this command has no such key. Choose one first, by hydra/launcher=…"),
     ("model=my.keras", "model.path=my.keras: no such file or folder"),
+    ("data=s3://bucket/a.npz", "data.path=s3://bucket/a.npz: no such file or folder. It is an address, and only files"),
+    ("data=https://a.org/images/", "images/: no such file or folder. It is an address, and only files of this machine"),
+    ("model=gs://bucket/a.keras", "It is an address, and only files of this machine are read: download it first"),
 ]
 
 
@@ -347,8 +378,29 @@ DATA = [  # what lies at data.path, and what is said of it
     (
         "one_hot.npz",
         {"x": IMAGES, "y": np.eye(4)[LABELS]},
-        "y has shape [40, 4]: expected [N]; make one-hot labels",
+        "y has shape [40, 4]: expected [N]; one-hot labels become that by labels.argmax(axis=1)",
     ),
+    (
+        "multi_hot.npz",
+        {"x": IMAGES, "y": np.eye(4)[LABELS] + np.eye(4)[0] * (LABELS == 2)[:, None]},
+        "y has shape [40, 4]: several classes in one row, or none, the first in row 2: labels of this kind (multi-",
+    ),
+    ("shares.npz", {"x": IMAGES, "y": np.full((40, 4), 0.25)}, "y has shape [40, 4]: expected [N], the class of each"),
+    (
+        "dates.npz",
+        {"x": IMAGES, "y": LABELS.astype("datetime64[D]")},
+        "y is datetime64[D]: expected integers 0..classes-1 of an integer type. Number the values that occur",
+    ),
+    ("data.pkl", b"\x80\x04}", "data.pkl: a pickle, which is a program and is not run."),
+    ("data.h5", b"\x89HDF\r\n\x1a\n", "data.h5: an HDF5 file. Read the arrays, as h5py.File(path)['x'][:], and store"),
+    (
+        "data.parquet",
+        b"PAR1 and text",
+        "data.parquet: a table of columns. Read the arrays, as pandas.read_parquet(path)",
+    ),
+    ("a.tfrecord-00000-of-00002", b"\x20\0\0", "records of TensorFlow. Name a function that returns a tf.data.Dataset"),
+    ("one.png", b"\x89PNG\r\n", "one.png: one image, and no data set. Give the folder of images: data=FOLDER/"),
+    ("images.tar.gz", b"\x1f\x8b\x08", "images.tar.gz: an archive. Unpack it, and give what was in it: data=FOLDER/"),
     ("short.npz", {"x": IMAGES, "y": LABELS[:-1]}, "y has 39 labels for 40 samples: the counts must agree"),
     ("swapped.npz", {"x": LABELS, "y": IMAGES}, "x has shape [40] and y [40, 6, 6, 1]: expected samples [N, ...] and"),
     ("flat.npz", {"x": IMAGES[:, 0, 0, 0], "y": LABELS}, "x has shape [40]: expected [N, ...], one row per sample"),

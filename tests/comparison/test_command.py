@@ -204,3 +204,11 @@ def test_files_that_were_altered_since_their_run_are_named(tmp_path, write_run, 
     text = " ".join(capsys.readouterr().out.split())
     assert "a: float/model.tflite was altered or truncated after the run (3 bytes); its row is of the file that" in text
     assert "qat_int8/model.tflite was" not in text
+
+
+def test_a_comparison_of_nothing_is_refused_and_leaves_nothing(tmp_path):
+    (tmp_path / "empty").mkdir()
+    process = run_command("runs=empty", cwd=tmp_path)
+    assert process.returncode == 2
+    assert "runs: no finished run in empty. Looked at:" in error_lines(process)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]

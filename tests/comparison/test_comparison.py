@@ -189,6 +189,10 @@ def test_order_by_columns_and_what_has_no_value_last(sweep):
         ({"filters": ["colour=red"]}, r"filter=colour: no such column\. Columns are run, variant, seed, metric"),
         ({"filters": ["variant"]}, r"filter=variant: expected COLUMN=VALUE"),
         ({"filters": ["size_bytes<small"]}, "expected a number after the sign, got 'small'"),
+        (
+            {"filters": ["size_bytes<30 or variant=float"]},
+            'conditions are joined by "and" alone. One of',
+        ),
         ({"filters": ["run~["]}, r"'\[' is no regular expression"),
         ({"sort": ["-colour"]}, "sort=colour: no such column"),
     ],

@@ -216,7 +216,7 @@ def test_an_empty_class_folder_is_named(save_folder):
     (root / "eel" / "picture.gif").write_bytes(b"GIF")
     with pytest.raises(
         DataError,
-        match=r"eel: an empty class folder, with no file of type .jpeg, .jpg, .png; save its others \(1 .gif\) as",
+        match=r"eel: no file of type .jpeg, .jpg, .png among its files \(1 .gif\); save those that are images as",
     ):
         load_folder(root)
 
@@ -341,3 +341,26 @@ def test_a_class_whose_name_is_no_line_of_a_list_is_refused(save_folder, name):
     with pytest.raises(DataError, match=r"the class '.*' has a name that is blank or takes several lines. Rename it"):
         load_folder(root)
     assert load_folder(root, label_names=["a", "b"]).class_names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "message"),
+    [
+        ("", r"cat: no file of type .jpeg, .jpg, .png among its files \(5 without an extension\); name those that are"),
+        (".mp4", r"cat: no file of type .jpeg, .jpg, .png among its files \(5 .mp4\); store images of them as .png"),
+        (".webp", r"cat: no file of type .jpeg, .jpg, .png among its files \(5 .webp\); save those that are images as"),
+    ],
+)
+def test_a_class_of_other_files_is_told_by_what_lies_there(tmp_path, suffix, message):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            (tmp_path / name / f"{number}{suffix}").write_bytes(b"x")
+    with pytest.raises(DataError, match=message):
+        load(DataConfig(name="image_folder", path=str(tmp_path)), 0, 0)
+
+
+def test_an_archive_in_place_of_a_folder_is_told(tmp_path):
+    (tmp_path / "images.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"images.zip: no such folder.* It is an archive. Unpack it"):
+        load(DataConfig(name="image_folder", path=str(tmp_path / "images.zip")), 0, 0)

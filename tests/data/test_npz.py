@@ -144,7 +144,7 @@ def test_other_keys_in_the_file_do_not_matter(arrays, save_npz):
 @pytest.mark.parametrize("names", [("x", "y"), ("X_test", "Y_test"), ("x_valid", "y_valid")])
 def test_arrays_of_a_data_set_that_are_not_read_are_said(arrays, save_npz, names):
     more = dict(zip(names, (arrays["x_train"], arrays["y_train"]), strict=True))
-    with pytest.warns(UserWarning, match=f"{', '.join(names)} is not read, for x_test, x_train, y_test, y_train is"):
+    with pytest.warns(UserWarning, match=f"x_test, x_train, y_test, y_train are taken, and not {', '.join(names)}. "):
         load_npz(save_npz(**arrays, **more))
 
 

@@ -36,6 +36,11 @@ def test_a_label_beyond_the_named_classes_is_refused():
         check_within_classes(np.array([0, 2]), ("a", "b"), "y")
 
 
+def test_where_train_has_one_class_alone_the_setting_for_anomalies_is_named():
+    with pytest.raises(DataError, match=r"outside the classes 0\.\.0.* by data\.normal_class=0, for model=autoencoder"):
+        check_within_classes(np.array([0, 1]), ("0",), "y_val")
+
+
 def test_names_are_the_users_then_the_data_sets_then_numbers():
     labels = np.array([0, 1])
     assert resolve_class_names(DataConfig(label_names=["no", "yes"]), labels, [], ("a", "b"), "y") == ("no", "yes")

@@ -59,6 +59,7 @@ def test_refusals_exit_with_2(tmp_path, arguments, words):
         ({"tflite": "a", "run": "b"}, "tflite and run: give one of them"),
         ({"tflite": "nowhere.tflite", "keras": "a.keras"}, "nowhere.tflite: cannot be read"),
         ({"keras": "nowhere.keras"}, "keras=nowhere.keras: no such file or folder"),
+        ({"preprocess": "json:nope"}, "^preprocess=json:nope: module json has no nope"),
         ({"preprocess": ":f"}, "preprocess=:f: expected module:function"),
         ({"preprocess": "..app:f"}, "preprocess=..app:f: expected module:function"),
         ({"preprocess": "os:environ"}, "preprocess=os:environ: this is a _Environ; expected a function"),
@@ -77,7 +78,13 @@ def test_what_needs_no_tensorflow_is_refused_before_it_is_imported(files, tmp_pa
 
 @pytest.mark.parametrize(
     ("said", "shown"),
-    [("fed: dtype float32", "user.fed: dtype float32"), ("keras_model has inputs", "keras has inputs"), ("a b", "a b")],
+    [
+        ("fed: dtype float32", "user.fed: dtype float32"),
+        ("keras_model has inputs", "keras has inputs"),
+        ("inputs: a sample", "data: a sample"),
+        ("inputs.tflite: damaged", "inputs.tflite: damaged"),
+        ("a b", "a b"),
+    ],
 )
 def test_a_refusal_names_the_key_that_was_typed(said, shown):
     with pytest.raises(DataError, match=f"^{shown}$"), _naming_keys():

@@ -25,7 +25,8 @@ def raising(*arguments):
         ({"preprocess": 5}, ConfigError, "expected a function"),
         ({"preprocess": lambda raw: None}, DataError, "preprocess: dtype object"),
         ({"preprocess": lambda raw: preprocess(raw) * np.nan}, DataError, "NaN"),
-        ({"preprocess": lambda raw: preprocess(raw)[:, :4]}, DataError, "the file takes"),
+        ({"preprocess": lambda raw: preprocess(raw)[:, :4]}, DataError, r"inputs: a sample has shape \[4, 8, 3\] as "),
+        ({"labels": np.ones((300, 4))}, DataError, "several classes in one row, or none, the first in row 0"),
         ({"user_preprocess": raising}, DataError, "user_preprocess raised KeyError"),
         ({"user_run": raising}, DataError, "user_run raised KeyError"),
         (

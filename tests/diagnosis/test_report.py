@@ -16,3 +16,9 @@ def test_every_line_fits_80_columns():
             pictures={"ranges": draw_bars([("the file's input holds", -1.234, 1.234), ("right inputs", 0.0, 1.0)])},
         )
         assert max(map(len, text(found).splitlines())) <= 80
+
+
+def test_a_diagnosis_prints_as_its_report():
+    found = Diagnosis("model", causes=(Cause.of("Q05", "consistent", "evidence", "repair"),))
+    assert str(found) == repr(found) == found.text().rstrip("\n") == text(found).rstrip("\n")
+    assert str(found).startswith(BLAME["model"])

@@ -134,6 +134,15 @@ def test_long_names_stay_apart_beside_wide_numbers(name):
     assert "341796.9 KiB" in first
 
 
+def test_a_name_of_several_lines_has_one_in_the_table_and_one_sample_is_no_several():
+    rows = tuple(Compared(name, Score(1.0, (0.2, 1.0), 1), 1.0, 1024, True) for name in ("a\nb\tc", "d"))
+    lines = str(ModelTable(rows, 1)).splitlines()
+    assert len(lines) == 5
+    assert lines[2].startswith("a b c  ")
+    assert lines[-1] == "1 sample; agreement is with a b c."
+    assert ModelTable(rows, 1)["a\nb\tc"].size_bytes == 1024
+
+
 def test_a_data_set_gives_what_its_arrays_give(model, file, labels):
     labelled = tf.data.Dataset.from_tensor_slices((X, np.eye(3)[labels])).batch(64)
     models = {"float": model, "ptq": file}

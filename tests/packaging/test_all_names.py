@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
+
+import qat
+from qat.__main__ import COMMANDS
 
 QAT = Path(__file__).parents[2] / "qat"
 
@@ -43,3 +47,20 @@ def test_what_is_offered_is_there(path):
     ]
     assert offered(tree)
     assert not missing, missing
+
+
+@pytest.mark.parametrize("name", qat._DEFINED_IN)
+def test_a_name_that_is_looked_for_in_the_package_is_told_where_it_is(name):
+    with pytest.raises(AttributeError, match=rf"from {qat._DEFINED_IN[name]} import {name}$"):
+        qat.__getattr__(name)
+    assert hasattr(importlib.import_module(qat._DEFINED_IN[name]), name)
+
+
+def test_commands_and_errors_are_told_as_well():
+    assert tuple(COMMANDS) == qat._COMMANDS
+    with pytest.raises(AttributeError, match=r"it is a command, qat train --help$"):
+        qat.__getattr__("train")
+    with pytest.raises(AttributeError, match=r"from qat\.errors import ModelError$"):
+        qat.__getattr__("ModelError")
+    with pytest.raises(AttributeError, match=r"has no attribute 'nothing'$"):
+        qat.__getattr__("nothing")

@@ -89,6 +89,13 @@ def test_a_tflite_is_not_what_save_writes(qat_model, tmp_path):
     assert verify(tmp_path / "model.tflite").integer_only
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "model.PT", "model.pkl", "model.npz"])
+def test_a_file_of_another_format_is_not_what_save_writes(qat_model, tmp_path, name):
+    with pytest.raises(ConfigError, match=rf"{name}: no file that Keras saves. Expected a name as model.keras"):
+        qat_model.save(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
 def test_layers_that_no_4_bit_file_holds_are_named_and_stay_in_8_bits():
     tokens = tf_keras.Input((6,), dtype="int32", name="tokens")
     x = layers.Embedding(20, 8, name="words")(tokens)

@@ -102,7 +102,7 @@ def test_files_of_different_models_are_not_compared():
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x20\x00\x00\x00TFL3" + bytes(40)])
 def test_a_file_that_is_none_is_refused(content, tmp_path):
     (tmp_path / "broken.tflite").write_bytes(content)
-    with pytest.raises(TfliteFileError):
+    with pytest.raises(TfliteFileError, match=r"broken\.tflite: "):
         benchmark(composed(f"tflite={tmp_path / 'broken.tflite'}"), tmp_path / "out")
     assert not (tmp_path / "out" / "benchmark.json").exists()
 

@@ -100,6 +100,12 @@ def test_an_assumed_contract_that_the_file_contradicts_is_refused_with_the_optio
         evaluated(bare_file, *DIGITS, f"data.range={wrong}")
 
 
+def test_a_contract_that_the_file_contradicts_is_answered_for_the_command_line(finished, evaluated):
+    with pytest.raises(DataError, match=r"would saturate.*It is taken where no contract\.\* is given") as refused:
+        evaluated(finished / "qat_int8" / "model.tflite", *DIGITS, "contract.range=[-1,1]")
+    assert "run()" not in str(refused.value)
+
+
 def test_what_the_user_gives_goes_before_what_the_file_says(finished, evaluated):
     record = evaluated(finished / "qat_int8" / "model.tflite", *DIGITS, "contract.mean=[0.1]", "contract.std=[1.1]")
     assert (record["contract"]["range"], record["contract"]["mean"]) == (None, [0.1])

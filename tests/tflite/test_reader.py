@@ -1,5 +1,7 @@
 """The reader against the runtime's own view of a file, and against files that are damaged in every way we know."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tf_keras
@@ -10,6 +12,7 @@ from qat.codes import dequantize
 from qat.errors import TfliteFileError
 from qat.tflite import read
 from qat.tflite.graph import layer_name, unpack_codes
+from qat.tflite.reader import naming
 
 from . import planting
 
@@ -118,9 +121,17 @@ def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "cut.tflite"
     path.write_bytes(b"\xff\xff\xff\x7fTFL3" + bytes(100))
     with pytest.raises(
-        TfliteFileError, match=r"cut\.tflite: damaged TFLite file of 108 bytes, perhaps not copied whole"
+        TfliteFileError,
+        match=r"cut\.tflite: damaged TFLite file of 108 bytes, perhaps not copied whole \(its tables",
     ):
         read(path)
+
+
+def test_an_error_gets_the_path_once(tmp_path):
+    with pytest.raises(TfliteFileError, match=r"^a\.tflite: refused$"), naming("a.tflite"), naming(Path("a.tflite")):
+        raise TfliteFileError("refused")
+    with pytest.raises(TfliteFileError, match=r"^refused$"), naming(b"bytes"):
+        raise TfliteFileError("refused")
 
 
 def test_a_missing_path_is_named(tmp_path):

@@ -84,20 +84,16 @@ class QatModel(EvaluatedInIntegers):
         self._nodes_by_depth = ordered_by_calls(self._nodes_by_depth)
 
     def save(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
-        """Save as Keras does; a `.tflite` is no file of Keras, which would make a folder of that name.
+        """Save as Keras does, which would make a folder of any other name, as of `model.tflite`; such are refused.
 
         Args:
             filepath: path of the file to write, as `model.keras`.
             arguments, options: as `tf_keras.Model.save` takes them.
 
         Raises:
-            ConfigError: the path ends in `.tflite`.
+            ConfigError: the path ends as files of another format do, as `.tflite` or `.onnx`.
         """
-        if str(filepath).endswith(".tflite"):
-            raise ConfigError(
-                f"{filepath}: no file that Keras saves; write it as pathlib.Path({str(filepath)!r})"
-                ".write_bytes(qat.tflite.convert(model))"
-            )
+        _refuse_other_formats(str(filepath))
         super().save(filepath, *arguments, **options)
 
     def load_weights(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> Any:
@@ -371,6 +367,12 @@ def clone_qat_model(model: QatModel) -> QatModel:
     return replica
 
 
+OTHER_FORMATS = (  # ends of names of which Keras would make folders
+    *(".onnx", ".pb", ".pbtxt", ".pt", ".pth", ".ckpt", ".safetensors", ".mlmodel", ".mlpackage", ".bin", ".lite"),
+    *(".pkl", ".pickle", ".joblib", ".npz", ".npy", ".json", ".yaml", ".yml", ".txt", ".zip"),
+)
+
+
 class _Penalty:
     """A loss on weights alone, as Keras wants one: a function of nothing, which gives None for no loss.
 
@@ -408,3 +410,16 @@ def _array_in_float32(found: dict[str, Any]) -> dict[str, Any]:
 
 
 tf_keras.utils.get_custom_objects()["QatModel"] = QatModel  # as an .h5 file names it
+
+
+def _refuse_other_formats(path: str) -> None:
+    if path.endswith(".tflite"):
+        raise ConfigError(
+            f"{path}: no file that Keras saves; write it as pathlib.Path({path!r})"
+            ".write_bytes(qat.tflite.convert(model))"
+        )
+    if path.lower().endswith(OTHER_FORMATS):
+        raise ConfigError(
+            f"{path}: no file that Keras saves. Expected a name as model.keras or model.h5, or that of a folder, for a "
+            "SavedModel"
+        )

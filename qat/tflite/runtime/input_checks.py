@@ -13,6 +13,7 @@ from qat.contract import Contract, hint_at_shape
 from qat.errors import DataError
 from qat.tflite.graph import Tensor, TfliteGraph
 
+RUN_ADVICE = "Call run() with raw samples."
 OUTSIDE_SHARE = 0.05  # of the values beyond the representable range ...
 OUTSIDE_WIDTH = 0.45  # ... by more than this share of the range's width: another preprocessing, not outliers
 NARROW_SHARE = 1 / 64  # of the range's width
@@ -209,9 +210,9 @@ def _describe_contract(contract: Contract | None) -> str:
         return "Preprocess as in training: the range of the values must be the one that the model was trained on."
     if contract.range is not None:
         low, high = contract.range
-        return f"Its contract says that raw 0..255 become {low:g}..{high:g}. Call run() with raw samples."
+        return f"Its contract says that raw 0..255 become {low:g}..{high:g}. {RUN_ADVICE}"
     if contract.mean is not None:
-        return f"Its contract says (raw / 255 - {contract.mean}) / {contract.std}. Call run() with raw samples."
+        return f"Its contract says (raw / 255 - {contract.mean}) / {contract.std}. {RUN_ADVICE}"
     return "Its contract says that values are fed unscaled, as they are in the raw data."
 
 

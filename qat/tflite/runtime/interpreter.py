@@ -16,7 +16,7 @@ from qat.errors import ConfigError, DataError
 from qat.metrics import Score, as_scores, score
 from qat.tflite.graph import Tensor, TfliteGraph
 from qat.tflite.metadata import Metadata, read_metadata
-from qat.tflite.reader import read, read_bytes
+from qat.tflite.reader import naming, read, read_bytes
 from qat.tflite.runtime import input_checks
 from qat.tflite.runtime.child_process import make_runtime
 from qat.tflite.runtime.fast_codes import dequantize_tensor, quantize_tensor
@@ -65,13 +65,14 @@ class Interpreter:
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise ConfigError(f"threads={threads!r}: expected an integer of at least 1, or None for every core")
         self._content = read_bytes(file_or_bytes)
-        self.graph = graph or read(self._content)
-        if not trusted:
-            check_loadable(self._content)
         self._options: dict[str, Any] = {"threads": threads, "reference_kernels": reference_kernels}
         self._make_runtime: Any = Runtime if trusted else make_runtime
-        self._runtime = self._make_runtime(self._content, self.graph, delegate=delegate, **self._options)
-        self.metadata: Metadata = read_metadata(self._content, self.graph)
+        with naming(file_or_bytes):
+            self.graph = graph or read(self._content)
+            if not trusted:
+                check_loadable(self._content)
+            self._runtime = self._make_runtime(self._content, self.graph, delegate=delegate, **self._options)
+            self.metadata: Metadata = read_metadata(self._content, self.graph)
         self._contract = contract
         self._check_range = check_range
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qat.errors import TfliteFileError
 from qat.limits import MB, current
-from qat.tflite.reader import read, read_bytes
+from qat.tflite.reader import naming, read, read_bytes
 from qat.tflite.runtime.sandbox_child import REFUSED
 from qat.tflite.trusted_files import is_trusted
 
@@ -43,6 +43,12 @@ def check_loadable(
     content = read_bytes(model)
     if is_checked(content) and not check_known:
         return
+    with naming(model):
+        _try_in_child(content, seconds, memory_bytes)
+    _checked_digests.add(hashlib.sha256(content).digest())
+
+
+def _try_in_child(content: bytes, seconds: int | None, memory_bytes: int | None) -> None:
     graph = read(content)
     seconds = seconds or current().seconds
     memory_bytes = memory_bytes or current().memory_mb * MB
@@ -54,7 +60,6 @@ def check_loadable(
         raise TfliteFileError(f"loading this file took more than {seconds} s and was stopped; do not use it") from None
     if process.returncode != 0:
         raise TfliteFileError(_describe_failure(process, seconds, int(limits[0])))
-    _checked_digests.add(hashlib.sha256(content).digest())
 
 
 def _describe_failure(process: subprocess.CompletedProcess, seconds: int, memory_bytes: int) -> str:

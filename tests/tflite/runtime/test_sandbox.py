@@ -78,6 +78,9 @@ def test_a_child_that_hangs_is_stopped(files, monkeypatch, tmp_path):
     monkeypatch.setattr(sandbox, "_CHILD", child)
     with pytest.raises(TfliteFileError, match="took more than 1 s"):
         check_loadable(files.int8, seconds=1, check_known=True)
+    (tmp_path / "slow.tflite").write_bytes(files.int8)
+    with pytest.raises(TfliteFileError, match=r"slow\.tflite: loading this file took more than 1 s"):
+        check_loadable(tmp_path / "slow.tflite", seconds=1, check_known=True)
 
 
 def test_a_child_that_wants_too_much_memory_is_refused(files):
