@@ -127,10 +127,13 @@ def _sample_complaints(config: Config) -> Iterator[str]:
         yield f"quant.calibration.samples={settings.samples}: train has {train} samples to draw them from."
     taken = min(DEFAULT_SAMPLES, train or DEFAULT_SAMPLES) if settings.samples is None else settings.samples
     if settings.min_samples is not None and settings.min_samples > taken:
-        yield (
-            f"quant.calibration.min_samples={settings.min_samples}: quant.calibration.samples={taken} are "
-            "fewer; take more, or lower the minimum knowingly."
-        )
+        few = f"quant.calibration.samples={taken} are fewer; take more"
+        if settings.samples is None:
+            few = (
+                f"train has {taken}" if config.data.max_samples is None else f"data.max_samples={taken} leaves no more"
+            )
+            few += "; give more data"
+        yield f"quant.calibration.min_samples={settings.min_samples}: {few}, or lower the minimum knowingly."
 
 
 def _stock_complaints(quant: QuantConfig) -> Iterator[str]:

@@ -144,6 +144,9 @@ def _complaints(text: str, trusted: Set[str]) -> Iterator[str]:
 
 def _complaints_of_override(key: str, override: Override, trusted: Set[str]) -> Iterator[str]:
     value = override.value() if not override.is_sweep_override() else None
+    if any("${" in text for text in _texts(value)):  # also where it was written as $\\{
+        yield "refers to other settings, or to functions that make them"
+        return
     for key_path, name in trust.targets_of({key: value}):
         if not isinstance(name, str) or name not in trusted:
             yield f"names a function to call ({key_path})"
@@ -161,6 +164,18 @@ def _complaints_of_override(key: str, override: Override, trusted: Set[str]) -> 
             yield "sets how jobs are started"
     elif key == "hydra" or key.startswith("hydra."):
         yield "changes Hydra itself"
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in nested lists and dictionaries, keys among them."""
+    if isinstance(value, dict):
+        for each in (*value.keys(), *value.values()):
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, str):
+        yield str(value)
 
 
 def _to_list(value: object) -> list[Any]:

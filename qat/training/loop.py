@@ -71,7 +71,8 @@ def make_optimizer(settings: FitSettings, steps: int, keras: ModuleType = tf_ker
     try:
         optimizer = make(learning_rate=rate)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}={settings.optimizer}: cannot be made: {first_line(error)}") from error
+        reason = re.sub(r", kwargs should be empty.*", f" of {settings.optimizer.get('_target_')}", first_line(error))
+        raise ConfigError(f"{key}={settings.optimizer}: cannot be made: {reason}") from error
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise ConfigError(
             f"{key}._target_={settings.optimizer['_target_']}: expected a Keras {2 if keras is tf_keras else 3} "

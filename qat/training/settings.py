@@ -28,13 +28,13 @@ def describe_oversized_batches(samples: int, train: TrainConfig, quant: QuantCon
         One sentence per batch size that is too large, with a better one; empty if both are fine.
 
     >>> describe_oversized_batches(992, TrainConfig(batch_size=1000), QuantConfig(batch_size=32))
-    ['train.batch_size=1000: train has 992 samples, so an epoch is a single step; 32 makes 31 of it']
+    ['train.batch_size=1000: train has 992 samples, so an epoch is a single step; batches of 32 give 31 steps']
     """
     sizes = {"train.batch_size": train.batch_size, "quant.batch_size": quant.batch_size}
     better = min(_USUAL_BATCH, max(1, samples // _STEPS))
     return [
-        f"{key}={size}: train has {samples} samples, so an epoch is a single step; {better} makes {samples // better} "
-        "of it"
+        f"{key}={size}: train has {samples} samples, so an epoch is a single step; batches of {better} "
+        f"give {samples // better} steps"
         for key, size in sizes.items()
         if size is not None and size > samples
     ]

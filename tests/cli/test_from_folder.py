@@ -110,6 +110,21 @@ def test_a_function_is_not_taken_because_the_folder_is_called_so(tmp_path, folde
         resume_arguments([resume, "trust=[mine.loader]"])
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        r"data.target=$\{oc.create:\{_target_\:os.system\,command\:ls\}\}",
+        r"model.path=$\{oc.env:HOME\}/nothing.keras",
+        r"train.callbacks=[$\{oc.create:\{_target_\:os.system\}\}]",
+        r"seed=1,$\{oc.env:HOME\}",
+        r"data.target={$\{oc.env:HOME\}: 1}",
+    ],
+)
+def test_an_interpolation_is_one_however_it_is_escaped(tmp_path, override):
+    with pytest.raises(RunDirError, match=r"refers to other settings|cannot be understood"):
+        resume_arguments([sweep(tmp_path, override)])
+
+
 def test_a_folder_puts_float_models_into_a_cache_and_nowhere_else(tmp_path, capsys):
     cache, elsewhere = tmp_path / "cache", tmp_path / "documents"
     (cache / ("0123456789abcdef" * 2)[:24]).mkdir(parents=True)

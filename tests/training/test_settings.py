@@ -91,9 +91,9 @@ def test_every_option_fits_the_schema_and_states_its_command(path):
 def test_a_batch_that_train_does_not_fill_is_said_with_one_that_it_does():
     train, quant = TrainConfig(batch_size=100_000), QuantConfig(name="qat")
     assert describe_oversized_batches(992, train, quant) == [
-        "train.batch_size=100000: train has 992 samples, so an epoch is a single step; 32 makes 31 of it"
+        "train.batch_size=100000: train has 992 samples, so an epoch is a single step; batches of 32 give 31 steps"
     ]
     assert describe_oversized_batches(20, TrainConfig(batch_size=32), QuantConfig(name="qat", batch_size=64))[
         1
-    ].endswith("2 makes 10 of it")
+    ].endswith("batches of 2 give 10 steps")
     assert describe_oversized_batches(32, TrainConfig(batch_size=32), quant) == []
