@@ -13,7 +13,7 @@ from qat.reporting.svg import HEIGHT, WIDTH, Scale, figure, legend, make_scale, 
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 10, 40
 _FEW_EPOCHS = 5  # all of which are shown, however far the first one lies
-_THIN, _WIDER = 2.0, 2.5  # width of the last line, and by how much each before it is wider: one below another shows
+_THIN, _WIDER = 2.0, 1.3  # width of the last line, and by how much each before it is wider: one below another shows
 _POINT_RADIUS = 3  # radius of a point: at the ends of the axis it is whole
 _TOP_WITH_LABEL = 26  # space above the lines for the label of a line across them
 OUTSIDE = "Earlier epochs lie outside of the axis."
