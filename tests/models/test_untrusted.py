@@ -553,3 +553,13 @@ def test_loops_and_ops_that_say_sizes_are_run_in_the_child_first():
     assert trial_run.depends_on_numbers({"config": {"program": {"steps": [loop]}}})
     assert trial_run.depends_on_numbers({"class_name": "TFOpLambda", "config": {"function": "keras.backend.tile"}})
     assert not trial_run.depends_on_numbers({"class_name": "Dense", "config": {"kernel_initializer": "zeros"}})
+
+
+def test_weights_are_not_copied_before_their_size_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))  # where they would be copied to
+    (tmp_path / "config.json").write_text('{"class_name": "Sequential", "config": {}}')
+    with (tmp_path / "a.weights.h5").open("wb") as file:
+        file.write(b"\x89HDF\r\n\x1a\n")
+        file.truncate(5 << 30)
+    with pytest.raises(ModelError, match="file_mb"):
+        load(str(tmp_path / "a.weights.h5"))
