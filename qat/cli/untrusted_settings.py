@@ -25,6 +25,7 @@ _PLAIN_SETTINGS = ("hydra.sweeper.", "hydra.launcher.")
 _PLAIN_TEXTS = dict.fromkeys(("study_name", "sampler", "partition", "qos", "account", "constraint"), r"[\w.-]+")
 _PLAIN_TEXTS["storage"] = r"sqlite:///[\w.-]+"  # a file in the folder that the command is called in
 _PARAMS = "hydra.sweeper.params."
+MOST_PROCESSES = 64  # that a folder may start at once
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -160,7 +161,8 @@ def _complaints_of_override(key: str, override: Override, trusted: Set[str]) -> 
     elif key.startswith(_PLAIN_SETTINGS):
         name = key.rpartition(".")[2]
         plain = re.fullmatch(_PLAIN_TEXTS.get(name, r"(?!)"), str(value))
-        if not isinstance(value, bool | int | float | None) and not plain:
+        is_large = name == "n_jobs" and isinstance(value, int | float) and value > MOST_PROCESSES
+        if is_large or (not isinstance(value, bool | int | float | None) and not plain):
             yield "sets how jobs are started"
     elif key == "hydra" or key.startswith("hydra."):
         yield "changes Hydra itself"

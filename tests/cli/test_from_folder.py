@@ -125,6 +125,12 @@ def test_an_interpolation_is_one_however_it_is_escaped(tmp_path, override):
         resume_arguments([sweep(tmp_path, override)])
 
 
+def test_a_folder_starts_no_thousands_of_processes(tmp_path):
+    with pytest.raises(RunDirError, match=r"n_jobs=100000' sets how jobs are started"):
+        resume_arguments([sweep(tmp_path, "seed=0,1", hydra=["hydra.launcher.n_jobs=100000"])])
+    assert "hydra.launcher.n_jobs=8" in resume_arguments([sweep(tmp_path, hydra=["hydra.launcher.n_jobs=8"])])
+
+
 def test_a_folder_puts_float_models_into_a_cache_and_nowhere_else(tmp_path, capsys):
     cache, elsewhere = tmp_path / "cache", tmp_path / "documents"
     (cache / ("0123456789abcdef" * 2)[:24]).mkdir(parents=True)

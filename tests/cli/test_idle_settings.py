@@ -84,7 +84,10 @@ def test_each_reader_names_settings_that_there_are():
             r"^quant\.calibration\.min_samples=10: quant\.calibration\.samples=9 are fewer",
         ),
         (["quant.calibration.min_samples=257"], r"min_samples=257: train has 256"),
-        (["data.max_samples=50", "quant.calibration.min_samples=51"], r"min_samples=51: data\.max_samples=50 leaves no more"),
+        (
+            ["data.max_samples=50", "quant.calibration.min_samples=51"],
+            r"min_samples=51: data\.max_samples=50 leaves no more",
+        ),
         (["quant.per_layer={conv: {}}"], r"^quant\.per_layer\.conv=\{\}: expected settings"),
         (["data.label_names=[a,b]"], r"^data\.label_names=\['a', 'b'\]: expected a name for each of 10 classes"),
         (["data.normal_class=10"], r"^data\.normal_class=10: expected a class from 0 to 9"),
