@@ -151,7 +151,7 @@ def _refuse_later_versions(path: str, version: str) -> None:
 
 def _trust_refusal(path: str, kind: str, error: NotTrustedError) -> ModelError:
     unknown = re.match(r"'([\w>]+)', at", str(error))
-    own = error.custom or ((unknown[1],) if unknown and not _is_built_in(unknown[1]) else ())
+    own = [each for each in error.custom or ((unknown[1],) if unknown else ()) if not _is_built_in(each.strip("'"))]
     if own:
         names = ", ".join(own)
         return ModelError(_custom_objects_message(path, kind, f"{names}."))
