@@ -25,7 +25,7 @@ def one_line(text: str) -> str:
     """A text of an untrusted file as part of a line: a line break in it is shown by its number, too.
 
     >>> one_line("a" + chr(10) + "b")
-    'a\\x0ab'
+    'a\\\\x0ab'
     """
     return "".join(_number(each) if each in "\n\t" else each for each in writable(text))
 

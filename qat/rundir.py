@@ -89,6 +89,10 @@ def claim(run_dir: Path) -> Iterator[Path]:
     is_ours = run_dir.resolve() in _reserved
     with nullcontext() if is_ours else lock(run_dir / LOCK, wait=False), manifest.writing(run_dir):
         manifest.remove_leftovers(run_dir)
+        for leftover in run_dir.glob(
+            "..probe.*.part"
+        ):  # of a process that was killed as it looked whether it may write
+            leftover.unlink(missing_ok=True)
         yield run_dir
 
 
@@ -203,8 +207,6 @@ def is_claimed(run_dir: Path) -> bool:
 def _prove_writable(run_dir: Path) -> None:
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        for leftover in run_dir.glob("..probe.*.part"):  # of a process that was killed here
-            leftover.unlink(missing_ok=True)
         write_bytes(run_dir / ".probe", b"may we write here?")
         (run_dir / ".probe").unlink()
     except OSError as error:

@@ -44,7 +44,9 @@ def resume_run_arguments(argv: Sequence[str]) -> list[str]:
     before = accept_overrides(_read_overrides(directory), argv, str(directory / _OVERRIDES))
     merged = [typed.get(key_of_override(part), part) for part in before]
     added = [part for part in argv if part not in merged and key_of_override(part) not in (KEY, "hydra.run.dir")]
-    return [*merged, *added, f"hydra.run.dir={quote(str(directory))}"]
+    files = any(key_of_override(part) in ("sweep", "experiment") for part in merged)  # which may ask for a sweep
+    one_run = ["hydra.mode=RUN"] if files else []  # as of a job of one, whose record names that file
+    return [*merged, *added, *one_run, f"hydra.run.dir={quote(str(directory))}"]
 
 
 def resumed_folder(argv: Sequence[str]) -> Path | None:

@@ -88,8 +88,11 @@ def _writes_elsewhere(override: str, where: str) -> bool:
     """Whether an override of a folder gives float models a place that is no cache of them, which is said."""
     key, folder = _inner_key(override), override.partition("=")[2].strip("'\" ")
     path = Path(folder).expanduser()
-    entries = list(path.iterdir()) if key == "float_cache" and path.is_dir() else []
-    if key != "float_cache" or folder == "null" or (entries and all(map(_is_entry, entries))):
+    if (
+        key != "float_cache"
+        or folder.lower() in ("", "null")
+        or (path.is_dir() and any(map(_is_entry, path.iterdir())))
+    ):
         return False
     message = f"qat: warning: {where}: {override}: no cache of float models is there, so the usual one is taken"
     print(writable(f"{message}. Say it on the command line to take that folder"), file=sys.stderr, flush=True)
@@ -102,7 +105,7 @@ def _is_entry(path: Path) -> bool:
 
 def is_harmless(override: str) -> bool:
     """Whether an override may be taken from a folder without being repeated on the command line."""
-    return not any(_complaints(override, trust.HARMLESS))
+    return _inner_key(override) != "float_cache" and not any(_complaints(override, trust.HARMLESS))
 
 
 def read_yaml(path: Path) -> Any:

@@ -34,7 +34,8 @@ def collect(folders: Iterable[Path]) -> Collected:
     A run is a folder with `results.json`; what lies below it is not visited. Pages of comparisons, which sweeps leave
     among their jobs, are passed over.
     """
-    walk = _Walk(set())
+    folders = list(folders)
+    walk = _Walk(set(), tuple(folder.resolve() for folder in folders))
     results = [each for folder in folders for each in walk.visit(folder)]
     return Collected(
         tuple(each for each in results if isinstance(each, RunRecord)),
@@ -47,6 +48,7 @@ class _Walk:
     """Visits directories, each once."""
 
     visited: set[Path]  # resolved, so that a link and what it points at are one
+    roots: tuple[Path, ...] = ()  # resolved: the folders that were given
 
     def visit(self, folder: Path, depth: int = 0) -> list[RunRecord | Refused]:
         """The runs in and below `folder`; one Refused where nothing in it has to do with runs.
@@ -61,13 +63,13 @@ class _Walk:
         resolved = folder.resolve()
         if resolved in self.visited:
             return [] if depth else [Refused(folder, "given twice, or below another one: it is counted once")]
+        record = folder / rundir.RESULTS
+        if depth and folder.is_symlink() and not record.exists() and not self._is_given(resolved):
+            return [Refused(folder, "a link to a folder that is no run, which is not searched: give that folder")]
         self.visited.add(resolved)
         try:
-            record = folder / rundir.RESULTS
             if record.exists():
                 return [read_record(folder, read_file(record, "text_mb", NotARunError))]
-            if depth and folder.is_symlink() and not self._is_inside(resolved):
-                return [Refused(folder, "a link to a folder that is no run, which is not searched: give that folder")]
             subfolders = sorted(_subfolders(folder))
         except NotARunError as error:
             return [Refused(folder, str(error))]
@@ -83,9 +85,9 @@ class _Walk:
             return results
         return [Refused(folder, reason or f"no run of qat: there is no {rundir.RESULTS} in it or below it")]
 
-    def _is_inside(self, resolved: Path) -> bool:
-        """Whether a folder lies in one that was visited."""
-        return any(parent in self.visited for parent in resolved.parents)
+    def _is_given(self, resolved: Path) -> bool:
+        """Whether a folder is one of those that were given, or lies in one."""
+        return any(parent in self.roots for parent in (resolved, *resolved.parents))
 
 
 def _subfolders(folder: Path) -> Iterator[Path]:

@@ -141,7 +141,7 @@ def _own_names() -> dict[str, frozenset[str]]:
 
 
 def _is_known(name: str, value: object) -> bool:
-    return name.startswith("Custom>") or str(getattr(value, "__module__", "")).startswith("qat.quantization.")
+    return str(getattr(value, "__module__", "")).startswith(("qat.quantization.", "tf_keras.", "keras."))
 
 
 def _refuse_later_versions(path: str, version: str) -> None:

@@ -28,6 +28,7 @@ from qat.stages.qat import TrainedVariant
 from qat.stages.run import Run
 from qat.tflite import read
 
+CUT = 120  # characters of a job's folder whose name may lack some of what was swept
 MOST_CLASSES = 200  # of a confusion matrix
 MOST_INPUTS, MOST_VALUES = 256, 1 << 23  # samples of a split in the figure of inputs, fewer where a sample is large
 
@@ -78,7 +79,7 @@ def _write_hparams(run: Run, variants: Mapping[str, Variant]) -> None:
     swept, asked = _swept_keys(overrides, run.folder.name)
     keys = swept or asked
     differing = {key: key in keys or key.removesuffix(".name") in keys for key in settings}
-    if swept:  # what is the same in all jobs would stand between these and the metrics
+    if swept and len(run.folder.name) < CUT:  # what is the same in all jobs would stand between these and the metrics
         settings = {key: value for key, value in settings.items() if differing[key]}
     settings = {key: str(value) if key == "seed" else value for key, value in settings.items()}  # no 1.0000
     columns: dict[str, None] = {}

@@ -178,6 +178,7 @@ def _resume_command(config: Config, folder: Path) -> str:
     named = {str(name) for _, name in targets_of(asdict(config))} - HARMLESS
     said = [f"trust=[{','.join(sorted(named))}]"] if named and config.trust is not True else []
     said += [f"log.mlflow_uri={config.log.mlflow_uri}"] if config.log.mlflow_uri else []
+    said += [f"float_cache={config.float_cache}"] if config.float_cache else []
     return command("train", *said, resume=relative_to_cwd(folder))
 
 

@@ -79,7 +79,8 @@ def make_optimizer(settings: FitSettings, steps: int, keras: ModuleType = tf_ker
             f"optimizer, such as {keras.__name__}.optimizers.SGD; this is a "
             f"{type(optimizer).__module__}.{type(optimizer).__name__}"
         )
-    if not tf.distribute.has_strategy():
+    is_keras_own = type(optimizer).__module__.startswith(("keras.", "tf_keras."))  # others may need certain variables
+    if is_keras_own and not tf.distribute.has_strategy():
         _try_step(make(learning_rate=rate), f"{key}={settings.optimizer}")
     return optimizer
 

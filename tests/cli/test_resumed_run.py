@@ -13,6 +13,8 @@ import pytest
 from qat import rundir
 from qat.cli import compose
 from qat.cli.resumed_run import resume_run_arguments
+from qat.cli.sweeps.requested_jobs import asks_for_sweep, list_requested_jobs, parse_arguments
+from qat.config import Config
 from qat.errors import ConfigError, RunDirError
 from qat.results import settings_to_json
 from qat.stages.run import _resume_command
@@ -49,12 +51,12 @@ def test_the_settings_come_from_the_folder(killed):
     assert more == ["debug=tiny", "seed=5", "quant.learning_rate=1e-3", "threads=2", f"hydra.run.dir='{killed}'"]
 
 
-def test_a_run_whose_folder_asks_for_a_sweep_is_refused(killed, tmp_path):
-    rundir.write_text(killed / ".hydra" / "overrides.yaml", "- +sweep=quantizers\n- debug=tiny\n")
-    ended = run_process(f"resume={killed}", cwd=tmp_path)
-    assert ended.returncode == 2
-    assert "its settings ask for a sweep, and one run goes on here" in ended.stderr
-    assert not (tmp_path / "multirun").exists()
+def test_a_job_of_a_sweep_goes_on_as_one_run(killed, tmp_path):
+    rundir.write_text(killed / ".hydra" / "overrides.yaml", "- +sweep=quantizers\n- debug=tiny\n- quant=ptq\n")
+    argv = resume_run_arguments([f"resume={killed}"])
+    assert not asks_for_sweep(parse_arguments(argv), "train", Config)
+    (job,) = list_requested_jobs(parse_arguments(argv), "train", Config)
+    assert compose(job).quant.name == "ptq"
 
 
 def test_the_printed_command_says_what_a_folder_alone_may_not(killed):

@@ -120,10 +120,13 @@ def test_a_link_leads_to_a_run_and_nowhere_else(tmp_path, write_run):
     write_run(tmp_path / "mine" / "deep" / "run")
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "one").symlink_to(tmp_path / "mine" / "deep" / "run")
+    write_run(tmp_path / "mine" / "private" / "other")
     (tmp_path / "runs" / "all").symlink_to(tmp_path / "mine")
+    (tmp_path / "runs" / "behind").symlink_to(tmp_path / "mine" / "private")
     collected = collect([tmp_path / "runs"])
     assert [run.folder.name for run in collected.runs] == ["one"]
-    assert [each.folder.name for each in collected.refused] == ["all"]
+    assert [each.folder.name for each in collected.refused] == ["all", "behind"]
+    assert len(collect([tmp_path / "runs", tmp_path / "mine"]).runs) == 2
     assert "a link to a folder that is no run" in collected.refused[0].reason
 
 

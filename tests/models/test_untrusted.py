@@ -548,18 +548,65 @@ def test_a_tensor_whose_size_is_computed_is_bound_by_the_memory_limit(tmp_path):
         load(str(tmp_path / "grows.keras"))
 
 
-def test_loops_and_ops_that_say_sizes_are_run_in_the_child_first():
+def test_loops_and_computed_sizes_are_run_in_the_child_first():
     loop = ["functions:While", [["in", 0]], {"functions": []}]
-    assert trial_run.depends_on_numbers({"config": {"program": {"steps": [loop]}}})
-    assert trial_run.depends_on_numbers({"class_name": "TFOpLambda", "config": {"function": "keras.backend.tile"}})
-    assert not trial_run.depends_on_numbers({"class_name": "Dense", "config": {"kernel_initializer": "zeros"}})
+    assert trial_run.depends_on_numbers(plain(), {"config": {"program": {"steps": [loop]}}})
+    assert not trial_run.depends_on_numbers(plain(), {"class_name": "Dense", "config": {"kernel_initializer": "zeros"}})
+    assert trial_run.depends_on_numbers(
+        with_op(lambda x: tf.fill(tf.cast(tf.reduce_max(x, keepdims=True)[0], "int32"), 1)), {}
+    )
+    assert trial_run.depends_on_numbers(
+        with_op(lambda x: tf.one_hot(tf.cast(x, "int32"), tf.cast(tf.reduce_max(x), "int32"))), {}
+    )
+    assert not trial_run.depends_on_numbers(with_op(lambda x: tf.pad(tf.tile(x, [1, 3]), [[0, 0], [1, 1]])), {})
 
 
-def test_weights_are_not_copied_before_their_size_is_known(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))  # where they would be copied to
-    (tmp_path / "config.json").write_text('{"class_name": "Sequential", "config": {}}')
-    with (tmp_path / "a.weights.h5").open("wb") as file:
-        file.write(b"\x89HDF\r\n\x1a\n")
-        file.truncate(5 << 30)
-    with pytest.raises(ModelError, match="file_mb"):
-        load(str(tmp_path / "a.weights.h5"))
+def test_texts_and_ragged_rows_are_not_run_and_load(tmp_path):
+    words = tf_keras.Input((1,), dtype=tf.string)
+    lookup = layers.StringLookup(vocabulary=["a", "b"])
+    depth = tf.cast(tf.reduce_max(lookup(words)) + 3, tf.int32)
+    tf_keras.Model(words, tf.one_hot(lookup(words), depth)).save(tmp_path / "words.keras")
+    assert load(str(tmp_path / "words.keras"))(np.array([["b"]])).shape == (1, 1, 5)
+
+
+class Doubles(layers.Layer):
+    """A layer of the user's."""
+
+    def call(self, inputs):
+        return 2 * inputs
+
+
+@pytest.mark.parametrize("make", [keras_file, h5_file])
+@pytest.mark.parametrize("registered", ["nothing", None, "evil>Doubles", "Doubles"])
+def test_a_class_of_the_callers_is_looked_up_and_no_module_is_imported_for_it(tmp_path, monkeypatch, make, registered):
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def name_module(config):
+        layer_of(config).update(module="evil_module", registered_name=registered)
+
+    inputs = layers.Input((6,))
+    file = tmp_path / f"m.{make.__name__.removesuffix('_file')}"
+    path = make(file, tf_keras.Model(inputs, Doubles(name="mine")(inputs)), name_module)
+    with tf_keras.utils.custom_object_scope({"Doubles": Doubles}):
+        assert isinstance(load(path).get_layer("mine"), Doubles)
+
+
+@pytest.mark.parametrize("name", [None, "nick"])
+def test_a_class_that_the_caller_has_registered_is_found_by_any_name(tmp_path, name):
+    import keras
+
+    @keras.saving.register_keras_serializable(*([] if name is None else ["theirs", name]))
+    class Halves(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs / 2
+
+    inputs = keras.Input((6,))
+    keras.Model(inputs, Halves()(inputs)).save(tmp_path / "m.keras")
+    assert isinstance(load(str(tmp_path / "m.keras")).layers[-1], Halves)
+
+
+def test_words_of_a_vocabulary_are_no_ops():
+    config = with_program("Identity")
+    config["config"]["layers"].append({"class_name": "StringLookup", "config": {"words": {"vocabulary": ["raw:meat"]}}})
+    assert validate_config(config)

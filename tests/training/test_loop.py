@@ -285,6 +285,20 @@ def test_an_optimizers_own_knobs_reach_it_and_wrong_ones_are_refused(train, val)
         fit(model, train, val, settings(optimizer={"_target_": "tf_keras.optimizers.Adam", "beta_1": "high"}))
 
 
+class OfMatrices(tf_keras.optimizers.SGD):
+    """An optimizer of the user's, which has no step for a vector of one."""
+
+    def update_step(self, gradient, variable):
+        if variable.shape == (1,):
+            raise ValueError("no kernel")
+        super().update_step(gradient, variable)
+
+
+def test_an_optimizer_of_the_users_is_not_tried_on_a_variable_of_ours(train, val):
+    optimizer = {"_target_": f"{__name__}.OfMatrices"}
+    assert fit(network(), train, val, settings(epochs=1, optimizer=optimizer)).steps > 0
+
+
 def test_extra_callbacks_are_made_from_their_targets(train, val, tmp_path):
     path = tmp_path / "log.csv"
     callbacks = make_callbacks([{"_target_": "tf_keras.callbacks.CSVLogger", "filename": str(path)}])

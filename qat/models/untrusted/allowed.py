@@ -36,3 +36,5 @@ SYMBOLS = _names("symbols").union(
     for name in _names(section)
 )
 GRAPH_OPS = _names("graph_ops")
+SIZED_BY_ALL, SIZED_BY_REST = _names("sized_by_all"), _names("sized_by_rest")
+SIZED_OPS = _names("sized_ops")

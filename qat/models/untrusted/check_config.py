@@ -17,18 +17,12 @@ _QAT_MODULE = re.compile(r"qat\.quantization(\.[a-z0-9_]+)+")
 _SPEC_MODULE = re.compile(r"tensorflow\.python\.(framework|ops)(\.[A-Za-z0-9_]+)*")
 _DTYPE = re.compile(r"(u?int|float|bfloat|complex)\d+|bool|string|str")
 OWN = '"qat>'  # how the registered names of those classes begin in a config
+_WORDS_OF_DATA = ("vocabulary", "label_names")  # keys of texts that are no names of anything
 IN_HDF5 = "QatModel"  # what an .h5 of ours calls its model
 _OP_LAYERS = ("TFOpLambda", "SlicingOpLambda")
-_BY_NAME = {
-    "Lambda",
-    "__lambda__",
-    "function",
-    "ClassMethod",
-    "InstanceMethod",
-    "InstanceProperty",
-    "TensorFlowOpLayer",
-}
-_BY_NAME |= {*_OP_LAYERS, "__typespec__", "TypeSpec"}  # what Keras makes by the class_name alone, whatever else is told
+# what Keras makes by the class_name alone, whatever else is told
+_BY_NAME = {*_OP_LAYERS, "Lambda", "__lambda__", "function", "ClassMethod", "InstanceMethod", "InstanceProperty"}
+_BY_NAME |= {"TensorFlowOpLayer", "__typespec__", "TypeSpec"}
 _CLASSES = allowed.LAYERS | allowed.KERAS3_LAYERS | allowed.OPERATIONS
 _CLASSES |= allowed.MODELS | allowed.PARTS | allowed.VALUES
 _PART_KEY = re.compile(r".*(initializer|regularizer|constraint)")
@@ -61,8 +55,7 @@ def validate_config(config: Json, own: frozenset[str] = frozenset()) -> Any:
     for path, each in _dicts(plain, "model"):
         for complaint in _complaints(each, own):
             raise NotAllowedError(f"{complaint}, at {path[:200]}")
-        if _is_ours(each) and each.get("module") is not None:
-            each["module"] = allowed.OWN_MODULES[each["class_name"]]  # other modules may have other things of the name
+        _pin(each, own)
     if _plain_name(config["class_name"]) not in allowed.MODELS | own and not _is_ours(config):
         raise NotAllowedError(f"it holds a {_short_repr(config['class_name'])} and no functional or sequential model")
     return plain
@@ -117,7 +110,8 @@ def _refuse_programs(config: Json) -> None:
     while todo:
         value = todo.pop()
         if isinstance(value, dict | list):
-            todo += value.values() if isinstance(value, dict) else value
+            inner = value if isinstance(value, list) else [value[key] for key in value if key not in _WORDS_OF_DATA]
+            todo += inner
         if isinstance(value, dict) and isinstance(sizes := value.get("sizes"), list) and "array" in value:
             left -= _byte_count(sizes, value.get("dtype"))
         elif isinstance(value, str) and value.startswith(PREFIX) and not only_computes(value.removeprefix(PREFIX)):
@@ -131,7 +125,7 @@ def _byte_count(sizes: list[Any], dtype: object) -> int:
     if not all(isinstance(each, int) and each >= 0 for each in sizes) or not _DTYPE.fullmatch(str(dtype)):
         return 1 << 62
     bits = re.search(r"\d+", str(dtype))
-    return prod(sizes) * (int(bits[0]) // 8 if bits else 1)
+    return prod(sizes) * (max(1, int(bits[0]) // 8) if bits else 1)
 
 
 def _dicts(config: Mapping[str, Json] | Sequence[Json], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -237,10 +231,24 @@ def _string_complaints(section: dict[str, Any], own: frozenset[str]) -> Iterator
             yield f"{key}, a file that it would read"
 
 
+def _pin(section: dict[str, Any], own: frozenset[str]) -> None:
+    """Let a checked section name the very thing that was allowed: Keras would import what it does not find at once."""
+    if _is_ours(section):
+        if section.get("module") is not None:  # other modules may have other things of the name
+            section["module"] = allowed.OWN_MODULES[section["class_name"]]
+        return
+    key = "config" if section.get("class_name") == "function" else "class_name"
+    names = [section.get("registered_name"), section.get(key)]
+    known = next((name for name in names if isinstance(name, str) and name in own), None)
+    if "class_name" in section and known is not None:
+        section |= {key: known, "registered_name": known}
+        if key == "class_name":
+            section["module"] = "builtins"  # where Keras finds nothing but what is registered
+
+
 def _is_of_caller(name: str, registered: str | None, own: frozenset[str]) -> bool:
     """Whether Keras finds a class that the caller's process has given to it."""
-    known = name in own or (registered in own and str(registered).rpartition(">")[2] == name)
-    return known and name not in _BY_NAME
+    return (name in own or registered in own) and name not in _BY_NAME
 
 
 def _is_ours(section: dict[str, Any]) -> bool:

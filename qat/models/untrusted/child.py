@@ -118,7 +118,7 @@ def _read_model(request: dict[str, Any], file: BinaryIO) -> DecodedModel:
         return decoded
     try:
         model = assemble(decoded, with_assets=False)
-        if depends_on_numbers(decoded.config):
+        if depends_on_numbers(model, decoded.config):
             run_once(model)
     except ModelError:
         raise

@@ -1,4 +1,7 @@
-"""Run a model of somebody once in the child, where its time and memory may depend on the numbers that it computes."""
+"""Run a model of somebody once in the child, where its time or memory depends on the numbers that it computes.
+
+No bound: what depends on the values of its inputs in a way of its own shows itself later.
+"""
 
 from __future__ import annotations
 
@@ -9,53 +12,81 @@ from typing import Any
 import tensorflow as tf
 
 from qat.json_values import Json
+from qat.models.untrusted import allowed
 from qat.models.untrusted.graph_ops import PREFIX
 
 LOOPS = ("functions:While", "functions:StatelessWhile")  # kinds of steps of a training program
+VALUES = (0.0, 1e4, -1e4)  # that the inputs hold, one after the other
 _OPEN = 8  # size of an axis that the model leaves open
-_MAKING = frozenset(  # functions and ops, in small letters without _, whose operands say how large the result is
-    (
-        *("fill", "tile", "range", "repeat", "onehot", "broadcastto", "linspace", "eye", "pad", "padv2", "mirrorpad"),
-        *("scatternd", "sequencemask", "resize", "resizebilinear", "resizenearestneighbor", "resizebicubic", "zeros"),
-        *(
-            "resizearea",
-            "unsortedsegmentsum",
-            "unsortedsegmentmax",
-            "unsortedsegmentmin",
-            "unsortedsegmentprod",
-            "ones",
-        ),
-        *("bincount", "cropandresize", "randomuniform", "randomstandardnormal", "truncatednormal", "tensorlistreserve"),
-        *("conv2dbackpropinput", "conv2dtranspose", "ensureshape", "sparsetodense", "diag", "matrixdiag", "meshgrid"),
-    )
-)
 
 
-def depends_on_numbers(config: Json) -> bool:
-    """Whether a checked config has loops, or ops whose operands say how large their results are."""
-    return any(name in LOOPS or _plain(name) in _MAKING for name in _named_ops(config))
+def depends_on_numbers(model: Any, config: Json) -> bool:
+    """Whether a model has loops, or functions whose results are as large as numbers say that it computes.
+
+    Args:
+        model: of either Keras, as it was made in the child.
+        config: its checked config, whose training programs are looked through.
+
+    Returns:
+        False where all sizes are known once the model is made.
+    """
+    programs = (name in LOOPS or name.removeprefix(PREFIX) in allowed.SIZED_OPS for name in _program_ops(config))
+    return any(programs) or any(map(_has_computed_size, _layers_of(model)))
 
 
 def run_once(model: Any) -> None:
-    """Run a model on zeros and on ones, as at inference and as in training; what it raises is for its user to see.
+    """Run a model on small inputs of `VALUES`, and once as in training; what else it raises is for its user to see.
 
     Args:
-        model: of either Keras, with known inputs.
+        model: of either Keras, with known inputs; one that takes anything but dense numbers is not run.
 
     Raises:
         MemoryError: a tensor takes more memory than the process may have.
     """
-    for fill in (tf.zeros, tf.ones):
-        inputs = [fill([size or _OPEN for size in (1, *each.shape[1:])], each.dtype) for each in model.inputs]
-        for training in (False, True):
-            try:
-                with suppress(tf.errors.InvalidArgumentError, ValueError, TypeError):
-                    model(inputs if len(inputs) > 1 else inputs[0], training=training)
-            except tf.errors.ResourceExhaustedError as error:
-                raise MemoryError(str(error)) from error
+    for value, training in (*((value, False) for value in VALUES), (0.0, True)):
+        try:
+            with suppress(Exception):  # of any layer, for inputs as small as these
+                inputs = [_filled(each, value) for each in model.inputs]
+                _call(model, inputs if len(inputs) > 1 else inputs[0], training)
+        except _TooLarge as error:
+            raise MemoryError(str(error)) from error
 
 
-def _named_ops(config: Json) -> Iterator[str]:
+class _TooLarge(BaseException):
+    """Not to be taken for one of the exceptions of a layer."""
+
+
+def _call(model: Any, inputs: Any, training: bool) -> None:
+    try:
+        model(inputs, training=training)
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        raise _TooLarge(str(error)) from error
+
+
+def _filled(tensor: Any, value: float) -> tf.Tensor:
+    sizes = [1, *(size or _OPEN for size in tensor.shape[1:])]
+    return tf.cast(tf.fill(sizes, value), tensor.dtype)
+
+
+def _layers_of(model: Any) -> Iterator[Any]:
+    for layer in getattr(model, "layers", ()):
+        yield layer
+        yield from _layers_of(layer)
+
+
+def _has_computed_size(layer: Any) -> bool:
+    """Whether a layer of a TensorFlow function takes a tensor where it takes sizes."""
+    name = str(getattr(layer, "symbol", None) or "").rpartition(".")[2]
+    if name not in allowed.SIZED_BY_ALL | allowed.SIZED_BY_REST:
+        return False
+    for node in layer._inbound_nodes:
+        sizes = (node.call_args[name in allowed.SIZED_BY_REST :], dict(node.call_kwargs))
+        if any(hasattr(each, "type_spec") or tf.is_tensor(each) for each in tf.nest.flatten(sizes)):
+            return True
+    return False
+
+
+def _program_ops(config: Json) -> Iterator[str]:
     todo: list[Any] = [config]
     while todo:
         value = todo.pop()
@@ -63,10 +94,5 @@ def _named_ops(config: Json) -> Iterator[str]:
             todo += value
         elif isinstance(value, Mapping):
             todo += value.values()
-            yield from (str(value.get(key)) for key in ("function", "op") if isinstance(value.get(key), str))
         elif isinstance(value, str) and value.startswith((PREFIX, "functions:")):
             yield value
-
-
-def _plain(name: str) -> str:
-    return name.removeprefix(PREFIX).rpartition(".")[2].lower().replace("_", "")

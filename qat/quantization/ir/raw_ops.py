@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from qat.errors import ModelError
 from qat.json_values import Json
+from qat.models.untrusted.graph_ops import PREFIX
 
-PREFIX = "raw:"  # of the name of an op that has no name in `OPERATIONS`
 RENAMED = {("Squeeze", "axis"): "squeeze_dims"}  # arguments that are not called as the attributes that they are
 
 

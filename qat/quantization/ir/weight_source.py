@@ -13,7 +13,6 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -190,6 +189,6 @@ def pack_array(value: NDArray) -> dict[str, Any]:
 def unpack_array(packed: Mapping[str, Any]) -> NDArray:
     """The array that `pack_array` was given."""
     dtype = np.dtype(packed["dtype"])
-    most = prod(packed["sizes"]) * dtype.itemsize + 1  # more than these bytes are an error, and are not inflated
+    most = math.prod(packed["sizes"]) * dtype.itemsize + 1  # more than these bytes are an error, and are not inflated
     data = zlib.decompressobj().decompress(base64.b64decode(packed["array"]), most)
     return np.frombuffer(data, dtype).reshape(packed["sizes"]).copy()

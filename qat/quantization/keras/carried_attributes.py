@@ -83,6 +83,12 @@ def give_attributes(
             setattr(type(made), name, _Unsaved(name, said.get("unknown", "of a kind that is not known here")))
 
 
+def _has_own(kind: type, name: str) -> bool:
+    """Whether a class has an attribute of its own, and not one that no file holds."""
+    value = getattr(kind, name, None)
+    return value is not None and not isinstance(value, _Unsaved)
+
+
 def _give(made: KerasModel, name: str, value: object) -> None:
     """Metrics must be seen by Keras, variables must not: they are counted where they are held already."""
     if any(map(is_metric, leaves(value))):
@@ -126,7 +132,7 @@ class _Unsaved:
         )
 
 
-_None, _UNKNOWN = type(None), object()
+_UNKNOWN = object()
 _PLAIN = (bool, int, float, str, type(None))
 
 
