@@ -69,10 +69,7 @@ def give_attributes(
     """
     copied = {} if origin is None else _copies(origin, made, variables)
     for name, said in told.items():
-        of_class = getattr(type(made), name, None)
-        if name.startswith("__") or (
-            origin is None and "unknown" in said and not isinstance(of_class, _None | _Unsaved)
-        ):
+        if name.startswith("__") or (origin is None and "unknown" in said and _has_own(type(made), name)):
             raise ModelError(f"attribute {name[:200]!r} is in the file as the user's, and every model has one")
         value = _read(said, variables)
         if value is not _UNKNOWN:
