@@ -57,8 +57,13 @@ def _expected(action: argparse.Action) -> str:
 
 
 def refuse_show_and_sweep(argv: Sequence[str]) -> None:
-    """Refuse `--cfg job -m`, which would show one config for many jobs."""
+    """Refuse `--cfg job -m`, and `sweep.resume=DIR` with it, which would show one config for many jobs."""
     show_flags = [part for part in argv if part.partition("=")[0] in ("--cfg", "-c", "--info", "-i")]
+    resumed = [part for part in argv if part.startswith("sweep.resume=")]
+    if show_flags and resumed:
+        raise ConfigError(
+            f"{show_flags[0]} shows the config of one job: leave out {resumed[0]}, and give the job's keys."
+        )
     if show_flags and {"-m", "--multirun"} & set(argv):
         raise ConfigError(f"{show_flags[0]} shows the config of one job: leave out -m, and give each key one value.")
 

@@ -32,3 +32,8 @@ def test_a_flag_that_cannot_be_taken_is_answered(argv, answer):
 def test_one_config_is_shown_at_a_time():
     with pytest.raises(ConfigError, match="shows the config of one job"):
         flags.refuse_show_and_sweep(["--cfg", "job", "-m"])
+
+
+def test_the_config_of_a_resumed_sweep_is_none():
+    with pytest.raises(ConfigError, match=r"--cfg shows the config of one job: leave out sweep.resume=there"):
+        flags.refuse_show_and_sweep(["sweep.resume=there", "--cfg", "job"])
