@@ -58,7 +58,7 @@ def diagnosis(folder):
         "model",
         (cause,),
         (LONG,),
-        ladder,
+        ladder=ladder,
         ranges=(("held", 0.0, 255.0), ("fed", 0.0, 1.0)),
         noise_db=(("stem", 30.0),),
         samples=Samples(0.0, 1.0, (PNG,) * 3, (PNG,) * 3),
