@@ -136,6 +136,16 @@ def test_a_folder_of_configs_that_is_not_there_is_told_by_its_flag():
     assert message.startswith("--config-path: no such folder; a relative one is not looked for here. A file of")
 
 
+@pytest.mark.parametrize(
+    "flag", ["--config-dir mine", "--config-dir=mine", "-cd mine", "-cp /mine", "--config-path=/mine"]
+)
+def test_a_group_in_a_folder_of_ones_own_is_taken(flag):
+    argv = [*flag.split(), "+mygroup=a"]
+    assert normalize_arguments(argv, "train", Config) == argv
+    with pytest.raises(QatError, match=r"^mygroup: no such key"):
+        normalize_arguments(["+mygroup=a"], "train", Config)
+
+
 def test_an_option_with_spaces_in_one_word_is_written_without():
     with pytest.raises(QatError, match=r"^train\.epochs = 3: written without spaces: train\.epochs=3$"):
         configs(["train.epochs = 3"])
