@@ -22,6 +22,9 @@ def test_labels_of_any_integer_type_are_int64():
     ("labels", "reason"),
     [
         (np.eye(3), r"y has shape \[3, 3\]: expected \[N\]"),
+        (np.zeros((3, 2), [("class", int)]), r"y has shape \[3, 2\]: expected \[N\], the class of each sample"),
+        (np.ones((3, 2), complex), r"y has shape \[3, 2\]: expected \[N\], the class of each sample"),
+        (np.full((3, 2), "1"), r"y has shape \[3, 2\]: expected \[N\], the class of each sample"),
         ([0.0, 1.0, 2.0], r"y is float64: expected integers 0\.\.classes-1"),
         (["a", "b", "c"], r"y holds texts, the first is 'a'"),
         ([0, 1], r"y has 2 labels for 3 samples"),
