@@ -335,6 +335,7 @@ KEYS += [  # a value of another kind, told with an example of its own and with w
     ("model=my.keras", "model.path=my.keras: no such file or folder"),
     ("data=s3://bucket/a.npz", "data.path=s3://bucket/a.npz: no such file or folder. It is an address, and only files"),
     ("data=https://a.org/images/", "images/: no such file or folder. It is an address, and only files of this machine"),
+    ("data=file:///no/a.npz", "no such file or folder. It is an address: give the path alone: /no/a.npz"),
     ("model=gs://bucket/a.keras", "It is an address, and only files of this machine are read: download it first"),
 ]
 
