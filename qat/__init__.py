@@ -5,8 +5,10 @@ imported first. Where `tf.keras` has not been chosen yet, importing `qat` makes 
 """
 
 import os
+import re
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from qat.errors import TrainingSemanticsWarning
 from qat.quiet import quiet_tensorflow
@@ -14,15 +16,19 @@ from qat.quiet import quiet_tensorflow
 
 def _is_command() -> bool:
     """Whether this process was started as `qat …`, `python -m qat …` or `python -m qat.train …`."""
-    arguments = iter(sys.orig_argv[1:])
-    for each in arguments:
-        if each in ("-X", "-W"):
-            next(arguments, "")
-        elif each == "-m":
-            return f"{next(arguments, '')}.".startswith("qat.")
-        elif each == "-c" or not each.startswith("-"):
-            return each.replace("\\", "/").rpartition("/")[2] in ("qat", "qat.exe")
-    return False
+    place = len(sys.orig_argv) - len(sys.argv)  # of what was started: the arguments behind it are the same in both
+    started = sys.orig_argv[place] if place > 0 else ""
+    if sys.argv[0] == "-m":  # as Python has it while it looks for the module; flags may be joined to its name
+        return re.fullmatch(r"(-[a-zA-Z]*m)?qat(\..+)?", started) is not None
+    return started == sys.argv[0] and _is_our_script(Path(started))
+
+
+def _is_our_script(path: Path) -> bool:
+    """Whether a program is the one that was installed with the package, and not one of the user's with its name."""
+    try:
+        return path.name == "qat.exe" or (path.name == "qat" and b"qat.__main__" in path.read_bytes())
+    except OSError:
+        return False
 
 
 if _is_command():  # what is imported next takes a second

@@ -6,7 +6,6 @@ An unusable set is refused here: TensorFlow's converter would write a float file
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from qat.contract import hint_at_shape
 from qat.datasets import INFINITE, Dataset, inputs_of, is_dataset
 from qat.errors import CalibrationError
 from qat.plain_text import count_of
+from qat.warning import warn
 
 FEW_SAMPLES = 100
 BATCH_SIZE = 32
@@ -79,16 +79,14 @@ def as_batches(
             "calibration holds no samples. Give some hundred real model inputs; a generator may be used up."
         )
     if samples < FEW_SAMPLES:
-        warnings.warn(
+        warn(
             f"calibration has {count_of(samples, 'sample')}; below {FEW_SAMPLES} the ranges may miss what the model "
             "will see",
-            stacklevel=3,
         )
     if samples > 1 and all(map(_are_equal, zip(*batches, strict=True))):
-        warnings.warn(
+        warn(
             f"calibration: all {samples} samples are equal, so the ranges hold no more than this one; give real model "
             "inputs",
-            stacklevel=3,
         )
     for index, dtype_and_range in pixels.items():
         _warn_of_pixels(specs[index], (unscaled_inputs or {})[index], *dtype_and_range)
@@ -111,11 +109,10 @@ def _note_pixels(pixels: dict[int, tuple[str, int, int]], index: int, array: NDA
 def _warn_of_pixels(spec: InputSpec, layer: str, dtype: str, low: int, high: int) -> None:
     is_image = dtype == "uint8" or (len(spec.shape) == 3 and spec.shape[-1] in (1, 3))
     if np.dtype(spec.dtype).kind not in "iub" and is_image and low >= 0 and 127 < high <= 255:
-        warnings.warn(
+        warn(
             f"calibration for {spec.name!r} holds {dtype} from {low} to {high}, and the input is {spec.dtype}: layer "
             f"{layer!r} takes it with no Rescaling before it. Was the model trained on scaled numbers, scale these "
             "alike, as x.astype('float32') / 255; was it trained on 0 to 255, say so by x.astype('float32')",
-            stacklevel=4,
         )
 
 

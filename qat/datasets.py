@@ -231,7 +231,8 @@ def _is_multi_hot(labels: NDArray) -> bool:
 
 def _has_flags(labels: NDArray) -> bool:
     """Whether each row has a 0 or a 1 for each of several classes."""
-    return labels.ndim == 2 and min(labels.shape) > 0 and labels.shape[1] > 1 and bool(np.isin(labels, (0, 1)).all())
+    has_columns = labels.ndim == 2 and min(labels.shape) > 0 and labels.shape[1] > 1
+    return has_columns and labels.dtype.kind in "biuf" and bool(np.isin(labels, (0, 1)).all())
 
 
 def _is_nested(spec: object) -> bool:

@@ -12,11 +12,12 @@ import itertools
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from qat.warning import warn
 
 FOLDER = ".resume"  # of an unfinished run: its manifest, and what it keeps to go on from
 NAME = f"{FOLDER}/files"
@@ -62,7 +63,7 @@ def _keep_aside(path: Path) -> None:
         names = (path.with_name(f"{path.name}.before{number or ''}") for number in itertools.count())
         aside = next(each for each in names if not each.exists())
         path.rename(aside)
-        warnings.warn(f"{path} was there before the run, and is kept as {aside.name}", stacklevel=2)
+        warn(f"{path} was there before the run, and is kept as {aside.name}")
 
 
 def _append(folder: Path, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from typing import TextIO
+from urllib.parse import unquote
 
 _ALLOWED = "\n\t\u200c\u200d"  # the last two join letters and emojis
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -53,6 +54,8 @@ def address_hint(path: object) -> str:
 
     >>> address_hint("s3://bucket/a.npz")
     ' It is an address, and only files of this machine are read: download it first, and give the path of the copy.'
+    >>> address_hint("file:///tmp/a.npz")
+    ' It is an address: give the path alone: /tmp/a.npz'
     >>> address_hint("runs/a.npz"), address_hint("C:/a.npz")
     ('', '')
 
@@ -64,15 +67,25 @@ def address_hint(path: object) -> str:
     """
     if not re.match(r"[A-Za-z][\w+.-]+:/", str(path)):
         return ""
+    if local := re.match(r"(?i)file:/+(?:localhost/+)?(?=(\w:/)?)(.+)", str(path)):
+        return f" It is an address: give the path alone: {'' if local[1] else '/'}{unquote(local[2])}"
     return (
         " It is an address, and only files of this machine are read: download it first, and give the path of the copy."
     )
 
 
 def count_of(number: int, thing: str) -> str:
-    """
+    """A number and the thing that is counted, in singular or plural.
+
     >>> count_of(1, "sample"), count_of(20, "sample")
     ('1 sample', '20 samples')
+
+    Args:
+        number: how many there are.
+        thing: one of them; several have an s behind.
+
+    Returns:
+        Both, with a blank between.
     """
     return f"{number} {thing}{'s' * (number != 1)}"
 

@@ -79,12 +79,12 @@ def test_before_a_command_and_at_its_end_a_signal_ends_the_process(number, code)
     assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
 
 
-@pytest.mark.parametrize("command", [["qat.train"], ["qat.verify"], ["qat", "compare"]])
+@pytest.mark.parametrize("command", [["-m", "qat.train"], ["-mqat.verify"], ["-um", "qat", "compare"]])
 def test_ctrl_c_in_the_imports_of_a_command_prints_no_traceback(tmp_path, command):
     (tmp_path / "hydra.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
     where = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(interrupts.__file__).parents[1]}"}
     ended = subprocess.run(
-        [sys.executable, "-m", *command],
+        [sys.executable, *command],
         capture_output=True,
         text=True,
         env=where,
@@ -108,20 +108,44 @@ def test_such_a_signal_says_what_is_known(number, code):
 
 
 @pytest.mark.parametrize(
-    ("start", "is_command"),
+    ("flags", "started", "is_command"),
     [
-        (["-m", "qat"], True),
-        (["-X", "dev", "-u", "-m", "qat.train", "quant=ptq"], True),
-        (["/usr/local/bin/qat", "train"], True),
-        (["-m", "pytest", "-m", "qat"], False),
-        (["my_script.py", "qat"], False),
-        (["-c", "import qat"], False),
-        ([], False),
+        ("-m", "qat", True),
+        ("-X dev -u -m", "qat.train", True),
+        ("", "-mqat.train", True),
+        ("-um", "qat.train", True),
+        ("-W ignore", "-umqat", True),
+        ("-m", "pytest", False),
+        ("", "-mqatar.train", False),
     ],
 )
-def test_a_command_is_known_by_how_python_was_started(monkeypatch, start, is_command):
-    monkeypatch.setattr(sys, "orig_argv", ["python", *start])
+def test_a_command_is_known_by_how_python_was_started(monkeypatch, flags, started, is_command):
+    monkeypatch.setattr(sys, "orig_argv", ["python", *flags.split(), started, "-m", "qat"])
+    monkeypatch.setattr(sys, "argv", ["-m", "-m", "qat"])
     assert qat._is_command() is is_command
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_command"),
+    [
+        ("qat", "from qat.__main__ import main", True),
+        ("qat", "import qat", False),
+        ("my_script.py", "from qat.__main__ import main", False),
+    ],
+)
+def test_a_program_is_a_command_if_it_is_the_one_that_was_installed(monkeypatch, tmp_path, name, content, is_command):
+    program = tmp_path / name
+    program.write_text(content)
+    monkeypatch.setattr(sys, "orig_argv", ["python", str(program), "train"])
+    monkeypatch.setattr(sys, "argv", [str(program), "train"])
+    assert qat._is_command() is is_command
+
+
+@pytest.mark.parametrize("start", [["-c", "import qat"], []])
+def test_another_process_is_no_command(monkeypatch, start):
+    monkeypatch.setattr(sys, "orig_argv", ["python", *start])
+    monkeypatch.setattr(sys, "argv", ["-c" if start else ""])
+    assert qat._is_command() is False
 
 
 def test_ctrl_c_is_found_behind_an_error_that_a_library_made_of_it():

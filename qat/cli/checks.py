@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -246,8 +248,18 @@ def _target_complaints(config: Config) -> Iterator[str]:
 def _library_complaints(key: str, target: Mapping[str, Any], kind: str) -> Iterator[str]:
     """Python's own library has no parts of a training."""
     name = str(target.get("_target_"))
-    if name.partition(".")[0] in sys.stdlib_module_names:
+    if _is_pythons(name.partition(".")[0]):
         yield f"{key}._target_={name}: expected a Keras {kind}; this is of Python's own library."
+
+
+def _is_pythons(module: str) -> bool:
+    """Whether importing a module gives that of Python's library, and not one of the user's with the same name."""
+    if module not in sys.stdlib_module_names or (spec := importlib.util.find_spec(module)) is None:
+        return False
+    if spec.origin in (None, "built-in", "frozen"):
+        return spec.origin is not None
+    folders = [Path(sysconfig.get_path(each)).resolve() for each in ("stdlib", "platstdlib")]
+    return any(Path(spec.origin).resolve().is_relative_to(each) for each in folders)
 
 
 def _folder_complaints(config: Config) -> Iterator[str]:

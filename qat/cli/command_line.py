@@ -29,6 +29,7 @@ from qat.cli.sweeps.resume import quote
 from qat.errors import ConfigError
 
 _SWEEP_OVERRIDES = ("+sweep=", "sweep=", "sweep.resume=")  # these start a sweep without -m
+_OWN_FILES = ("--config-dir", "-cd", "--config-path", "-cp", "hydra.searchpath")
 _STRAY_COMMA = re.compile(r"^,|,(?=,)|,(?=\]?$)")  # no value stands before or behind it
 _PLAIN_VALUE = re.compile(r"[\w./,+-]{0,80}")  # that may be said again: an address may have a password
 _KEYS_OF_SUFFIX = {  # of a file that is named without a key
@@ -105,7 +106,7 @@ def _take_override(argv: Sequence[str], index: int, primary: str, schema: type, 
             or explain_refused_option(part, schema)
             or (explain_plus(part, primary, schema) if part.startswith("+") else None)
             or explain_missing_section(part, schema)
-            or _explain_unknown(part, schema)
+            or (None if _has_own_files(argv) else _explain_unknown(part, schema))
             or _explain_empty(part, schema)
             or _explain_job_name(part)
             or (_explain_single_folder(part) if sweep else None)
@@ -243,6 +244,11 @@ def _suggest_for_word(word: str, schema: type) -> str:
     if not suggestions and Path(word).is_dir():
         suggestions = [f"{key}={word}" for key in ("runs", "run", "data") if key in keys][:1]
     return f" Did you mean {' or '.join(suggestions[:3])}?" if suggestions else ""
+
+
+def _has_own_files(argv: Sequence[str]) -> bool:
+    """Whether a command line names a folder of the user's, whose files may have groups that we know nothing of."""
+    return any(part.strip().partition("=")[0] in _OWN_FILES for part in argv)
 
 
 def _explain_unknown(part: str, schema: type) -> str | None:

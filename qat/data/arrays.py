@@ -7,7 +7,6 @@ a setting that only images have (image_size, range, mean, augmentation) says tha
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from qat.config import DataConfig
 from qat.data.source import Part, Source, check_labels, check_within_classes, make_contract, resolve_class_names
 from qat.errors import ConfigError, DataError
+from qat.warning import warn
 
 _SAMPLES_TO_LOOK_AT = 64  # the first so many, to guess what all of them are
 _STORED_AS = {  # by dtype or by its kind: what is stored in place of an array that is neither uint8 nor float
@@ -57,14 +57,13 @@ def source_from_arrays(
     samples = {key: _read_samples(arrays[f"x{key}"], f"{origin}: x{key}") for key in (suffix, *others)}
     if len(samples[suffix]) > 1 and (samples[suffix] == samples[suffix][:1]).all():
         count = len(samples[suffix])
-        warnings.warn(f"{origin}: {first}: all {count} samples are equal: nothing tells them apart", stacklevel=2)
+        warn(f"{origin}: {first}: all {count} samples are equal: nothing tells them apart")
     _warn_of_unread(arrays, {f"{axis}{key}" for key in samples for axis in "xy"}, origin)
     layout = _layout(config, samples[suffix])
     if layout == "features" and _looks_like_pixels(samples[suffix]):
-        warnings.warn(
+        warn(
             f"{origin}: {first} is float32 and looks like pixels from 0 to 255, which are taken unscaled. Images are "
             f"uint8 and then scaled: store {first}.astype(numpy.uint8), or say data.range=[0,1]",
-            stacklevel=2,
         )
     for key in others:
         _check_alike(samples[suffix], samples[key], f"{origin}: x{key}", first)
@@ -84,10 +83,9 @@ def source_from_arrays(
 def _warn_of_unread(arrays: Mapping[str, ArrayLike], read: set[str], origin: str) -> None:
     unread = [key for key in arrays if re.match(r"[xy](_|$)", key.lower()) and key not in read]
     if unread:
-        warnings.warn(
+        warn(
             f"{origin}: {', '.join(sorted(read))} are taken, and not {', '.join(sorted(unread))}. Parts are named "
             "train, val and test, as x_val and y_val; x and y alone are split",
-            stacklevel=3,
         )
 
 
@@ -96,10 +94,9 @@ def _warn_of_shared(train: NDArray, other: NDArray, where: str, first: str) -> N
     known = {hash(row.tobytes()) for row in train}
     shared = sum(hash(row.tobytes()) in known for row in other)
     if shared * 2 > len(other):
-        warnings.warn(
+        warn(
             f"{where}: {shared} of its {len(other)} samples stand in {first} as well: accuracy on them says nothing "
             "about new ones. Without it, a part of the training samples is set aside",
-            stacklevel=3,
         )
 
 
@@ -191,10 +188,9 @@ def _read_samples(array: ArrayLike, where: str) -> NDArray:
             + (_STORED_AS.get(samples.dtype.name) or _STORED_AS.get(samples.dtype.kind, _NO_SAMPLES))
         )
     if samples.ndim == 4 and samples.size and samples.max() == 1:
-        warnings.warn(
+        warn(
             f"{where} is uint8 and holds 0 and 1 alone, where pixels go from 0 to 255: scaled, they are all nearly 0. "
             "If they were scaled before they became integers, store them unscaled; a mask is stored as x * 255",
-            stacklevel=3,
         )
     if samples.ndim == 4 and samples.shape[1] in (1, 3) and samples.shape[3] > 4:
         raise DataError(f"{where} has shape {list(samples.shape)}: channels come last; store x.transpose(0, 2, 3, 1)")

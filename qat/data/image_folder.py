@@ -6,7 +6,6 @@ path/train/cat/1.jpg  path/test/cat/9.jpg  with train/, and val/ and test/ where
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from qat.data.packed_paths import PackedPaths
 from qat.data.source import PART_NAMES, Part, Source, make_contract
 from qat.data.splits import Splits
 from qat.errors import ConfigError, DataError
+from qat.warning import warn
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 OTHER_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".jfif", ".npy", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
@@ -105,10 +105,9 @@ def _list_files(config: DataConfig, class_names: tuple[str, ...], roots: dict[st
             labels.append(np.full(count, class_names.index(class_folder.name)))
         parts[name] = np.arange(start, len(paths))
     if others := _count_by_suffix(Counter({each: left_out[each] for each in OTHER_SUFFIXES})):
-        warnings.warn(
+        warn(
             f"data.path={config.path}: only {', '.join(SUFFIXES)} are read, and others left out ({others}); save them "
             "as .png to have them",
-            stacklevel=2,
         )
     return _Folder(
         config, class_names, roots, paths, np.concatenate(labels), parts, np.full(len(paths), _UNKNOWN, np.uint8)
@@ -134,10 +133,9 @@ def _look(folder: _Folder, splits: Splits) -> Source | None:
     if is_new:
         return _to_source(folder)
     for loss, count in folder.losses.items():
-        warnings.warn(
+        warn(
             f"data.path={folder.config.path}: {count} images {loss}. If the app shows them otherwise to the model, "
             "save them so",
-            stacklevel=3,
         )
     return None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import re
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -11,6 +13,10 @@ _FOLDER = "data=FOLDER/ with a folder for each class in it"
 _ARRAYS = "and store them:\n  numpy.savez('data.npz', x=samples, y=labels)"
 _IMAGE = f"one image, and no data set. Give the folder of images: {_FOLDER}"
 _PACKED = f"an archive. Unpack it, and give what was in it: {_FOLDER}, or data=FILE.npz"
+_COMPRESSED = (
+    "one compressed file. Decompress it, as by gzip.open(path).read(): an .npz is then given as data=FILE.npz; of "
+    f"another file read the arrays, {_ARRAYS}"
+)
 _RECORDING = f"a recording. Store samples of it as images, {_FOLDER}, or as arrays, {_ARRAYS}"
 _HDF5 = f"an HDF5 file. Read the arrays, as h5py.File(path)['x'][:], {_ARRAYS}"
 _PICKLE = f"a pickle, which is a program and is not run. If you trust it, read the arrays, by pickle.load, {_ARRAYS}"
@@ -25,12 +31,13 @@ _MATLAB = f"a file of MATLAB. Read the arrays, as scipy.io.loadmat(path)['x'], {
 _MODEL = "a model, and no data. A Keras model is given as model=FILE, a TFLite file as tflite=FILE"
 
 _STARTS = (  # bytes at the beginning of a file
-    (rb"\x89PNG|\xff\xd8\xff|GIF8|BM.{4}\0\0\0\0|II\*\0|MM\0\*|RIFF.{4}WEBP", _IMAGE),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|BM.{4}\0\0\0\0|II\*\0|MM\0\*|RIFF.{4}WEBP", _IMAGE),
     (rb"\x89HDF\r\n\x1a\n", _HDF5),
     (rb"MATLAB 5\.0", _MATLAB),
-    (rb"PAR1|ARROW1|FEA1", _TABLE),
-    (rb"\x1f\x8b|BZh[1-9]|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd|.{257}ustar", _PACKED),
-    (rb".{4}ftyp|RIFF.{4}(AVI |WAVE)|\x1aE\xdf\xa3|ID3|OggS|fLaC", _RECORDING),
+    (rb"PAR1|ARROW1\0|FEA1", _TABLE),
+    (rb"7z\xbc\xaf|Rar!\x1a|.{257}ustar", _PACKED),
+    (rb"\x1f\x8b|BZh[1-9]1AY&SY|\xfd7zXZ|\x28\xb5\x2f\xfd", _COMPRESSED),
+    (rb".{4}ftyp|RIFF.{4}(AVI |WAVE)|\x1aE\xdf\xa3|ID3[\x02-\x04]\0|OggS\0|fLaC[\0\x80]", _RECORDING),
     (rb".{4}TFL3", _MODEL),
     (rb"\x80[\x02-\x05]", _PICKLE),
 )
@@ -42,11 +49,13 @@ _NAMES = (  # ends of names
     (r"\.(parquet|feather|arrow|orc)", _TABLE),
     (r"\.(xlsx|xls|ods)", _SHEET),
     (r"\.(png|jpe?g|gif|bmp|tiff?|webp|avif|heic|jfif|p[gp]m)", _IMAGE),
+    (r"(?<!\.tar)\.(gz|bz2|xz|zst)", _COMPRESSED),
     (r"\.(tar|tgz|gz|bz2|xz|7z|rar|zst|zip)", _PACKED),
     (r"\.(mp4|avi|mov|mkv|webm|wav|mp3|flac|ogg)", _RECORDING),
     (r"\.(pth?)", _TORCH),
     (r"\.(keras|tflite|onnx|pb)", _MODEL),
 )
+_ARCHIVE_NAME = re.compile(r"(?i)\.(tar\.\w+|tgz|tbz2?|txz|tzst)$")
 _MEMBERS = (  # names in a zip archive
     (r"metadata\.json", _MODEL),  # of a .keras
     (r"\[Content_Types\]\.xml", _SHEET),
@@ -72,8 +81,31 @@ def describe_other_file(name: str, start: bytes) -> str | None:
     by_name = next((kind for end, kind in _NAMES if re.search(f"(?i)({end})$", name)), None)
     if by_name == _RECORDS:  # which may be compressed, and have no sign at their beginning
         return by_name
-    by_start = next((kind for sign, kind in _STARTS if re.match(sign, start, re.DOTALL)), None)
-    return by_start or (by_name if start else None)
+    return _find_by_start(name, start) or (by_name if start else None)
+
+
+def _find_by_start(name: str, start: bytes) -> str | None:
+    if _is_text(start):  # a table whose first column is called as the sign of another format
+        return None
+    kind = next((kind for sign, kind in _STARTS if re.match(sign, start, re.DOTALL)), None)
+    return _PACKED if kind == _COMPRESSED and (_ARCHIVE_NAME.search(name) or _holds_tar(start)) else kind
+
+
+def _is_text(start: bytes) -> bool:
+    """Whether the beginning of a file is text, as far as it goes: it may end within a character."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return all(each.isprintable() or each in "\t\r\n\f\ufeff" for each in text)
+
+
+def _holds_tar(start: bytes) -> bool:
+    """Whether a file that begins so is an archive in gzip."""
+    try:
+        return zlib.decompressobj(31).decompress(start, START_BYTES)[257:262] == b"ustar"
+    except zlib.error:
+        return False
 
 
 def describe_archive(names: Collection[str]) -> str | None:

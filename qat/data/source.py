@@ -62,7 +62,7 @@ class Source:
     look: Callable[[Splits], Source | None] | None = None
 
 
-_MOST = 2.0  # no mean and no deviation of pixels from 0 to 1 is near it
+_LARGEST_DIVIDED = 2.0  # no mean and no deviation of numbers from 0 to 1 is near it
 
 
 def make_contract(config: DataConfig, shape: tuple[int, ...], raw_dtype: str, layout: str) -> Contract:
@@ -87,12 +87,8 @@ def make_contract(config: DataConfig, shape: tuple[int, ...], raw_dtype: str, la
     scales_itself = layout == "NHWC" and raw_dtype == "uint8" and config.mean is None and config.std is None
     if config.range is not None and len(config.range) != 2:
         raise ConfigError(f"data.range={config.range}: expected [low, high]")
-    if raw_dtype == "uint8" and config.mean and config.std and max(config.mean) > _MOST and max(config.std) > _MOST:
-        in_units = [[round(value / 255, 4) for value in values] for values in (config.mean, config.std)]
-        raise ConfigError(
-            f"data.mean={config.mean} data.std={config.std}: these are of pixels from 0 to 255, and pixels are divided "
-            "by 255 before: give data.mean={} data.std={}".format(*(str(each).replace(" ", "") for each in in_units))
-        )
+    if raw_dtype == "uint8" and config.mean and config.std:
+        _refuse_undivided(config.mean, config.std, "pixels" if layout == "NHWC" else "numbers")
     limits = config.range or (IMAGE_RANGE if scales_itself else None)
     return Contract(
         shape=tuple(shape),
@@ -103,6 +99,23 @@ def make_contract(config: DataConfig, shape: tuple[int, ...], raw_dtype: str, la
         std=tuple(config.std) if config.std else None,
         colour_order=config.colour_order,
         resize=config.resize,
+    )
+
+
+def _refuse_undivided(mean: list[float], std: list[float], what: str) -> None:
+    """Refuse a mean and deviation of numbers from 0 to 255, with those that do the same to numbers from 0 to 1."""
+    if max(map(abs, [*mean, *std])) <= _LARGEST_DIVIDED:
+        return
+    divided = {"mean": mean, "std": std}
+    of_255 = [name for name in divided if max(map(abs, divided[name])) > _LARGEST_DIVIDED]
+    if set(std) == {1}:  # a mean that is taken off and no more, as Caffe does
+        of_255 = ["mean", "std"]
+    divided |= {name: [float(f"{value / 255:.4g}") for value in divided[name]] for name in of_255}
+    these = "these are" if len(of_255) == 2 else f"this {of_255[0]} is"
+    right = " ".join(f"data.{name}={values}".replace(" ", "") for name, values in divided.items())
+    raise ConfigError(
+        f"data.mean={mean} data.std={std}: {these} of {what} from 0 to 255, and {what} are divided by 255 before: "
+        f"give {right}"
     )
 
 

@@ -48,7 +48,7 @@ def read_arrays(path: str | Path, key: str, names: Collection[str] | None = None
     except DataError:
         raise
     except DAMAGE as error:
-        raise DataError(f"{where}: not a readable .npz of plain arrays ({_reason(error)}). {_STORE}") from error
+        raise DataError(f"{where}: not a readable .npz of plain arrays ({_explain_error(error)}). {_STORE}") from error
 
 
 def _archive(file: BinaryIO, where: str) -> zipfile.ZipFile:
@@ -104,7 +104,7 @@ def read_array(path: str | Path, key: str) -> NDArray | dict[str, NDArray]:
     except DataError:
         raise
     except DAMAGE as error:
-        raise DataError(f"{where}: no .npz or .npy that can be read ({_reason(error)})") from error
+        raise DataError(f"{where}: no .npz or .npy that can be read ({_explain_error(error)})") from error
     return read_arrays(path, key)
 
 
@@ -139,7 +139,7 @@ def _array(stored: IO[bytes], size_bytes: int, where: str) -> NDArray:
     return np.lib.format.read_array(stored, allow_pickle=False)
 
 
-def _reason(error: BaseException) -> str:
+def _explain_error(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return first_line(error)

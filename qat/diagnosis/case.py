@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from qat.datasets import explain_columns, input_arrays, is_dataset, labelled_arrays
 from qat.errors import ConfigError, DataError, ModelError, TfliteFileError
 from qat.tflite import TfliteGraph, check_loadable, read
-from qat.tflite.reader import naming, read_bytes
+from qat.tflite.reader import name_file, read_bytes
 from qat.variants import FILE_KINDS
 
 LARGEST_LABEL = 100_000
@@ -46,7 +46,7 @@ class Case:
 
     @cached_property
     def graph(self) -> TfliteGraph:
-        with naming(self.tflite_model):
+        with name_file(self.tflite_model):
             return read(self.content)
 
     @property
@@ -127,7 +127,7 @@ def _runs_here(case: Case) -> bool:
         TfliteFileError: any other file that cannot be loaded.
     """
     try:
-        with naming(case.tflite_model):
+        with name_file(case.tflite_model):
             check_loadable(case.content)
     except TfliteFileError:
         if case.graph.lacks_weights or any(op.custom_code for op in case.graph.ops):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from qat.targets import import_object
 from qat.tflite.reader import read
 from qat.trust import refuse_targets
 from qat.variants import BY_VARIANT
+from qat.warning import warn
 
 if TYPE_CHECKING:
     from qat.data import Splits
@@ -229,7 +229,7 @@ def read_run_jobs(folder: Path, samples: int, trust: Any = False) -> Iterator[tu
     if not result.variants:
         raise RunDirError(f"{record}: variants is empty, so there is no file to diagnose. It was changed since the run")
     for phrase in rundir.changed_files(folder, result.sha256):
-        warnings.warn(f"{folder}: {phrase}; it is diagnosed as it is now", stacklevel=2)
+        warn(f"{folder}: {phrase}; it is diagnosed as it is now")
     splits = _splits(_data_config(result.config.get("data"), record, trust), _seed(result.seeds), record)
     indices = np.arange(min(samples, len(splits.test)))
     inputs = np.asarray(splits.test.raw(indices))

@@ -51,8 +51,8 @@ def check_same_signature(graph: TfliteGraph, model: Any) -> None:
                 remaining.remove(partner)
         if len(have) != len(want) or remaining:
             raise ModelError(
-                f"keras_model has {which} {_shapes(want)}, the file has {_shapes(have)}: it is not the model that this "
-                "file was made from; give that one, or none"
+                f"keras_model has {which} of shape {_describe_shapes(want)}, the file has {_describe_shapes(have)}: it "
+                "is not the model that this file was made from; give that one, or none"
             )
 
 
@@ -62,8 +62,9 @@ def _agree(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
     return len(a) == len(b) and all(m == n or -1 in (m, n) for m, n in zip(a, b, strict=True))
 
 
-def _shapes(shapes: list[tuple[int, ...]]) -> str:
-    return ", ".join(str(["?" if n < 0 else n for n in shape]) for shape in shapes)
+def _describe_shapes(of_batches: Iterable[Sequence[int]]) -> str:
+    """Shapes of samples, without the batch; a size that is open is shown as ?."""
+    return ", ".join(f"[{', '.join('?' if n < 0 else str(n) for n in shape[1:])}]" for shape in of_batches)
 
 
 def match_inputs(graph: TfliteGraph, model: Any) -> list[int]:
@@ -157,13 +158,10 @@ def check_inputs(arrays: list[NDArray], graph: TfliteGraph) -> None:
         )
     if not fit_file(arrays, graph):
         raise DataError(
-            f"inputs: a sample has shape {_shapes(a.shape for a in arrays)} as the model gets it, and the file takes "
-            f"{_shapes(expected)}. Give samples of that shape, or a function that makes them so as preprocess"
+            f"inputs: a sample has shape {_describe_shapes(a.shape for a in arrays)} as the model gets it, and the "
+            f"file takes {_describe_shapes(expected)}. Give samples of that shape, or a function that makes them so as "
+            "preprocess"
         )
-
-
-def _shapes(of_batches: Iterable[Sequence[int]]) -> str:
-    return ", ".join(str(list(shape[1:])) for shape in of_batches)
 
 
 def fit_file(arrays: Sequence[NDArray], graph: TfliteGraph) -> bool:

@@ -21,7 +21,7 @@ from qat.evaluation.evaluate import BATCH_SIZE
 from qat.models import load
 from qat.models.keras_types import KerasModel
 from qat.models.which_keras import is_keras_model
-from qat.plain_text import count_of, writable
+from qat.plain_text import count_of, one_line
 from qat.tflite import Interpreter, verify
 from qat.tflite.runtime.interpreter import Inputs
 from qat.wrapping import count_columns, pad, shorten, shorten_all
@@ -86,12 +86,12 @@ class ModelTable:
             size, integer_only = f"{row.size_bytes / 1024:.1f} KiB", "yes" if row.integer_only else "no"
             interval = f"{low:.1f}-{high:.1f}"
             rows.append(
-                [_in_one_line(row.name), _percent(row.accuracy), interval, size, _percent(row.agreement), integer_only]
+                [one_line(row.name), _percent(row.accuracy), interval, size, _percent(row.agreement), integer_only]
             )
         return rows
 
     def _caption(self) -> str:
-        first = shorten(_in_one_line(self.rows[0].name), COLUMNS // 3)
+        first = shorten(one_line(self.rows[0].name), COLUMNS // 3)
         return f"{count_of(self.samples, 'sample')}; agreement is with {first}."
 
 
@@ -192,10 +192,6 @@ def _as_arrays(x: Inputs) -> Any:
 
 def _first(x: Inputs) -> NDArray:
     return next(iter(x.values())) if isinstance(x, Mapping) else x[0] if isinstance(x, list) else x
-
-
-def _in_one_line(name: str) -> str:
-    return writable(" ".join(name.replace("\t", " ").splitlines()))
 
 
 def _percent(share: float) -> str:

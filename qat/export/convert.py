@@ -32,6 +32,7 @@ from qat.tflite.metadata import ENTRY, Metadata
 from qat.tflite.reader import read
 from qat.tflite.trusted_files import trust
 from qat.tflite.verify import Verification, verify
+from qat.warning import warn
 
 SCHEMES = ("float32", "int8", "dynamic_range", "float16", "int16x8")
 INTEGER = ("trained", "int8", "int16x8")  # "trained": what a QAT model of others asks for
@@ -209,7 +210,7 @@ def _convert_by_canonical_form(
             raise
         except ModelError as error:
             reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
-    warnings.warn(f"calibrated by TFLite itself, because {reason}", stacklevel=4)
+    warn(f"calibrated by TFLite itself, because {reason}")
     return None
 
 
@@ -236,7 +237,7 @@ def _choose_scheme(fake_quantized: bool, calibration: Calibration | None, scheme
         if scheme not in (None, "int8"):
             raise ConfigError(f"scheme={scheme!r}: a QAT model carries int8 ranges and converts to int8 only")
         if calibration is not None:
-            warnings.warn("calibration is not used: a QAT model carries its own ranges", stacklevel=3)
+            warn("calibration is not used: a QAT model carries its own ranges")
         return "trained"
     if scheme is None and calibration is None:
         raise CalibrationError(

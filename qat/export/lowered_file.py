@@ -38,7 +38,7 @@ def write_qat_file(model: KerasModel, *, batch_size: int | None, io: str, low_bi
         reason = why_batch_is_fixed(content) if is_open else None
     if reason is not None:  # an op may need it
         content = _add_names_and_pack(model, lower_model(batch_size=1), signature)
-        warn_of_one_sample(reason, stacklevel=5)
+        warn_of_one_sample(reason)
     return content
 
 

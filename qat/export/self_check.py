@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from qat.quantization.kernels import arrays
 from qat.tflite.graph import Tensor, TfliteGraph
 from qat.tflite.reader import read
 from qat.tflite.runtime.interpreter import Interpreter
+from qat.warning import warn
 
 LARGEST_FACTOR = 256.0  # of XNNPACK
 
@@ -189,10 +189,9 @@ def _report(departures: list[Departure], layer: LayerParity | None, rows: int) -
             "check (check=False) to look into it; and please report the layer with its weights"
         )
     worst = max(departures, key=lambda departure: departure.max_lsb)
-    warnings.warn(
+    warn(
         f"the file is not what the model computes: of output {worst.name!r}, {worst.within_1_lsb:.1%} of the codes are "
         f"within 1 LSB of the model's on {rows} calibration rows (expected {thresholds.min_within_1_lsb:.0%}), the "
         f"largest difference is {worst.max_lsb:.0f} LSB (expected at most {thresholds.max_lsb}); {where}. "
         "qat.evaluation.layer_parity compares all layers; quant.skip leaves one in float",
-        stacklevel=4,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from qat.export.deep_stack import with_deep_stack
 from qat.export.tf_converter import Converter
 from qat.export.traced_function import TracedModel
 from qat.tflite.runtime.quiet import quiet
+from qat.warning import warn
 
 # Whatever the converter's Python and C++ layers raise for a graph that they do not take.
 _REFUSALS = (ConverterError, tf.errors.OpError, ValueError, RuntimeError, NotImplementedError)
@@ -69,19 +69,13 @@ def convert_traced(
         content = _convert_once(fixed, batches, options)
     except _REFUSALS as error:
         raise ModelError(f"the TFLite converter refused the model: {_explain(error)}") from error
-    warn_of_one_sample(reason, stacklevel=5)
+    warn_of_one_sample(reason)
     return content, fixed
 
 
-def warn_of_one_sample(reason: str, stacklevel: int) -> None:
-    """Warn that a file's batch is fixed at 1.
-
-    Args:
-        reason: one sentence: why it is fixed.
-        stacklevel: number of frames up to the caller to blame, as for `warnings.warn`.
-    """
-    text = f"the file takes one sample at a time; with an open batch it does not work: {reason}"
-    warnings.warn(text, stacklevel=stacklevel)
+def warn_of_one_sample(reason: str) -> None:
+    """Warn that a file's batch is fixed at 1; the reason is one sentence."""
+    warn(f"the file takes one sample at a time; with an open batch it does not work: {reason}")
 
 
 def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Options) -> bytes:

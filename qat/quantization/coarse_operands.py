@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ from qat.quantization.ir.graph import Graph, Node
 from qat.quantization.ir.interpret import run
 from qat.quantization.ir.operations import OPERATIONS
 from qat.quantization.placement import MinMax, QuantSpec
+from qat.warning import warn
 
 STEEP = {"div": 1, "exp": 0, "log": 0, "rsqrt": 0}  # ops, and which operand their result depends on so
 ROWS = 16
@@ -44,11 +44,10 @@ def warn_of_coarse_operands(
         if kept < TOO_FAR_DB:
             told[node.layer or node.name] = kept
     for layer, kept in list(told.items())[:3]:
-        warnings.warn(
+        warn(
             f"layer {layer!r} divides by, or takes the logarithm, the exponential or the root of, numbers that 8 bits "
             f"do not tell from each other: rounding them alone leaves its result at {kept:.1f} dB SQNR. Keep them away "
             "from 0, as by + 0.1, and near each other; or compute it before the model",
-            stacklevel=3,
         )
 
 
@@ -75,11 +74,10 @@ def warn_of_lost_outputs(
         kept = sqnr_db(tf.cast(real, tf.float32).numpy(), tf.cast(actual, tf.float32).numpy())
         if kept < TOO_FAR_DB:
             layers = ", ".join(map(repr, list(steep)[:5]))
-            warnings.warn(
+            warn(
                 f"output {name!r} of the quantized model is at {kept:.1f} dB SQNR of the float model's, before any "
                 "training: 8 bits do not hold what follows from small numbers. Divisions, logarithms, exponentials and "
                 f"roots stand in {layers}; compute such parts before or behind the model",
-                stacklevel=3,
             )
 
 

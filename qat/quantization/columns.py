@@ -7,7 +7,6 @@ calibration warns of it.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from qat.quantization.importing.keras_version import version_of
 from qat.quantization.ir.graph import Graph, Tensor
 from qat.quantization.ir.interpret import run
 from qat.quantization.placement import MinMax, QuantSpec
+from qat.warning import warn
 
 CODES = 256
 FEW, TOO_FEW = 16, 4  # codes of a column: may cost accuracy, and does
@@ -163,10 +163,9 @@ def warn_of_columns(
             continue
         cost = _cost(graph, batches, input_index, columns, limits)
         if cost < COSTLY_DB or min(column.codes for column in columns) <= TOO_FEW:
-            warnings.warn(
+            warn(
                 f"input {entry.name!r}: {describe_columns(columns, values)}. {_describe_cost(cost)}. To repair it, "
                 f"{describe_remedies(columns, *limits, cut_behind_normalization(model, input_index))}",
-                stacklevel=3,
             )
 
 

@@ -10,7 +10,6 @@ with it in between stay as they are.
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from qat.quantization.ir.graph import Graph, Node, Weight
 from qat.quantization.kernels.quantized_kernel import norm_scale
 from qat.quantization.rewrites.builder import LINEAR, only_reader
+from qat.warning import warn
 
 PASSES_FACTORS = frozenset({"relu", "leaky_relu", "max_pool", "avg_pool", "identity", "mean", "pad", "reshape"})
 SWEEPS = 20  # over all pairs; a layer in the middle of a chain belongs to two
@@ -49,10 +49,9 @@ def equalize(graph: Graph) -> list[Pair]:
     """
     pairs = find_pairs(graph)
     if not pairs:
-        warnings.warn(
+        warn(
             "quant.equalization: no two layers of this model can be evened out: between them is an op that "
             "does not commute with a factor per channel (ReLU6, sigmoid, …), or a tensor that other layers read too",
-            stacklevel=3,
         )
     for _ in range(SWEEPS):
         if max((_even_out(pair) for pair in pairs), default=0.0) < SETTLED:
@@ -83,10 +82,9 @@ def equalize_uneven(graph: Graph, threshold: float) -> list[Pair]:
             _even_out(pair)
     if largest:
         named = ", ".join(f"{pair} ({times:.0f} times)" for pair, times in list(largest.items())[:6])
-        warnings.warn(
+        warn(
             f"channels of uneven size were evened out, the float function stays (quant.equalize_above={threshold:g}): "
             f"{named}{', …' if len(largest) > 6 else ''}",
-            stacklevel=3,
         )
     return pairs
 

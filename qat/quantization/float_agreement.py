@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ from qat.quantization.importing.model_inputs import input_tensors, nest_inputs
 from qat.quantization.ir.graph import Graph, Tensor
 from qat.quantization.ir.interpret import run
 from qat.quantization.keras.model import QatModel
+from qat.warning import warn
 
 ROWS, ODD_ROWS = 8, 7  # of an odd count, few sizes become others unseen
 SUSPECT_DB, REFUSED_DB = 60.0, 30.0  # float32 in another order is above 100 dB as a rule
@@ -56,10 +56,9 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
             "on the same calibration samples and before any quantization"
         )
         if agreement < REFUSED_DB and _hides_whole_rows(graph, rows):
-            warnings.warn(
+            warn(
                 f"{message}: attention there sees no score at all, as of padding in front of a text, and its rows are "
                 "other than the float model's. Nothing should read them; pad behind the text, where they are none",
-                stacklevel=3,
             )
         elif agreement < REFUSED_DB:
             raise ModelError(
@@ -69,7 +68,7 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
                 "to find which one"
             )
         elif agreement < SUSPECT_DB and _computes_in_float32(float_model):
-            warnings.warn(f"{message}; float32 alone keeps 100 dB and more", stacklevel=3)
+            warn(f"{message}; float32 alone keeps 100 dB and more")
     return expected
 
 
@@ -82,10 +81,9 @@ def _warn_of_mixed_samples(graph: Graph, rows: list[tf.Tensor], made: list[tf.Te
     mixed = _are_mixed(graph, rows, run(graph, rows, tensors), tensors)
     nodes = [tensor.node for tensor, is_mixed in zip(tensors, mixed, strict=True) if is_mixed]
     node = graph.outputs[0].node if not nodes or len(nodes) == len(tensors) else nodes[0]
-    warnings.warn(
+    warn(
         f"layer {node.layer or node.name!r} computes across the samples of a batch: what the model gives for one of "
         "them depends on which others it comes with, in the file as here. Evaluate both with the batch of the app",
-        stacklevel=4,
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qat.calibration_data import InputSpec
+from qat.warning import warn
 
 FEWEST = 20  # samples, to know what is usual
 USUAL = 0.95  # share of the samples ...
@@ -30,9 +30,8 @@ def warn_of_outliers(batches: Sequence[Sequence[NDArray]], specs: Sequence[Input
         far = np.flatnonzero(tops > FAR * usual)
         if len(tops) >= FEWEST and usual > 0 and len(far):
             named = f"sample {far[0]}" + (f" and {len(far) - 1} more" if len(far) > 1 else "")
-            warnings.warn(
+            warn(
                 f"{named} of the calibration data for {spec.name!r} reaches {tops[far[0]]:.4g}, and {USUAL:.0%} of the "
                 f"samples no more than {usual:.4g}: ranges that hold both leave the others a few codes. Leave out such "
                 "samples, if they are mistakes",
-                stacklevel=3,
             )

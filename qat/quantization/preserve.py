@@ -7,7 +7,6 @@ zeros, or centroids that are no multiples of one number.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,6 +19,7 @@ from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.ir.graph import Graph, Node
 from qat.quantization.ir.preserved_kernels import PreservedEntries
 from qat.quantization.rewrites.builder import LINEAR
+from qat.warning import warn
 
 KERNELS = ("kernel", "recurrent", "table")  # weights of a node that are pruned or clustered
 PRUNED = 0.3  # share of exact zeros, at least: continuous values have none by chance
@@ -190,17 +190,15 @@ def _report(graph: Graph, names: list[str], choice: str) -> None:
         parts = [
             f"{word} of {_first_names(names)}" for word, names in (("zeros", zeros), ("clusters", clusters)) if names
         ]
-        warnings.warn(
+        warn(
             f"quant.preserve=auto: the model is pruned or clustered, and stays so in training: {'; '.join(parts)}. "
             "quant.preserve=null trains all of them freely",
-            stacklevel=4,
         )
     elif choice != "auto" and not graph.preserved:
         missing = "exact zeros" if choice == "sparsity" else f"at most {MOST_CLUSTERS} values, some of them repeated"
-        warnings.warn(
+        warn(
             f"quant.preserve={choice}: nothing to keep: no kernel has {missing}. Give the model as pruning or "
             "clustering left it, its wrappers stripped",
-            stacklevel=4,
         )
 
 

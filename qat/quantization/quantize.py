@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from numpy.typing import NDArray
@@ -53,6 +52,7 @@ from qat.quantization.settings import (
 )
 from qat.quantization.unsettled_statistics import NormStatistics
 from qat.quantization.wide_ranges import warn_of_wide_ranges
+from qat.warning import warn
 
 
 @explain_calls(config=QuantConfig)
@@ -176,11 +176,10 @@ def _warn_of_losses(graph: Graph, name: str) -> None:
     """Name what training quantization-aware does without."""
     if graph.lost_in_training:
         missing = "\n    ".join(dict.fromkeys(graph.lost_in_training))
-        warnings.warn(
+        warn(
             f"model {name!r} trains quantization-aware without what follows; at inference it is the same:\n"
             f"    {missing}",
             TrainingSemanticsWarning,
-            stacklevel=3,
         )
 
 

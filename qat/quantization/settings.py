@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +12,7 @@ from qat.errors import ConfigError
 from qat.quantization.ir.graph import Graph
 from qat.setting import describe_refused_values
 from qat.variants import QUANTIZERS
+from qat.warning import warn
 
 BITS = range(2, 9)  # of weights; a command line takes those that a file stores as such
 _EXPECTED_BITS = "expected an integer from 2 to 8"
@@ -35,10 +35,9 @@ def refuse_unusable(config: QuantConfig) -> None:
         raise ConfigError("\n".join(refused))
     bits = QUANTIZERS[name].weight_bits
     if bits < config.weight_bits:
-        warnings.warn(
+        warn(
             f"QuantConfig(name={name!r}) has weights of {config.weight_bits} bits; of {bits}, as the name says: "
             f"QuantConfig(name={name!r}, weight_bits={bits})",
-            stacklevel=3,
         )
 
 

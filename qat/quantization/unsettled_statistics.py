@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from qat.quantization.ir.graph import Graph, Node
 from qat.quantization.ir.interpret import apply_norm, run_linear_part, run_node, walk
+from qat.warning import warn
 
 ROWS = 32
 FAR = 4.0  # times, of variances; of means, in standard deviations
@@ -68,13 +68,12 @@ class NormStatistics:
         if not unsettled or len(unsettled) < SHARE * len(every):
             return []
         named = ", ".join(repr(layer) for layer in unsettled[:4])
-        warnings.warn(
+        warn(
             f"the moving statistics of BatchNormalization are far from what {len(unsettled)} of {len(every)} "
             f"layers have on the calibration rows ({named}{', …' if len(unsettled) > 4 else ''}): the float model has "
             "hardly been trained, or on data prepared in another way. Ranges follow the batches in training; before "
             "that, model and file compute with the statistics as they are. Train the float model longer, or set "
             "quant.reestimate_bn=true",
-            stacklevel=3,
         )
         return unsettled
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from qat.quantization.ir.graph import Graph
 from qat.quantization.ir.interpret import run
 from qat.quantization.placement import MinMax, QuantSpec
 from qat.quantization.rewrites.masks import MISSING_BELOW
+from qat.warning import warn
 
 WIDE = 200.0  # narrower ranges are not looked at: a pass over the network for each model would cost too much
 ROWS = 16
@@ -39,11 +39,10 @@ def warn_of_wide_ranges(graph: Graph, min_max: dict[QuantSpec, MinMax], batches:
         if share > MOST:
             told[key.layer or key.name] = (*wide[key], share)
     for layer, (low, high, share) in list(told.items())[:3]:
-        warnings.warn(
+        warn(
             f"layer {layer!r} gives numbers from {low:.4g} to {high:.4g}, and {share:.0%} of them, which differ, "
             "become one code of 8 bits. Scale or clip what is far away; scores are hidden from a softmax by "
             "tf.where(seen, scores, -1e9)",
-            stacklevel=3,
         )
 
 

@@ -12,7 +12,6 @@ import shlex
 import shutil
 import textwrap
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -25,6 +24,7 @@ from qat.errors import ConfigError
 from qat.plain_text import without_credentials
 from qat.reporting.loggers import column_name
 from qat.reporting.terminal import relative_to_cwd
+from qat.warning import warn
 
 EXPERIMENT = "qat"
 FOLDER = "mlruns"  # in the working directory, as MLflow has it
@@ -123,7 +123,7 @@ class MlflowLogger:
         except self._faults as error:
             self._broken = True
             why = _why(self.uri, error)
-            warnings.warn(f"MLflow takes no more of this run ({why}); the run goes on", stacklevel=2)
+            warn(f"MLflow takes no more of this run ({why}); the run goes on")
 
     def _create_run(self) -> str:
         from mlflow.entities import Param

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from qat.reporting.loggers import Logger
 from qat.reporting.numbers import drop_name
 from qat.reporting.terminal import relative_to_cwd
 from qat.tasks import METRICS
+from qat.warning import warn
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -174,9 +174,8 @@ class SummaryWriter:
         try:
             yield
         except OSError as error:
-            warnings.warn(
+            warn(
                 f"{self.folder}: TensorBoard's files cannot be written ({error.strerror}); the run goes on without",
-                stacklevel=3,
             )
             self.folder = None
 

@@ -16,7 +16,7 @@ from qat.plain_text import writable
 from qat.reporting.terminal import relative_to_cwd
 from qat.tflite import TfliteGraph, check_loadable, read, with_metadata
 from qat.tflite.file_kind import kind_of
-from qat.tflite.reader import naming, read_bytes
+from qat.tflite.reader import name_file, read_bytes
 from qat.tflite.runtime.quiet import quiet
 from qat.variants import VARIANTS, without_calibration
 
@@ -84,7 +84,7 @@ def shorten_paths(paths: Sequence[Path]) -> list[str]:
 
 def _read(name: str, path: Path, accuracy: float | None = None) -> BenchmarkFile:
     content = read_bytes(path)
-    with naming(path):
+    with name_file(path):
         graph = read(content)
         check_loadable(content)
     return BenchmarkFile(name, path, content, graph, kind_of(graph), accuracy)

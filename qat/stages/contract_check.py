@@ -10,7 +10,6 @@ score that says anything; of it only the first layers are compared with the cont
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -30,6 +29,7 @@ from qat.models.fit_to_data import infer_model_task
 from qat.models.leading_layers import apply_scaling_layers, is_untrained
 from qat.stages.run import Run
 from qat.tasks import TASKS
+from qat.warning import warn
 
 PRETRAINED_MODELS = ("saved", "user", "keras_app")
 SAMPLES = 256  # of val
@@ -243,5 +243,5 @@ def _refuse_or_warn(run: Run, message: str, better: ContractScore, code: str, is
 
 def _add_remark(run: Run, message: str) -> None:
     """Warn now, and repeat the warning at the end of the run."""
-    warnings.warn(message, stacklevel=2)
+    warn(message)
     run.remarks.append(message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -31,6 +30,7 @@ from qat.training.threads import count_threads
 from qat.training.workers import Workers
 from qat.trust import HARMLESS, targets_of
 from qat.variants import BASELINE, QUANTIZERS, STOCK, STOCK_VARIANT
+from qat.warning import warn
 
 STOCK_OPTIONS = {"engine": "tflite", "allow_float": True}  # of `convert`: what it leaves in float is shown, not refused
 
@@ -151,7 +151,7 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
             *describe_missing_samples(config, splits),
             *describe_missing_classes(config, splits),
         ):
-            warnings.warn(message, stacklevel=2)
+            warn(message)
         summary_writer.loggers += make_loggers(config, folder)
         begin_runs(summary_writer, config.quant.name, config.quant.beside)
         sizes = ", ".join(f"{split.name} {len(split)}" for split in (splits.train, splits.val, splits.test))

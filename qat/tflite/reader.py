@@ -114,19 +114,19 @@ def read(model: bytes | bytearray | memoryview | str | Path) -> TfliteGraph:
         TfliteFileError: it is no usable TFLite file; the message says where it breaks.
     """
     content = read_bytes(model)
-    with naming(model):
+    with name_file(model):
         try:
             return _read_model(content)
         except DAMAGE as error:
             if isinstance(error, TfliteFileError):
                 raise
             raise TfliteFileError(
-                f"damaged TFLite file of {len(content)} bytes, perhaps not copied whole ({_reason(error)})"
+                f"damaged TFLite file of {len(content)} bytes, perhaps not copied whole ({_explain_damage(error)})"
             ) from error
 
 
 @contextmanager
-def naming(model: object) -> Iterator[None]:
+def name_file(model: object) -> Iterator[None]:
     """Put the path of a file before errors about it that do not have it.
 
     Args:
@@ -138,12 +138,12 @@ def naming(model: object) -> Iterator[None]:
     try:
         yield
     except TfliteFileError as error:
-        if not isinstance(model, (str, os.PathLike)) or str(model) in str(error):
+        if not isinstance(model, (str, os.PathLike)) or str(error).startswith(f"{model}: "):
             raise
         raise type(error)(f"{model}: {error}") from error
 
 
-def _reason(error: BaseException) -> str:
+def _explain_damage(error: BaseException) -> str:
     """The reason of ours, of which a person can make something; what libraries say of their buffers is left out."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:

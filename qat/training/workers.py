@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from qat.errors import ModelError
 from qat.models.which_keras import is_keras3
 from qat.training.cluster import cluster, is_chief, worker_name
 from qat.training.waiting import default_signal_handlers, wait_for_others
+from qat.warning import warn
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,9 @@ def begin_workers(strategy: str) -> Workers:
     if strategy == "mirrored":
         mirrored = tf.distribute.MirroredStrategy()
         if mirrored.num_replicas_in_sync == 1:
-            warnings.warn(
+            warn(
                 "train.strategy=mirrored: TensorFlow sees one device here (no GPU, or a single one), so that there is "
                 "nothing to share out: this is train.strategy=none",
-                stacklevel=2,
             )
         return Workers(mirrored)
     return Workers(_multi_worker(os.environ["TF_CONFIG"]), is_chief(), several=True)

@@ -136,6 +136,16 @@ def test_a_folder_of_configs_that_is_not_there_is_told_by_its_flag():
     assert message.startswith("--config-path: no such folder; a relative one is not looked for here. A file of")
 
 
+@pytest.mark.parametrize(
+    "flag", ["--config-dir mine", "--config-dir=mine", "-cd mine", "-cp /mine", "--config-path=/mine"]
+)
+def test_a_group_in_a_folder_of_ones_own_is_taken(flag):
+    argv = [*flag.split(), "+mygroup=a"]
+    assert normalize_arguments(argv, "train", Config) == argv
+    with pytest.raises(QatError, match=r"^mygroup: no such key"):
+        normalize_arguments(["+mygroup=a"], "train", Config)
+
+
 def test_an_option_with_spaces_in_one_word_is_written_without():
     with pytest.raises(QatError, match=r"^train\.epochs = 3: written without spaces: train\.epochs=3$"):
         configs(["train.epochs = 3"])
@@ -325,6 +335,7 @@ KEYS += [  # a value of another kind, told with an example of its own and with w
     ("model=my.keras", "model.path=my.keras: no such file or folder"),
     ("data=s3://bucket/a.npz", "data.path=s3://bucket/a.npz: no such file or folder. It is an address, and only files"),
     ("data=https://a.org/images/", "images/: no such file or folder. It is an address, and only files of this machine"),
+    ("data=file:///no/a.npz", "no such file or folder. It is an address: give the path alone: /no/a.npz"),
     ("model=gs://bucket/a.keras", "It is an address, and only files of this machine are read: download it first"),
 ]
 

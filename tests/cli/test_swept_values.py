@@ -1,5 +1,7 @@
 """A sweep without end is refused before it takes all memory: what is typed, and what a folder asks for."""
 
+import sys
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -57,6 +59,19 @@ def test_what_a_sweeps_file_sets_is_not_changed_where_there_is_no_file():
 def test_what_makes_no_sense_is_refused_before_anything_is_loaded(line, said):
     with pytest.raises(ConfigError, match=said):
         compose([line])
+
+
+@pytest.mark.parametrize("name", ["code.optim", "profile"])
+def test_a_module_of_ones_own_may_be_called_as_one_of_pythons_is(name, tmp_path, monkeypatch):
+    line, module = f"train.optimizer={{_target_: {name}.make}}", name.partition(".")[0]
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(ConfigError, match=r"this is of Python's own library"):
+        compose([line])
+    (tmp_path / "code").mkdir()
+    for file in ("code/__init__.py", "code/optim.py", "profile.py"):
+        (tmp_path / file).write_text("def make(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert compose([line]).train.optimizer["_target_"] == f"{name}.make"
 
 
 @pytest.mark.parametrize("part", ["hydra.run.dir=''", 'hydra.run.dir=""', "hydra.run.dir="])

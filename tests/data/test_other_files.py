@@ -1,5 +1,6 @@
 """Files that are given as data and are no .npz: what each is, by its content before its name."""
 
+import bz2
 import gzip
 import pickle
 import tarfile
@@ -27,6 +28,11 @@ def tar(path):
         archive.add(path.parent / "a.txt", "a.txt")
 
 
+def compressed_tar(path):
+    tar(path)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+
+
 def hdf5(path):
     with h5py.File(path, "w") as file:
         file["x"] = np.zeros(3)
@@ -37,7 +43,10 @@ WRITERS = {  # what writes the file, and the beginning of what is said of it
     "a.jpg": (image, "one image"),
     "a.bmp": (image, "one image"),
     "a.tar": (tar, "an archive"),
-    "a.gz": (lambda path: path.write_bytes(gzip.compress(b"a")), "an archive"),
+    "tar.gz": (compressed_tar, "an archive"),
+    "train-images-idx3-ubyte.gz": (lambda path: path.write_bytes(gzip.compress(bytes(900))), "one compressed file"),
+    "a.bz2": (lambda path: path.write_bytes(bz2.compress(b"a")), "one compressed file"),
+    "a.mp3": (lambda path: path.write_bytes(b"ID3\3\0\0\0\0\0\0"), "a recording"),
     "a.h5": (hdf5, "an HDF5 file"),
     "a.pkl": (lambda path: path.write_bytes(pickle.dumps([1])), "a pickle"),
     "a.mp4": (lambda path: path.write_bytes(b"\0\0\0\x20ftypisom"), "a recording"),
@@ -58,6 +67,24 @@ def test_the_name_tells_what_the_content_does_not():
     assert describe_other_file("a.onnx", b"\x08\x07").startswith("a model")
     assert describe_other_file("a.npz", b"\x08\x07") is None
     assert describe_other_file("a.csv", b"1,2") is None
+
+
+@pytest.mark.parametrize(
+    "first", ["ID3", "BZh1", "PAR1", "FEA1", "ARROW1", "Rar!", "OggS", "fLaC", "GIF8", "MATLAB 5.0"]
+)
+def test_a_table_whose_first_column_is_called_as_a_sign_is_none_of_another_format(first):
+    assert describe_other_file("a.csv", f"{first},größe\n1,2\n".encode()) is None
+    assert describe_other_file("a.csv", f"{first},größe".encode()[:-3]) is None  # which ends within a character
+
+
+@pytest.mark.parametrize("first", ["ID3", "BZh1", "Rar!", "OggS", "fLaC", "GIF8"])
+def test_so_is_one_in_another_encoding(first):
+    assert describe_other_file("a.csv", f"{first},größe\n1,2\n".encode("latin-1")) is None
+
+
+def test_a_compressed_archive_is_one_by_its_name_as_well():
+    assert describe_other_file("a.tar.bz2", b"BZh91AY&SY\0").startswith("an archive")
+    assert describe_other_file("a.tgz", b"\x1f\x8b\x08").startswith("an archive")
 
 
 def test_a_zip_of_images_is_told_without_its_names(tmp_path):

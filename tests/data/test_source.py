@@ -1,5 +1,7 @@
 """Labels and contracts of a data set before it is split: taken as int64, or refused with what to do."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,6 +22,9 @@ def test_labels_of_any_integer_type_are_int64():
     ("labels", "reason"),
     [
         (np.eye(3), r"y has shape \[3, 3\]: expected \[N\]"),
+        (np.zeros((3, 2), [("class", int)]), r"y has shape \[3, 2\]: expected \[N\], the class of each sample"),
+        (np.ones((3, 2), complex), r"y has shape \[3, 2\]: expected \[N\], the class of each sample"),
+        (np.full((3, 2), "1"), r"y has shape \[3, 2\]: expected \[N\], the class of each sample"),
         ([0.0, 1.0, 2.0], r"y is float64: expected integers 0\.\.classes-1"),
         (["a", "b", "c"], r"y holds texts, the first is 'a'"),
         ([0, 1], r"y has 2 labels for 3 samples"),
@@ -58,11 +63,29 @@ def test_images_of_8_bits_are_scaled_to_0_1_and_other_data_is_left():
         make_contract(DataConfig(image_size=[4]), (8, 8, 3), "uint8", "NHWC")
 
 
-def test_a_mean_of_undivided_pixels_is_refused_with_the_numbers_to_give():
-    config = DataConfig(mean=[123.68, 116.78, 103.94], std=[58.0, 57.0, 57.0])
-    with pytest.raises(ConfigError, match=r"data.mean=\[0.485,0.458,0.4076\] data.std=\[0.2275,0.2235,0.2235\]"):
+@pytest.mark.parametrize(
+    ("mean", "std", "said"),
+    [
+        ([123.68, 116.78, 103.94], [58.0, 57.0, 57.0], "these are of .*[0.485,0.458,0.4076] [0.2275,0.2235,0.2235]"),
+        ([103.9, 116.8, 123.7], [1, 1, 1], "these are of .*[0.4075,0.458,0.4851] [0.003922,0.003922,0.003922]"),
+        ([0], [255], "this std is of .*[0] [1.0]"),
+        ([0.485, 0.456, 0.406], [58.0, 57.0, 57.0], "this std is of .*[0.485,0.456,0.406] [0.2275,0.2235,0.2235]"),
+        ([123.0], [0.229], "this mean is of .*[0.4824] [0.229]"),
+    ],
+)
+def test_a_mean_or_deviation_of_undivided_pixels_is_refused_with_the_numbers_to_give(mean, std, said):
+    config, (start, numbers) = DataConfig(mean=mean, std=std), said.split(".*")
+    give = re.escape("data.mean={} data.std={}".format(*numbers.split()))
+    with pytest.raises(ConfigError, match=f"{start}pixels from 0 to 255, .* give {give}$"):
         make_contract(config, (32, 32, 3), "uint8", "NHWC")
-    assert make_contract(config, (32, 32, 3), "float32", "NHWC").mean == (123.68, 116.78, 103.94)
+    with pytest.raises(ConfigError, match=f"{start}numbers from 0 to 255, and numbers are divided .* give {give}$"):
+        make_contract(config, (len(mean),), "uint8", "features")
+    assert make_contract(config, (32, 32, 3), "float32", "NHWC").mean == tuple(mean)
+
+
+def test_a_mean_and_deviation_of_divided_pixels_are_taken():
+    for mean, std in (([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), ([0], [1]), ([0.5], [0.5]), ([1], [1])):
+        assert make_contract(DataConfig(mean=mean, std=std), (32, 32, 3), "uint8", "NHWC").std == tuple(std)
 
 
 def test_images_stay_in_their_files_and_are_read_in_the_order_asked_for(tmp_path):

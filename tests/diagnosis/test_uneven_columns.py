@@ -46,3 +46,12 @@ def test_the_columns_are_named_and_the_cut_behind_the_normalization_proves_it(tr
     assert "5 of 6 columns are small next to column 4" in cause.evidence
     assert "model.get_layer('norm').output" in cause.repair
     assert "equalize" not in cause.repair
+
+
+@pytest.mark.medium
+@pytest.mark.filterwarnings("ignore:input 'readings'")
+def test_what_a_diagnosis_warns_of_is_shown_at_the_line_that_called_it(trained, readings):
+    content = convert(trained, calibration=readings[0][:300])
+    with pytest.warns(UserWarning, match="calibration has 90 samples") as said:
+        diagnose(content, keras_model=trained, inputs=readings[0][:90], labels=readings[1][:90])
+    assert {each.filename for each in said} == {__file__}

@@ -138,8 +138,8 @@ def test_a_name_of_several_lines_has_one_in_the_table_and_one_sample_is_no_sever
     rows = tuple(Compared(name, Score(1.0, (0.2, 1.0), 1), 1.0, 1024, True) for name in ("a\nb\tc", "d"))
     lines = str(ModelTable(rows, 1)).splitlines()
     assert len(lines) == 5
-    assert lines[2].startswith("a b c  ")
-    assert lines[-1] == "1 sample; agreement is with a b c."
+    assert lines[2].startswith(r"a\x0ab\x09c  ")
+    assert lines[-1] == r"1 sample; agreement is with a\x0ab\x09c."
     assert ModelTable(rows, 1)["a\nb\tc"].size_bytes == 1024
 
 

@@ -96,6 +96,17 @@ def test_a_file_of_another_format_is_not_what_save_writes(qat_model, tmp_path, n
     assert not (tmp_path / name).exists()
 
 
+@pytest.mark.medium
+@pytest.mark.parametrize("name", ["best.ckpt", "best.pb", "best.bin"])
+def test_a_checkpoint_of_a_training_is_a_folder_by_any_name_that_may_be_one(tmp_path, name):
+    rows = np.random.default_rng(0).normal(size=(128, 4)).astype(np.float32)
+    model = quantize_model(tf_keras.Sequential([tf_keras.Input((4,)), layers.Dense(2)]), rows)
+    model.compile("sgd", "mse")
+    checkpoint = tf_keras.callbacks.ModelCheckpoint(str(tmp_path / name))
+    model.fit(rows, rows[:, :2], batch_size=128, verbose=0, callbacks=[checkpoint])
+    assert (tmp_path / name / "saved_model.pb").is_file()
+
+
 def test_layers_that_no_4_bit_file_holds_are_named_and_stay_in_8_bits():
     tokens = tf_keras.Input((6,), dtype="int32", name="tokens")
     x = layers.Embedding(20, 8, name="words")(tokens)

@@ -12,7 +12,7 @@ from qat.codes import dequantize
 from qat.errors import TfliteFileError
 from qat.tflite import read
 from qat.tflite.graph import layer_name, unpack_codes
-from qat.tflite.reader import naming
+from qat.tflite.reader import name_file
 
 from . import planting
 
@@ -128,10 +128,20 @@ def test_a_damaged_file_is_named(tmp_path):
 
 
 def test_an_error_gets_the_path_once(tmp_path):
-    with pytest.raises(TfliteFileError, match=r"^a\.tflite: refused$"), naming("a.tflite"), naming(Path("a.tflite")):
+    with (
+        pytest.raises(TfliteFileError, match=r"^a\.tflite: refused$"),
+        name_file("a.tflite"),
+        name_file(Path("a.tflite")),
+    ):
         raise TfliteFileError("refused")
-    with pytest.raises(TfliteFileError, match=r"^refused$"), naming(b"bytes"):
+    with pytest.raises(TfliteFileError, match=r"^refused$"), name_file(b"bytes"):
         raise TfliteFileError("refused")
+
+
+@pytest.mark.parametrize("name", ["e", "refused", "TFLite"])
+def test_a_file_whose_name_is_a_word_of_the_error_is_named(name):
+    with pytest.raises(TfliteFileError, match=rf"^{name}: a TFLite file, refused$"), name_file(name):
+        raise TfliteFileError("a TFLite file, refused")
 
 
 def test_a_missing_path_is_named(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from inspect import Parameter, signature
 from typing import Any
 
@@ -13,6 +12,7 @@ from qat.models.keras_types import KerasModel
 from qat.models.which_keras import is_keras3
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.open_sizes import is_open, rebuilding
+from qat.warning import warn
 
 
 def input_tensors(model: KerasModel) -> list[Any]:
@@ -81,11 +81,10 @@ def warn_of_optional_inputs(model: KerasModel) -> None:
     )
     names = ", ".join(repr(each.name) for each in sources if getattr(each, "optional", False))
     if names:
-        warnings.warn(
+        warn(
             f"model {model.name!r}: input {names} is optional, and the quantized model and its file always take it. "
             "For one that does without it, make a model of the same layers that has no such input, and quantize that",
             TrainingSemanticsWarning,
-            stacklevel=3,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from typing import Any
 
 import keras
@@ -11,6 +10,7 @@ import tf_keras
 
 from qat.errors import ModelError, TrainingSemanticsWarning
 from qat.quantization.keras.to_float_messages import CONFIG_ERRORS
+from qat.warning import warn
 
 _PACKAGES = {"keras": keras, "tf_keras": tf_keras}
 _NAME_ALONE = "written_by_name"  # key of one that its Keras cannot write down
@@ -61,11 +61,10 @@ def read_constraint(said: Any, package: str, variable: str) -> Any:
             if callable(found):
                 return found
     name = told.get(_NAME_ALONE) or told.get("registered_name") or told.get("class_name")
-    warnings.warn(
+    warn(
         f"variable {variable!r} is trained without its constraint {name}, which is not known here: register it "
         f"with {package}.saving.register_keras_serializable, or give it to load_model as custom_objects",
         TrainingSemanticsWarning,
-        stacklevel=2,
     )
     return None
 

@@ -10,7 +10,6 @@ import dis
 import functools
 import inspect
 import types
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ from tf_keras.src.saving import object_registration
 from qat.errors import ModelError, TrainingSemanticsWarning
 from qat.models.keras_types import KerasModel, TensorNest
 from qat.quantization.keras.arithmetic import integer_arithmetic
+from qat.warning import warn
 
 KERAS_OWN = (tf_keras.Model, tf_keras.Sequential, Functional, keras.Model, keras.Sequential, Functional3)
 OWN_MODULES = ("tf_keras.", "keras.", "qat.quantization.")
@@ -163,12 +163,11 @@ def warn_of_missing_parts(model: KerasModel) -> None:
         kind, way = type(model).__name__, _way_out(type(model), missing[-1], parts)
         names = " and ".join(f"{kind}.{name} ({parts[name]})" for name in missing)
         several = len(missing) > 1
-        warnings.warn(
+        warn(
             f"the training step of {kind} reads {names}, {'parts' if several else 'a part'} of the float model, and "
             f"the quantized model is one graph without such parts: it refuses to be trained where one is read. "
             f"Here: {way}",
             TrainingSemanticsWarning,
-            stacklevel=3,
         )
 
 
@@ -286,11 +285,10 @@ def found_driver(name: str, custom_objects: dict | None, base: type) -> type | N
     given = custom_objects or {}
     known = next(filter(None, (given.get(each) or saving.get_registered_object(each) for each in (name, alone))), None)
     if known is None:
-        warnings.warn(
+        warn(
             f"the model was trained by a class of its own, {name}, which is not known here: it is loaded without its "
             "train_step, losses, metrics and variables. Give load_model(..., "
             f"custom_objects={{{alone!r}: {alone}}}) to have them",
             TrainingSemanticsWarning,
-            stacklevel=4,
         )
     return known

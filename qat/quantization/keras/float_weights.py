@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from qat.errors import ModelError
 from qat.models.keras_types import KerasModel
+from qat.warning import warn
 
 # What stands in names of a file that a quantized model has saved, and in no other
 OWN = re.compile(
@@ -69,12 +70,11 @@ def _take(model: KerasModel, float_model: KerasModel) -> None:
     for own, value in values:
         own.assign(value)
     if moved:
-        warnings.warn(
+        warn(
             f"model {model.name!r}: the weights of the file are the float model's; the ranges stay as they were "
             "calibrated with other weights. Train on, which moves them, or load the weights into the float model and "
             "quantize that",
             UserWarning,
-            stacklevel=4,
         )
 
 

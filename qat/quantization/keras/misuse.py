@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from qat.errors import TrainingSemanticsWarning
 from qat.models.keras_types import KerasLayer, KerasModel
 from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.keras.custom_training import set_by_keras
+from qat.warning import warn
 
 if TYPE_CHECKING:
     from qat.quantization.keras.variables import FloatVariables
@@ -220,4 +220,4 @@ def _few(names: Iterable[Any]) -> str:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, TrainingSemanticsWarning, stacklevel=2)
+    warn(text, TrainingSemanticsWarning)

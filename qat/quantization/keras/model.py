@@ -59,6 +59,11 @@ from qat.quantization.keras.variables import FloatVariables, LayerVariables, bui
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.report import QuantizationReport
 
+_OTHER_FORMATS = (  # ends of names of which Keras would make folders, and that name no folder
+    *(".onnx", ".pbtxt", ".pt", ".pth", ".safetensors", ".mlmodel", ".mlpackage", ".lite"),
+    *(".pkl", ".pickle", ".joblib", ".npz", ".npy", ".json", ".yaml", ".yml", ".txt", ".zip"),
+)
+
 
 @tf_keras.utils.register_keras_serializable("qat")
 class QatModel(EvaluatedInIntegers):
@@ -340,6 +345,19 @@ class QatModel(EvaluatedInIntegers):
         return mixed_with_teacher(self, super().compute_loss(x, y, y_pred, sample_weight), x, y_pred)
 
 
+def _refuse_other_formats(path: str) -> None:
+    if path.endswith(".tflite"):
+        raise ConfigError(
+            f"{path}: no file that Keras saves; write it as pathlib.Path({path!r})"
+            ".write_bytes(qat.tflite.convert(model))"
+        )
+    if path.lower().endswith(_OTHER_FORMATS):
+        raise ConfigError(
+            f"{path}: no file that Keras saves. Expected a name as model.keras or model.h5, or that of a folder, for a "
+            "SavedModel"
+        )
+
+
 def part_of(model: QatModel, tensors: list[Any]) -> QatModel:
     """The model that ends in these tensors of it: the same layers and variables, bound as they are.
 
@@ -365,12 +383,6 @@ def clone_qat_model(model: QatModel) -> QatModel:
     if model.teacher is not None:
         object.__setattr__(replica, "teacher", model.teacher)
     return replica
-
-
-OTHER_FORMATS = (  # ends of names of which Keras would make folders
-    *(".onnx", ".pb", ".pbtxt", ".pt", ".pth", ".ckpt", ".safetensors", ".mlmodel", ".mlpackage", ".bin", ".lite"),
-    *(".pkl", ".pickle", ".joblib", ".npz", ".npy", ".json", ".yaml", ".yml", ".txt", ".zip"),
-)
 
 
 class _Penalty:
@@ -410,16 +422,3 @@ def _array_in_float32(found: dict[str, Any]) -> dict[str, Any]:
 
 
 tf_keras.utils.get_custom_objects()["QatModel"] = QatModel  # as an .h5 file names it
-
-
-def _refuse_other_formats(path: str) -> None:
-    if path.endswith(".tflite"):
-        raise ConfigError(
-            f"{path}: no file that Keras saves; write it as pathlib.Path({path!r})"
-            ".write_bytes(qat.tflite.convert(model))"
-        )
-    if path.lower().endswith(OTHER_FORMATS):
-        raise ConfigError(
-            f"{path}: no file that Keras saves. Expected a name as model.keras or model.h5, or that of a folder, for a "
-            "SavedModel"
-        )

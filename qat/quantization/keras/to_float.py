@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FunctionType
@@ -17,6 +16,7 @@ from qat.models.keras_patches import PATCHING
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.model_inputs import input_tensors, nest_inputs
 from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
+from qat.warning import warn
 
 
 def architecture(model: tf_keras.Model) -> dict[str, Any] | None:
@@ -134,11 +134,10 @@ def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:
     """
     lost = expected - len(model.losses)
     if lost > 0:
-        warnings.warn(
+        warn(
             f"to_float: model {model.name!r} came back without {lost} of its {expected} penalties: Keras does not "
             "write down what was added as a function, as by add_loss(lambda: ...). Add it again before training it",
             TrainingSemanticsWarning,
-            stacklevel=3,
         )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 from qat.errors import FloatModelWarning, ModelError
+from qat.warning import warn
 
 # What a class of the user's raises that cannot write itself down, or be built from what it wrote
 CONFIG_ERRORS = (NotImplementedError, TypeError, ValueError, AttributeError)
@@ -13,13 +13,12 @@ CONFIG_ERRORS = (NotImplementedError, TypeError, ValueError, AttributeError)
 
 def warn_of_other_layers(name: str) -> None:
     """Warn that a float model came back as the same function in the quantized model's layers."""
-    warnings.warn(
+    warn(
         f"to_float: model {name!r} cannot be built again by its class, which does not write down all that it is made "
         "of (a get_config that gives the constructor's arguments, and no functions of its own in Lambda layers). What "
         "came back computes the same from the same variables, but in the quantized model's layers, with other names. "
         "To have the float model itself, make it as before and assign the weights",
         FloatModelWarning,
-        stacklevel=3,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from qat.quantization.keras.op import Op
 from qat.quantization.keras.tfmot import QuantizeConfig, QuantizeWrapperV2
 from qat.quantization.keras.training_layers import is_training
 from qat.quantization.keras.weight_quantizers import GateQuantizer, KernelQuantizer, OperandQuantizer, SlopeQuantizer
+from qat.warning import warn
 
 _CUT = (
     "layers of a quantization-aware model train inside another model, as tf_keras.Model(q.input, ...) makes one, which "
@@ -177,7 +177,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
     def call(self, inputs: TensorNest, training: Training = None, **kwargs: Any) -> Any:
         inner = self.layer
         if is_training(training) and not (inner.variables_of_model.in_a_pass or call_context().saving):
-            warnings.warn(_CUT, TrainingSemanticsWarning, stacklevel=2)
+            warn(_CUT, TrainingSemanticsWarning)
         if isinstance(inner, Lstm):
             inner.use(self._quantized_gates(inner, training))
             result = inner.call(inputs, training=training, **kwargs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from qat.codes import QuantParams
 from qat.contract import Contract, hint_at_shape
 from qat.errors import DataError
 from qat.tflite.graph import Tensor, TfliteGraph
+from qat.warning import warn
 
 RUN_ADVICE = "Call run() with raw samples."
 OUTSIDE_SHARE = 0.05  # of the values beyond the representable range ...
@@ -198,10 +198,9 @@ def _check_limits(
                 f"[{bottom:g}, {top:g}]: {outside:.0%} of the values would saturate. {_describe_contract(contract)}"
             )
     elif low < high and high - low < NARROW_SHARE * width and array.size >= 64:
-        warnings.warn(
+        warn(
             f"input {tensor.name!r} holds values in [{low:g}, {high:g}], a {(high - low) / width:.2%} part of the "
             f"[{bottom:g}, {top:g}] that the file can hold. {_describe_contract(contract)}",
-            stacklevel=4,
         )
 
 

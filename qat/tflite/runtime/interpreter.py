@@ -16,7 +16,7 @@ from qat.errors import ConfigError, DataError
 from qat.metrics import Score, as_scores, score
 from qat.tflite.graph import Tensor, TfliteGraph
 from qat.tflite.metadata import Metadata, read_metadata
-from qat.tflite.reader import naming, read, read_bytes
+from qat.tflite.reader import name_file, read, read_bytes
 from qat.tflite.runtime import input_checks
 from qat.tflite.runtime.child_process import make_runtime
 from qat.tflite.runtime.fast_codes import dequantize_tensor, quantize_tensor
@@ -67,7 +67,7 @@ class Interpreter:
         self._content = read_bytes(file_or_bytes)
         self._options: dict[str, Any] = {"threads": threads, "reference_kernels": reference_kernels}
         self._make_runtime: Any = Runtime if trusted else make_runtime
-        with naming(file_or_bytes):
+        with name_file(file_or_bytes):
             self.graph = graph or read(self._content)
             if not trusted:
                 check_loadable(self._content)

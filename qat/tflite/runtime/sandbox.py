@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qat.errors import TfliteFileError
 from qat.limits import MB, current
-from qat.tflite.reader import naming, read, read_bytes
+from qat.tflite.reader import name_file, read, read_bytes
 from qat.tflite.runtime.sandbox_child import REFUSED
 from qat.tflite.trusted_files import is_trusted
 
@@ -43,7 +43,7 @@ def check_loadable(
     content = read_bytes(model)
     if is_checked(content) and not check_known:
         return
-    with naming(model):
+    with name_file(model):
         _try_in_child(content, seconds, memory_bytes)
     _checked_digests.add(hashlib.sha256(content).digest())
 
