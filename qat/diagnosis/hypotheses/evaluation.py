@@ -44,13 +44,13 @@ def find_wrong_labels(evidence: Evidence) -> Iterator[Hypothesis]:
         return  # the file is right by these labels: it is the reference that is wrong
     accuracy = right / len(labels)
     if low <= chance + WEAK and (other := _other_normalisation(evidence, accuracy)) is not None:
-        yield _fed_wrongly(accuracy, *other)
+        yield _describe_other_inputs(accuracy, other)
     elif low <= chance + BY_CHANCE:
         order = _best_order(predicted, labels, max(classes, int(labels.max()) + 1))
         found = float(np.mean(order[predicted] == labels))
         if found > max(MUCH_OF_CHANCE * chance, CONFIDENT):
-            yield _numbered_otherwise(accuracy, found, order, classes)
-        elif (confidence := _varied_confidence(scores, predicted)) > min(CONFIDENT, MUCH_OF_CHANCE / classes):
+            yield _describe_other_numbers(accuracy, found, order, classes)
+        elif (confidence := _measure_varied_confidence(scores, predicted)) > min(CONFIDENT, MUCH_OF_CHANCE / classes):
             yield Hypothesis(
                 "E01",
                 f"accuracy is {accuracy:.1%}, that of chance ({chance:.1%}), while the model is confident "
@@ -61,18 +61,19 @@ def find_wrong_labels(evidence: Evidence) -> Iterator[Hypothesis]:
             )
 
 
-def _fed_wrongly(accuracy: float, name: str, better: float) -> Hypothesis:
+def _describe_other_inputs(accuracy: float, other: tuple[str, float]) -> Hypothesis:
+    """The reference is fed wrongly: another normalisation, and the accuracy under it."""
     return Hypothesis(
         "E03",
-        f"the reference itself scores {accuracy:.1%}; with {name!r} as preprocessing it scores {better:.1%}",
-        f"measure the baseline with inputs prepared so: {python_code(name)}",
+        f"the reference itself scores {accuracy:.1%}; with {other[0]!r} as preprocessing it scores {other[1]:.1%}",
+        f"measure the baseline with inputs prepared so: {python_code(other[0])}",
         0.8,
         certain=True,
-        repair=lambda case: replace(case, preprocess=lambda raw: normalise(raw, name)),
+        repair=lambda case: replace(case, preprocess=lambda raw: normalise(raw, other[0])),
     )
 
 
-def _numbered_otherwise(accuracy: float, found: float, order: NDArray, classes: int) -> Hypothesis:
+def _describe_other_numbers(accuracy: float, found: float, order: NDArray, classes: int) -> Hypothesis:
     shift = (order[:classes] - np.arange(classes)) % max(classes, 1)
     rolled = len(set(shift.tolist())) == 1
     words = f"shifted by {int(shift[0])}" if rolled else f"in the order {order[:12].tolist()}"
@@ -86,7 +87,7 @@ def _numbered_otherwise(accuracy: float, found: float, order: NDArray, classes: 
     )
 
 
-def _varied_confidence(scores: NDArray, predicted: NDArray) -> float:
+def _measure_varied_confidence(scores: NDArray, predicted: NDArray) -> float:
     """The mean share of the largest score; 0 where most samples are given one class."""
     rows = scores - scores.min(axis=1, keepdims=True) if (scores < 0).any() else scores
     confidence = float(np.mean(rows.max(axis=1) / np.maximum(rows.sum(axis=1), 1e-12)))
