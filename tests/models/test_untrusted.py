@@ -592,6 +592,12 @@ def test_a_class_of_the_callers_is_looked_up_and_no_module_is_imported_for_it(tm
         assert isinstance(load(path).get_layer("mine"), Doubles)
 
 
+def test_a_layer_of_keras_stays_one_where_the_caller_has_a_class_of_its_name(tmp_path):
+    plain().save(tmp_path / "m.keras")
+    with tf_keras.utils.custom_object_scope({"Dense": Doubles}):
+        assert type(load(str(tmp_path / "m.keras")).layers[-1]) is layers.Dense
+
+
 @pytest.mark.parametrize("name", [None, "nick"])
 def test_a_class_that_the_caller_has_registered_is_found_by_any_name(tmp_path, name):
     import keras

@@ -240,7 +240,9 @@ def _pin(section: dict[str, Any], own: frozenset[str]) -> None:
     key = "config" if section.get("class_name") == "function" else "class_name"
     names = [section.get("registered_name"), section.get(key)]
     known = next((name for name in names if isinstance(name, str) and name in own), None)
-    if "class_name" in section and known is not None:
+    module = section.get("module")
+    is_imported = isinstance(module, str) and not _KERAS_MODULE.fullmatch(module)
+    if "class_name" in section and known is not None and is_imported:
         section |= {key: known, "registered_name": known}
         if key == "class_name":
             section["module"] = "builtins"  # where Keras finds nothing but what is registered
