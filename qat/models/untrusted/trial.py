@@ -124,7 +124,7 @@ def _to_decoded(
             "it is, set limits.seconds higher"
         )
     if "refused" in answer:
-        raise _refusal(answer)
+        raise _refusal(path, answer)
     decoded = DecodedModel(
         str(answer["kind"]), str(answer["keras_version"]), answer["config"], {}, dict(answer["names"])
     )
@@ -150,13 +150,13 @@ def _fill_arrays(decoded: DecodedModel, answer: dict[str, Any], body: bytes, pat
         start += size
 
 
-def _refusal(answer: dict[str, Any]) -> ModelError:
+def _refusal(path: Path, answer: dict[str, Any]) -> ModelError:
     text = str(answer["refused"])
     if answer.get("how") == "not_allowed":
         return NotTrustedError(text, tuple(answer.get("custom", ())))
     if answer.get("how") == "keras":
         return KerasRefusesError(text)
-    return ModelError(text)
+    return ModelError(text if text.startswith("model.path=") else f"model.path={path}: {text}")
 
 
 class _Server:
