@@ -14,7 +14,6 @@ import tensorflow as tf
 import tf_keras
 from tensorflow.python.saved_model.function_deserialization import RestoredFunction
 
-from qat.errors import ConfigError
 from qat.models.keras_types import TensorNest, Training
 from qat.quantization.build_report import build_report
 from qat.quantization.importing.output_keys import given_in_training
@@ -45,6 +44,7 @@ from qat.quantization.keras.misuse import (
 from qat.quantization.keras.output_masks import mask_outputs
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.registered import by_bare_names
+from qat.quantization.keras.save_formats import refuse_other_formats
 from qat.quantization.keras.to_float import (
     cloned,
     own_objects,
@@ -58,11 +58,6 @@ from qat.quantization.keras.unbuilt_parts import make_missing_variables
 from qat.quantization.keras.variables import FloatVariables, LayerVariables, building
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.report import QuantizationReport
-
-_OTHER_FORMATS = (  # ends of names of which Keras would make folders, and that name no folder
-    *(".onnx", ".pbtxt", ".pt", ".pth", ".safetensors", ".mlmodel", ".mlpackage", ".lite"),
-    *(".pkl", ".pickle", ".joblib", ".npz", ".npy", ".json", ".yaml", ".yml", ".txt", ".zip"),
-)
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -98,7 +93,7 @@ class QatModel(EvaluatedInIntegers):
         Raises:
             ConfigError: the path ends as files of another format do, as `.tflite` or `.onnx`.
         """
-        _refuse_other_formats(str(filepath))
+        refuse_other_formats(str(filepath))
         super().save(filepath, *arguments, **options)
 
     def load_weights(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> Any:
@@ -343,19 +338,6 @@ class QatModel(EvaluatedInIntegers):
     ) -> tf.Tensor:
         """Keras' own loss, `mixed_with_teacher`."""
         return mixed_with_teacher(self, super().compute_loss(x, y, y_pred, sample_weight), x, y_pred)
-
-
-def _refuse_other_formats(path: str) -> None:
-    if path.endswith(".tflite"):
-        raise ConfigError(
-            f"{path}: no file that Keras saves; write it as pathlib.Path({path!r})"
-            ".write_bytes(qat.tflite.convert(model))"
-        )
-    if path.lower().endswith(_OTHER_FORMATS):
-        raise ConfigError(
-            f"{path}: no file that Keras saves. Expected a name as model.keras or model.h5, or that of a folder, for a "
-            "SavedModel"
-        )
 
 
 def part_of(model: QatModel, tensors: list[Any]) -> QatModel:
