@@ -233,5 +233,7 @@ def _pipeline(
     options = tf.data.Options()
     # Every worker sees all of `val` and computes the same metrics; `distributed_batches` splits `train` itself.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    # Its tuner sleeps longer and longer, up to a minute, and at times the end of an epoch waits until it wakes.
+    options.autotune.enabled = False
     batches = numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)

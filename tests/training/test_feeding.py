@@ -81,6 +81,13 @@ def test_val_comes_whole_in_order_and_twice_the_same():
         assert numbers(epoch(dataset)).tolist() == list(range(50))
 
 
+def test_the_end_of_an_epoch_waits_for_no_tuner():
+    training = training_batches(pictures(), 4, task="classification", seed=0)
+    validation = validation_batches(pictures(), 4, task="classification")
+    assert not training.options().autotune.enabled
+    assert not validation.options().autotune.enabled
+
+
 def test_an_autoencoder_is_shown_class_0_as_its_own_target():
     split = pictures()
     for dataset in (
@@ -93,7 +100,7 @@ def test_an_autoencoder_is_shown_class_0_as_its_own_target():
             np.testing.assert_array_equal(inputs, targets)
 
 
-def test_augmentation_is_that_of_the_data_room_seeded_and_new_each_epoch():
+def test_augmentation_is_that_of_the_data_seeded_and_new_each_epoch():
     settings = AugmentationConfig(flip=True, shift_pixels=2)
     split, knobs = pictures(), {"task": "classification", "seed": 7}
     plain = training_batches(split, 8, **knobs)
