@@ -23,10 +23,11 @@ from qat.setting import describe_refused_values
 
 CHANNELS = {"digits": 3, "mnist": 1, "fashion_mnist": 1, "cifar10": 3, "image_folder": 3}  # without data.channels
 TRAIN_SAMPLES = {"digits": 1797, "mnist": 60_000, "fashion_mnist": 60_000, "cifar10": 50_000}  # before any split
+FEW_SAMPLES = 10_000  # whatever trains on fewer is done in minutes, on one core too
 CLASSES = 10  # of each of these sets
 LARGEST_SIDE = 65536  # of an image, in pixels
 
-__all__ = ["DATASETS", "Split", "Splits", "augment", "check", "load"]
+__all__ = ["DATASETS", "Split", "Splits", "augment", "check", "has_few_samples", "load"]
 
 DATASETS: dict[str, Callable[[DataConfig], Source | Splits]] = {
     "digits": digits.read,
@@ -37,6 +38,11 @@ DATASETS: dict[str, Callable[[DataConfig], Source | Splits]] = {
     "image_folder": image_folder.read,
     "user": user.read,
 }
+
+
+def has_few_samples(config: DataConfig) -> bool:
+    """Whether it is known without reading that the data have fewer than `FEW_SAMPLES` samples."""
+    return config.path is None and TRAIN_SAMPLES.get(config.name, FEW_SAMPLES) < FEW_SAMPLES
 
 
 def check(config: DataConfig) -> None:

@@ -136,7 +136,8 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         SummaryWriter(folder / rundir.TENSORBOARD if config.log.tensorboard else None) as summary_writer,
     ):
         kept = KeptWork(folder, config, progress.say)
-        workers = begin_session(config.seed, kept.threads or config.train.threads, config.train.strategy)
+        threads, is_small = kept.threads or config.train.threads, data.has_few_samples(config.data)
+        workers = begin_session(config.seed, threads, config.train.strategy, is_small=is_small)
         kept.compute_with(count_threads())
         samples = config.quant.calibration.samples if QUANTIZERS[config.quant.name].needs_calibration else 0
         with progress.work("load data"):

@@ -10,11 +10,11 @@ import tf_keras
 from tensorflow.python.framework import ops
 
 from qat.errors import ConfigError
-from qat.training.threads import count_threads
+from qat.training.threads import count_threads, prefer_one_thread
 from qat.training.workers import Workers, begin_workers
 
 
-def begin_session(seed: int, threads: int | None, strategy: str = "none") -> Workers:
+def begin_session(seed: int, threads: int | None, strategy: str = "none", *, is_small: bool = False) -> Workers:
     """Forget earlier graphs and layer names, seed Python, NumPy and TensorFlow, set TensorFlow's threads.
 
     Data format and dtype in the user's ~/.keras/keras.json are for other work: a job is what its config says.
@@ -23,6 +23,8 @@ def begin_session(seed: int, threads: int | None, strategy: str = "none") -> Wor
         seed: seed of all three, an integer from 0 to 2^32 - 1.
         threads: number of TensorFlow's threads, within and between ops; None leaves what is set.
         strategy: value of `train.strategy`: none, mirrored or multiworker.
+        is_small: the job is short, so that its numbers had better not depend on the machine's cores: where nothing
+            else is set, each op has one thread.
 
     Returns:
         The workers of the strategy, which find each other before TensorFlow computes anything.
@@ -31,6 +33,8 @@ def begin_session(seed: int, threads: int | None, strategy: str = "none") -> Wor
         ConfigError: this process already computes with another number of threads; TensorFlow sets it once.
     """
     _set_threads(threads)
+    if is_small:
+        prefer_one_thread()
     workers = begin_workers(strategy)
     # set explicitly: else the first change of it elsewhere has every graph optimized once more
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})

@@ -5,6 +5,7 @@ TensorFlow is imported when it is asked, so that a number can be known before it
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 
@@ -15,8 +16,26 @@ def cores() -> int:
 
 def count_threads() -> int:
     """Threads of one operation of TensorFlow in this process: as set, else as its environment says, else all cores."""
+    return _count_set_threads() or cores()
+
+
+def prefer_one_thread() -> None:
+    """Compute each operation on one thread, unless a number is set, or this process already computes with all cores.
+
+    Operations of different branches still run side by side. Small ones take longer on several threads than on one: a
+    step of the default job 1.4 times as long on two (experiments/2026-11-22-main-job).
+    """
+    import tensorflow as tf
+
+    if _count_set_threads() == 0:
+        with contextlib.suppress(RuntimeError):  # TensorFlow computes already
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
+def _count_set_threads() -> int:
+    """As set in this process, else as its environment says, else 0."""
     import tensorflow as tf
 
     in_environment = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
     set_in_environment = int(in_environment) if in_environment.isdigit() else 0
-    return tf.config.threading.get_intra_op_parallelism_threads() or set_in_environment or cores()
+    return tf.config.threading.get_intra_op_parallelism_threads() or set_in_environment

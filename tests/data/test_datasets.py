@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from qat.config import AugmentationConfig, DataConfig
-from qat.data import DATASETS, check, load
+from qat.data import DATASETS, check, has_few_samples, load
 from qat.errors import ConfigError, DataError
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "data"
@@ -61,6 +61,11 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest(function):
 def test_a_setting_that_makes_no_sense_is_refused_before_data_is_read(settings, message):
     with pytest.raises(ConfigError, match=message):
         check(DataConfig(**{"name": "digits", **settings}))
+
+
+def test_few_samples_are_those_of_digits_alone():
+    small = {name for name in DATASETS if has_few_samples(DataConfig(name=name))}
+    assert small == {"digits"}
 
 
 def test_a_missing_path_is_named(tmp_path):
