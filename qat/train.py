@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from qat import targets, trust
-from qat.cli import expand_path_argument, freeze_imports, import_tensorflow, run_command
+from qat.cli import expand_path_argument, freeze_imports, import_tensorflow, run_command, without_collection
 from qat.config import Config
 
 
@@ -29,8 +29,9 @@ def train(config: Config, run_dir: Path) -> object:
 
         start_early()  # it imports TensorFlow as well, at the same time
     import_tensorflow()
-    from qat.stages.main_job import main_job
-    from qat.stages.objectives import compute_objectives
+    with without_collection():
+        from qat.stages.main_job import main_job
+        from qat.stages.objectives import compute_objectives
 
     freeze_imports()
     result = main_job(config, run_dir)

@@ -1,10 +1,13 @@
 """What a process of ours does around TensorFlow's import."""
 
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
+
+from qat.cli import without_collection
 
 STEPS = """
 import resource, threading
@@ -39,3 +42,14 @@ def page_faults(**environment):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the knobs are those of glibc")
 def test_a_step_takes_the_memory_that_the_last_one_freed_unless_the_user_set_the_allocator():
     assert page_faults() < 1000 < 10_000 < page_faults(MALLOC_ARENA_TEST="8")
+
+
+def test_garbage_is_collected_again_after_imports():
+    with without_collection():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    with without_collection():
+        pass
+    assert not gc.isenabled()
+    gc.enable()

@@ -21,7 +21,8 @@ def test_one_thread_is_taken_where_no_other_number_is_set(monkeypatch):
     monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: sum(numbers))
     monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", numbers.append)
     prefer_one_thread()
-    assert numbers == [1] and count_threads() == 1
+    assert numbers == [1]
+    assert count_threads() == 1
     prefer_one_thread()
     assert numbers == [1]
 
