@@ -89,9 +89,8 @@ class TrainConfig:
     keep_best: bool = True  # keep the weights of the best val epoch
     callbacks: list[Any] = setting([], has_sections=True)  # extra Keras callbacks, each a {_target_: …}
     strategy: str = setting("none", choices=("none", "mirrored", "multiworker"))  # of tf.distribute
-    threads: int | None = setting(
-        None, low=1, high=MOST_THREADS, effect=CHANCE
-    )  # TensorFlow's; None = all cores, 1 for digits
+    # of each of TensorFlow's ops; None = all cores, 1 for digits
+    threads: int | None = setting(None, low=1, high=MOST_THREADS, effect=CHANCE)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 from qat import targets
 from qat.config import DataConfig
 from qat.data.arrays import read_class_names, source_from_arrays
-from qat.data.source import PART_NAMES, Source
+from qat.data.source import PART_NAMES, Source, check_labels, check_within_classes
 from qat.data.splits import Splits
 from qat.datasets import Dataset, class_labels, is_dataset, labelled_arrays
 from qat.errors import ConfigError, DataError
@@ -29,6 +29,10 @@ def read(config: DataConfig) -> Source | Splits:
                 f"data.target: {target} returned Splits, which are taken as they are; data.max_samples and "
                 "data.normal_class act on arrays only: return those, or leave both null"
             )
+        for split in (returned.train, returned.val, returned.calibration, returned.test):
+            where = f"data.target={target}: labels of {split.name}"
+            if len(split):
+                check_within_classes(check_labels(split.labels, len(split), where), returned.class_names, where)
         return returned
     names = returned.get("class_names") if isinstance(returned, Mapping) else None
     if names is not None:

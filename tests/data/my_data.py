@@ -1,5 +1,7 @@
 """Functions as a user would write them for `data=user`."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from qat.config import DataConfig
@@ -26,6 +28,12 @@ def dictionary(samples=60):
 
 def as_splits():
     return load(DataConfig(name="digits"), 10, 0)
+
+
+def splits_with_labels(kind):
+    splits = as_splits()
+    labels = {"columns": np.eye(10, dtype=int)[splits.val.labels], "outside": splits.val.labels + 1}[kind]
+    return replace(splits, val=replace(splits.val, labels=labels))
 
 
 def ragged():

@@ -45,6 +45,18 @@ def test_splits_are_taken_as_they_are():
     assert len(splits.calibration) == 10
 
 
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("columns", r"labels of val has shape \[176, 10\]: expected \[N\]; one-hot labels become that by"),
+        ("outside", r"labels of val holds \d+ labels outside the classes 0..9, the first is 10 at index"),
+    ],
+)
+def test_labels_of_splits_are_looked_at(kind, message):
+    with pytest.raises(DataError, match=message):
+        load_user("splits_with_labels", kind=kind)
+
+
 @pytest.mark.parametrize("setting", ["max_samples", "normal_class"])
 def test_settings_that_act_on_arrays_are_refused_with_splits(setting):
     with pytest.raises(ConfigError, match=r"my_data.as_splits returned Splits, which are taken as they are"):

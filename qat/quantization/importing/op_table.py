@@ -53,6 +53,7 @@ SAME_NAME = {
     "Abs": "abs",
     "Add": "add",
     "AddV2": "add",
+    "Elu": "elu",
     "Equal": "equal",
     "Exp": "exp",
     "Greater": "greater",

@@ -82,6 +82,7 @@ OPERATIONS: dict[str, Callable] = {
     "clamp": lambda x, *, low, high: tf.clip_by_value(x, low, high),
     "dropout_mask": lambda x, sizes, batch_axis, **_: tf.ones([tf.shape(x)[batch_axis], *sizes]),
     "dropped": lambda x, mask: tf.identity(x),
+    "elu": tf.nn.elu,
     "equal": tf.equal,
     "exp": tf.exp,
     "gather": lambda x, indices, *, axis=0, batch_dims=0: tf.gather(x, indices, axis=axis, batch_dims=batch_dims),

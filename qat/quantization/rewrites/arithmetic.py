@@ -19,16 +19,17 @@ from qat.quantization.rewrites.builder import (
 )
 from qat.quantization.rewrites.driver import rewrite
 
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # https://arxiv.org/abs/1706.02515
 
-def _elu(build: Builder, x: Tensor, alpha: float = 1.0, scale: float = 1.0) -> Tensor:
-    """scale * (relu(x) + alpha * (exp(min(x, 0)) - 1)); min(x, 0) is x - relu(x), which shares no scale.
 
-    Its gradient at 0 is that of the positive side, whatever alpha."""
+def _selu(build: Builder, x: Tensor) -> Tensor:
+    """scale * (relu(x) + alpha * (exp(min(x, 0)) - 1)), with x - relu(x) for min(x, 0).
+
+    Its gradient at 0 is that of the positive side.
+    """
     positive = build.add("relu", x, with_zero=1.0)
-    grown = build.add("exp", build.add("sub", x, positive))
-    bent = build.add("add", build.add("mul", grown, alpha) if alpha != 1.0 else grown, -alpha)
-    total = build.add("add", positive, bent)
-    return build.add("mul", total, scale) if scale != 1.0 else total
+    grown = build.add("mul", build.add("exp", build.add("sub", x, positive)), _SELU_ALPHA)
+    return build.add("mul", build.add("add", positive, build.add("add", grown, -_SELU_ALPHA)), _SELU_SCALE)
 
 
 def _softplus(build: Builder, x: Tensor) -> Tensor:
@@ -38,13 +39,12 @@ def _softplus(build: Builder, x: Tensor) -> Tensor:
 
 
 UNARY: dict[str, Callable[[Builder, Tensor], Tensor]] = {
-    "tf:Elu": _elu,
     "tf:Expm1": lambda build, x: build.add("add", build.add("exp", x), -1.0),
     "tf:Log1p": lambda build, x: build.add("log", build.add("add", x, 1.0)),
     "neg": lambda build, x: build.add("mul", x, -1.0),
     "tf:Reciprocal": lambda build, x: build.add("div", 1.0, x),
     "tf:Inv": lambda build, x: build.add("div", 1.0, x),
-    "tf:Selu": lambda build, x: _elu(build, x, 1.6732632423543772, 1.0507009873554805),
+    "tf:Selu": _selu,
     "tf:Softplus": _softplus,
     "tf:Softsign": lambda build, x: build.add("div", x, build.add("add", build.add("abs", x), 1.0)),
     "tf:Square": lambda build, x: build.add("mul", x, x),
@@ -53,7 +53,7 @@ UNARY: dict[str, Callable[[Builder, Tensor], Tensor]] = {
 
 @rewrite(*UNARY)
 def unary(match: Match) -> Tensor:
-    """Elu, Selu, Softplus, Softsign, Square, Neg and their like."""
+    """Selu, Softplus, Softsign, Square, Neg and their like."""
     return UNARY[match.node.op](match, match.inputs[0])
 
 

@@ -14,7 +14,6 @@ def einsum_with_kernel(x):
 
 
 UNARY = {
-    "tf:Elu": tf.nn.elu,
     "tf:Selu": tf.nn.selu,
     "tf:Softplus": tf.nn.softplus,
     "tf:Softsign": tf.nn.softsign,

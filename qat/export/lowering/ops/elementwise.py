@@ -121,6 +121,7 @@ ELEMENTWISE: dict[str, Callable[[Context], Value]] = {
     "clamp": clamp,
     "corrected": make_elementwise(OPERATOR.ADD, schema.AddOptionsT),
     "div": div,
+    "elu": make_elementwise(OPERATOR.ELU),
     "exp": make_elementwise(OPERATOR.EXP),
     "dequantize": dequantize,
     "gelu": gelu,
