@@ -14,6 +14,7 @@ from qat.export.lowering.network import Call, Network, read_network
 from qat.export.lowering.op_writer import OpWriter
 from qat.export.lowering.operators import OPERATORS
 from qat.export.lowering.planned_ops import refuse_tiny_sums
+from qat.export.lowering.reshapes import remove_reshapes
 from qat.export.lowering.simplify import Uses, simplify
 from qat.export.lowering.weights import read_weights
 from qat.quantization.keras.deep_recursion import deep_recursion
@@ -54,6 +55,7 @@ def lower(
     outputs = [lowering.values[key] for key in network.outputs]
     uses = Uses(lowering.ops, inputs, outputs)
     simplify(uses)
+    remove_reshapes(uses)
     refuse_tiny_sums(uses.ops)
     return OpWriter(uses.ops, lowering.is_open, low_bit).write_model(inputs, uses.outputs, io)
 

@@ -55,6 +55,17 @@ class Uses:
             self.redirect(op, old, new)
         self.outputs = [new if each is old else each for each in self.outputs]
 
+    def insert_after(self, op: PlannedOp, new: PlannedOp) -> None:
+        """Compute an operator next, behind another one.
+
+        Args:
+            op: an operator of `ops`.
+            new: the operator to insert.
+        """
+        self.ops.insert(self.ops.index(op) + 1, new)
+        for value in new.values_read:
+            self.consumers.setdefault(value, []).append(new)
+
     def drop_unused(self) -> None:
         """Remove operators whose outputs are not read."""
         needed = []
@@ -108,9 +119,7 @@ def _cast(uses: Uses, op: PlannedOp) -> None:
     if output.grid is not None:
         integers = Value([f"{output.names[0]}/whole"], output.shape, output.sizes, "int32")
         op.outputs, integers.producer = [integers], op
-        quantize = PlannedOp(OPERATOR.QUANTIZE, [integers], [output])
-        uses.ops.insert(uses.ops.index(op) + 1, quantize)
-        uses.consumers[integers] = [quantize]
+        uses.insert_after(op, PlannedOp(OPERATOR.QUANTIZE, [integers], [output]))
     elif consumers and all(consumer.operator == OPERATOR.QUANTIZE for consumer in consumers):
         output.dtype = "int32"
     else:

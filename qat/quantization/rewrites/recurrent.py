@@ -108,8 +108,19 @@ def carry_codes(graph: Graph, spans: dict[QuantSpec, tuple[float, float]]) -> di
             source, target = node.input_ranges[0].root(), node.output_range.root()
             if not source.is_bound and not source.masked:
                 factor = scalar_of(node.inputs[1])
-                changed[source] = (changed[target][0] / factor, changed[target][1] / factor)
+                limits = (changed[target][0] / factor, changed[target][1] / factor)
+                if _holds(limits, changed[source]):
+                    changed[source] = limits
     return changed
+
+
+def _holds(limits: tuple[float, float], others: tuple[float, float]) -> bool:
+    """Whether (min, max) holds another one, but for a hundredth of its width.
+
+    A state of ReLU has no negative codes to carry, and stands on one range with the cell's x, which may have some.
+    """
+    margin = 0.01 * (limits[1] - limits[0])
+    return limits[0] - margin <= others[0] and others[1] <= limits[1] + margin
 
 
 def _cells(graph: Graph) -> list[list[_Step]]:

@@ -6,9 +6,11 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
+from qat.quantization import quantize_model
 from qat.quantization.ir.interpret import run
 from qat.quantization.rewrites import canonicalize
 from qat.quantization.rewrites.recurrent import clamp_of_state, dropout_by_mask, join_gates
+from qat.tflite import Interpreter, convert
 
 from .acting import Case, check
 
@@ -98,3 +100,15 @@ def test_the_steps_of_a_masked_layer_share_their_ranges():
     states = [node for node in graph.nodes_of("select") if node.time_step_key]
     assert len(states) == 4
     assert len({node.time_step_key for node in states}) == 1
+
+
+@pytest.mark.parametrize("cell", [layers.SimpleRNN, layers.LSTM])
+def test_a_state_without_negative_codes_takes_none_from_the_input(cell):
+    tf_keras.utils.set_random_seed(0)
+    inputs = layers.Input((3, 4))
+    states = cell(5, activation="relu", return_sequences=True)(inputs)
+    model = tf_keras.Model(inputs, cell(4, activation="relu")(states))
+    series = np.random.default_rng(0).normal(size=(128, 3, 4)).astype(np.float32)
+    (entry,) = Interpreter(convert(quantize_model(model, series))).inputs
+    assert entry.scales[0] * (-128 - entry.zero_points[0]) < 0.98 * series.min()
+    assert entry.scales[0] * (127 - entry.zero_points[0]) > 0.98 * series.max()

@@ -90,6 +90,12 @@ RECURRENT = {
         lambda: layers.Bidirectional(layers.GRU(4, return_sequences=True), merge_mode="sum"), _dense
     ),
     "stacked_lstm": _series(_cell("LSTM", return_sequences=True), _cell("LSTM"), _dense),
+    "stacked_simple_rnn_relu": _series(
+        _cell("SimpleRNN", activation="relu", return_sequences=True), _cell("SimpleRNN", activation="relu"), _dense
+    ),
+    "stacked_lstm_relu": _series(
+        _cell("LSTM", activation="relu", return_sequences=True), _cell("LSTM", activation="relu"), _dense
+    ),
     "lstm_backwards": _series(_cell("LSTM", go_backwards=True), _dense),
     "lstm_hard_sigmoid": _series(_cell("LSTM", recurrent_activation="hard_sigmoid", unroll=True), _dense),
     "rnn_of_cells": _series(lambda: layers.RNN([layers.LSTMCell(4), layers.GRUCell(5)]), _dense),

@@ -1,0 +1,55 @@
+"""A dense layer of an input with more than two axes is one operator, code for code what the model computes."""
+
+import numpy as np
+import pytest
+import tf_keras
+
+from qat.config import QuantConfig
+from qat.quantization import quantize_model
+from qat.tflite import Interpreter, convert
+from qat.tflite.reader import read
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(100, 7, 12)).astype(np.float32)
+layers = tf_keras.layers
+
+
+def two_layers(x):
+    return layers.Dense(5)(layers.Dropout(0.1)(layers.Dense(16, activation="relu")(x)))
+
+
+def one_input_of_three(x):
+    query, key, value = (layers.Dense(6)(x) for _ in range(3))
+    return layers.Add()([query, key, value])
+
+
+def reshaped_otherwise(x):
+    return layers.Reshape((35,))(layers.Dense(5)(x))
+
+
+def on_four_axes(x):
+    return layers.Dense(4)(layers.Reshape((7, 3, 4))(x))
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (two_layers, ["FULLY_CONNECTED"] * 2),
+        (one_input_of_three, ["FULLY_CONNECTED"] * 3 + ["ADD"] * 2),
+        (reshaped_otherwise, ["FULLY_CONNECTED", "RESHAPE"]),
+        (on_four_axes, ["RESHAPE", "FULLY_CONNECTED"]),
+    ],
+)
+@pytest.mark.parametrize("quantizer", ["qat", "qat_w4a8"])
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_dense_layers_keep_the_axes_of_their_input(build, expected, quantizer, batch_size):
+    inputs = layers.Input((7, 12))
+    model = quantize_model(
+        tf_keras.Model(inputs, build(inputs)),
+        X,
+        config=QuantConfig(name=quantizer, weight_bits=8 if quantizer == "qat" else 4),
+    )
+    content = convert(model, batch_size=batch_size)
+    assert [op.name for op in read(content).subgraphs[0].ops] == expected
+    rows = X[: batch_size or 100]
+    np.testing.assert_allclose(Interpreter(content).predict(rows), model.predict(rows, verbose=0), atol=1e-6)
