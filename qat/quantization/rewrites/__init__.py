@@ -29,6 +29,7 @@ from qat.quantization.rewrites import (
     pooling,
     recurrent,
     rounding,
+    scatters,
     special_values,
     token_concat,
     token_ids,
@@ -51,6 +52,9 @@ LOWER: tuple[Pass, ...] = (  # one op each, whatever stands around it, in ops th
     diagonals.diagonal,
     diagonals.matrix_with_diagonal,
     diagonals.cross_product,
+    scatters.scatter,
+    scatters.scatter_add,
+    scatters.scatter_update,
     windows.patches,
     windows.local_response,
     windows.running_mean,  # before the next

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qat.quantization.rewrites import diagonals, special_values, windows
+from qat.quantization.rewrites import diagonals, scatters, special_values, windows
 
 from .acting import Case, check, flat, image
 
@@ -32,11 +32,35 @@ def with_diagonal(x):
     return tf.linalg.set_diag(x[:, :, None] * x[:, None], 2.0 * x)
 
 
+def scattered(x):
+    return tf.transpose(tf.scatter_nd([[4], [0]], tf.transpose(x)[1:3], (5, tf.shape(x)[0])))
+
+
+def scattered_in_two_axes(x):
+    by_place = tf.transpose(x[:, :2, 0], (1, 0, 2))
+    sizes = (3, 2, tf.shape(x)[0], x.shape[-1])
+    return tf.transpose(tf.scatter_nd([[2, 1], [0, 0]], by_place, sizes), (2, 0, 1, 3))
+
+
+def scattered_over(x):
+    rows = tf.transpose(x, (1, 0, 2, 3))
+    return tf.transpose(tf.tensor_scatter_nd_update(rows, [[3], [1]], -2.0 * rows[:2]), (1, 0, 2, 3))
+
+
+def scattered_upon(x):
+    rows = tf.transpose(x, (1, 0, 2, 3))
+    return tf.transpose(tf.tensor_scatter_nd_add(rows, [[3], [1]], rows[:2]), (1, 0, 2, 3))
+
+
 CASES = [
     Case(diagonals.diagonal, image(lambda x: tf.linalg.diag_part(x[:, :, 1:])), gone=("tf:MatrixDiagPartV3",)),
     Case(diagonals.matrix_with_diagonal, flat(tf.linalg.diag), gone=("tf:MatrixDiagV3",), there=("select",)),
     Case(diagonals.matrix_with_diagonal, flat(with_diagonal), gone=("tf:MatrixSetDiagV3",), there=("select",)),
     Case(diagonals.cross_product, flat(lambda x: tf.linalg.cross(x[:, :3], x[:, 3:6])), gone=("tf:Cross",)),
+    Case(scatters.scatter, flat(scattered), gone=("tf:ScatterNd",), there=("gather_constant",)),
+    Case(scatters.scatter, image(scattered_in_two_axes), gone=("tf:ScatterNd",)),
+    Case(scatters.scatter_add, image(scattered_upon), gone=("tf:TensorScatterAdd",), there=("add",)),
+    Case(scatters.scatter_update, image(scattered_over), gone=("tf:TensorScatterUpdate",), there=("concat",)),
     Case(windows.patches, patches((3, 3), (3, 3), "VALID"), there=("space_to_depth",)),
     Case(windows.patches, patches((3, 2), (1, 2), "SAME"), gone=("extract_patches",), there=("conv2d",)),
     Case(windows.patches, patches((14, 13), (2, 3), "SAME"), gone=("extract_patches",), there=("gather_constant",)),

@@ -369,6 +369,9 @@ FUNCTIONS = {
     "celu_by_extremes": _flat(lambda x: tf.nn.relu(x) + tf.minimum(0.0, 0.7 * (tf.exp(x / 0.7) - 1.0))),
     "frames": _series(lambda x: layers.Dense(3)(tf.signal.frame(x[..., 0], 4, 2))),
     "cross_products": _series(lambda x: tf.linalg.cross(x[..., :3], x[..., 3:])),
+    "scattered": _series(
+        lambda x: tf.transpose(tf.tensor_scatter_nd_update(tf.transpose(x), [[1], [0]], tf.transpose(x)[2:4] * 0.5))
+    ),
     "without_the_diagonal": _series(lambda x: tf.linalg.set_diag(tf.matmul(x, x, transpose_b=True), 0.0 * x[..., 0])),
     "power_of_two": _flat(lambda x: tf.pow(2.0, x)),
     "bicubic": _image(lambda x: tf.image.resize(x, (9, 12), "bicubic")),
