@@ -57,8 +57,8 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
         )
         if agreement < REFUSED_DB and _hides_whole_rows(graph, rows):
             warn(
-                f"{message}: attention there sees no score at all, as of padding in front of a text, and its rows are "
-                "other than the float model's. Nothing should read them; pad behind the text, where they are none",
+                f"{message}: some rows attend to nothing (left padding, for instance), and their results differ. Do "
+                "not read them; or pad on the right, which leaves no such row",
             )
         elif agreement < REFUSED_DB:
             raise ModelError(

@@ -173,12 +173,12 @@ def _build_model(
 
 
 def _warn_of_losses(graph: Graph, name: str) -> None:
-    """Name what training quantization-aware does without."""
+    """Name the parts of the model that have no effect in quantization-aware training."""
     if graph.lost_in_training:
         missing = "\n    ".join(dict.fromkeys(graph.lost_in_training))
         warn(
-            f"model {name!r} trains quantization-aware without what follows; at inference it is the same:\n"
-            f"    {missing}",
+            f"the following parts of model {name!r} have no effect during quantization-aware training; inference is "
+            f"unchanged:\n    {missing}",
             TrainingSemanticsWarning,
         )
 
@@ -191,7 +191,7 @@ def _look_at_constants(graph: Graph, trains: bool) -> None:
             continue
         if trains:
             raise UnsupportedLayerError(
-                f"layer {node.layer!r} gives a constant at inference and something else in training: let it give what "
-                "depends on its input in both, or give the constant behind the model"
+                f"layer {node.layer!r} gives a constant at inference and something else in training: make "
+                "its output depend on its input in both modes, or add the constant outside of the model"
             )
         graph.bypass(node)

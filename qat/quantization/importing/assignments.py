@@ -97,7 +97,8 @@ def _line(layer: str, op: tf.Operation, write: tf.Operation, name: str) -> str:
         return f"{where}: {_RANDOM}"
     what = "writes into its table" if write.type.startswith(TABLES) else f"assigns {name} at inference"
     if write.type == "AssignVariableOp" and write.inputs[1].dtype == tf.bool:
-        return f"{where}: {what}; if the layer begins by its first batch, call the model on data once before that"
+        once = "if the layer initializes itself on its first batch, call the model on data once before that"
+        return f"{where}: {what}; {once}"
     return f"{where}: {what}; {_STATELESS}, or make the state an input and an output of the model"
 
 

@@ -1,7 +1,7 @@
-"""Variables of which one layer call reads what an earlier one has assigned, as a state of a layer that is called twice.
+"""Variables that one layer call assigns and a later call reads, such as the state of a layer that is called twice.
 
-The programs of a training step read variables as the step began: only the effects of a step run one after the other.
-What an earlier call assigns is computed once more, in the program of the call that reads it.
+All programs of a training step read the values that variables had when the step began. So the program of the later
+call computes once more what the earlier call assigns.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Assigning:
 
 @dataclass(eq=False)
 class Needed:
-    """What ops are needed for; by `call`, whose effect it is in its turn, None for what the model computes.
+    """The reason why ops are kept: the effect of `call`, or the model's outputs if `call` is None.
 
-    `apart`: it is computed from the inputs of the model, as masks of outputs are.
+    `apart`: the ops are computed from the inputs of the model, as masks of outputs are.
     """
 
     call: LayerCall | None

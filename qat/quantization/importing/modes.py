@@ -109,7 +109,7 @@ def _discarded(traced: Trace) -> set[Key]:
 
 
 def _in_other_order(traced: Trace, discarded: set[Key]) -> list[str]:
-    """Normalizations that have a discarded call before one that is read: here it moves the statistics behind that."""
+    """Normalizations with a discarded call before one that is read; in the QAT model it updates the statistics last."""
     first: dict[int, int] = {}  # of each layer with a discarded call: where the first of these begins
     for call in calls(traced.call):
         if call.key in discarded:

@@ -35,10 +35,12 @@ OF_LOGITS = ("softmax", "sigmoid")  # probabilities, of which Keras' losses take
 class Op(RangedHolder):
     """A weightless op of `OPERATIONS`; `operands` tells for each place "x" (the next input) or a weight's name.
 
-    For each place where the layer is called, `input_ranges` has a list with a name for each operand, None for a
-    weight's, and `output_ranges` a name. Both are told of those ops only that are in `SIMULATED_KERNELS`, or that put
-    their constants on the one range of all; the first of `POLES` and `custom_gradient`, too. `own_end` is that of
-    `own_ends`.
+    - `output_ranges` has for each call the name of a range.
+    - `input_ranges` has for each call a list with a name for each operand, None for a weight.
+    - `own_end` is what `own_ends` gives.
+
+    Ranges are set only for ops of `SIMULATED_KERNELS` and ops that put their constants on one range for all operands;
+    `input_ranges` also for ops of `POLES` and `custom_gradient`.
     """
 
     def __init__(self, op: str, attrs: dict, operands: list[str], own_end: float | None = None, **kwargs: Any) -> None:

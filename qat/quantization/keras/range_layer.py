@@ -141,7 +141,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         return settled(self.variables_of_model.once(f"scale of {self.name}", self._scale))
 
     def note_grid(self, scale: tf.Tensor, ends: tuple[tf.Tensor, tf.Tensor]) -> None:
-        """Put down for the rest of a pass, in which no range moves, what is made of its variables.
+        """Cache scale and min/max for the rest of a forward pass; ranges do not change in it.
 
         Args:
             scale: what `scale` would compute, the step between two codes, a float32 scalar.

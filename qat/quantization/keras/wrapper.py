@@ -35,8 +35,8 @@ CHANNELS = {"depthwise_conv2d": "depthwise", "conv2d_transpose": "third"}
 def kernel_quantizer(kind: str, is_normalized: bool, bits: int, per_channel: bool, one_range: bool) -> KernelQuantizer:
     """The quantizer of a linear op's kernel.
 
-    Of one range before BatchNormalization, each channel has its own behind it, by what that multiplies it with. Not so
-    of a transposed convolution, whose ranges the converter finds by itself.
+    If all channels have one range, folding BatchNormalization into the kernel gives each channel its own scale.
+    Transposed convolutions are an exception: the converter finds their ranges itself.
 
     Args:
         kind: kind of the linear op: "conv2d", "depthwise_conv2d", "conv2d_transpose", "dense" or "embedding".
