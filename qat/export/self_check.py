@@ -50,7 +50,7 @@ def check_against_model(model: tf_keras.Model, content: bytes, file: TfliteGraph
         WrongFileError: an output is constant, all zero or not finite where the model's is not.
         TfliteFileError: LiteRT refuses the file, for instance because two operands need scales that differ too much.
     """
-    if not isinstance(model, QatModel) or not model.told["fake_quantization"]:
+    if not isinstance(model, QatModel) or not model.qat_config["fake_quantization"]:
         return
     rows = check_rows(model)
     runtime = _runtime_of(content, file)

@@ -140,7 +140,7 @@ def trace_model(model: KerasModel | TracedModel, batch_size: int | None = None, 
         with unrolling, _in_float32(model):
             function = forward.get_concrete_function(*specs)
     except LongLoop as loop:
-        raise LongLoopError(f"layer {loop.place!r}: {loop.told('a loop')}") from None
+        raise LongLoopError(f"layer {loop.place!r}: {loop.advice('a loop')}") from None
     graph = function.graph.as_graph_def()
     names, by_name = output_names(model, results["outputs"])
     module = tf.Module()

@@ -37,13 +37,13 @@ def warn_of_coarse_operands(
         return
     wanted = [tensor for node in nodes for tensor in node.inputs]
     values = iter(run(graph, [rows[:ROWS] for rows in batches[0]], wanted))
-    told = {}
+    found = {}
     for node in nodes:
         operands = [next(values) for _ in node.inputs]
         kept = _sqnr_by_rounding(node, operands, scale_of_range(*min_max[_steep_range(node)], 255.0))
         if kept < TOO_FAR_DB:
-            told[node.layer or node.name] = kept
-    for layer, kept in list(told.items())[:3]:
+            found[node.layer or node.name] = kept
+    for layer, kept in list(found.items())[:3]:
         warn(
             f"layer {layer!r} divides by, or takes the logarithm, the exponential or the root of, numbers that 8 bits "
             f"do not tell from each other: rounding them alone leaves its result at {kept:.1f} dB SQNR. Keep them away "

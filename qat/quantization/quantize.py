@@ -161,10 +161,10 @@ def _build_model(
     """The model of wrappers, its ranges set."""
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
     if graph.training_nest is not None:
-        model.told["training_nest"] = graph.training_nest
+        model.qat_config["training_nest"] = graph.training_nest
     if config.name != "ptq":
         refuse_other_sizes(model, graph)
-    model.told["outcome"] = record_outcome(graph, config)
+    model.qat_config["outcome"] = record_outcome(graph, config)
     for quant_spec, (low, high) in min_max.items():
         if quant_spec in layers:
             layers[quant_spec].set_range(low, high)

@@ -33,12 +33,12 @@ def warn_of_wide_ranges(graph: Graph, min_max: dict[QuantSpec, MinMax], batches:
     if not places:
         return
     values = run(graph, [rows[:ROWS] for rows in batches[0]], [tensor for _, tensor in places])
-    told = {}
+    found = {}
     for (key, _), value in zip(places, values, strict=True):
         share = _share_of_one_code(np.asarray(value), scale_of_range(*wide[key], 255.0))
         if share > MOST:
-            told[key.layer or key.name] = (*wide[key], share)
-    for layer, (low, high, share) in list(told.items())[:3]:
+            found[key.layer or key.name] = (*wide[key], share)
+    for layer, (low, high, share) in list(found.items())[:3]:
         warn(
             f"layer {layer!r} gives numbers from {low:.4g} to {high:.4g}, and {share:.0%} of them, which differ, "
             "become one code of 8 bits. Scale or clip what is far away; scores are hidden from a softmax by "

@@ -49,14 +49,14 @@ def forced_to_train(layer: KerasLayer, args: tuple, kwargs: dict) -> str | None:
     layers = version.layers
     if isinstance(layer, layers.BatchNormalization):
         held = layer.trainable  # a frozen one computes as at inference, whatever it is told
-        told = "normalises by the batch at hand and moves its averages"
+        effect = "normalises by the batch at hand and moves its averages"
     elif isinstance(layer, layers.SpectralNormalization):
-        held, told = True, "sets its kernel anew"
+        held, effect = True, "sets its kernel anew"
     elif _amount(layer, ("dropout", "recurrent_dropout")):
-        held, told = True, "drops at random"
+        held, effect = True, "drops at random"
     else:
-        held, told = _amount(layer, ("rate", "stddev", "factor"), 1), "changes its input at random"
-    return f"is called with training=True: at inference it {told}; {_CALL}" if held else None
+        held, effect = _amount(layer, ("rate", "stddev", "factor"), 1), "changes its input at random"
+    return f"is called with training=True: at inference it {effect}; {_CALL}" if held else None
 
 
 def _amount(layer: KerasLayer, names: tuple[str, ...], otherwise: float | None = None) -> bool:
@@ -75,8 +75,8 @@ def assigned_at_inference(trace: Trace, model: KerasModel) -> list[str]:
         One line per layer that was told to train, then one per layer and state that it changes: a variable, a lookup
         table, or that of a random generator. An empty list where there are none.
     """
-    told = [f"layer {layer!r} {what}" for layer, what in trace.forced.items()]
-    return told + _assignments(trace.graph, trace.layer_of, model)
+    forced = [f"layer {layer!r} {what}" for layer, what in trace.forced.items()]
+    return forced + _assignments(trace.graph, trace.layer_of, model)
 
 
 def _assignments(graph: FuncGraph, layer_of: dict[str, str], model: KerasModel) -> list[str]:

@@ -59,11 +59,11 @@ class Signatures:
         for part, (start, end) in enumerate(zip(starts, ends, strict=True)):
             counted = [op for op in self.operations[start:end] if all_ops or op.name in self.needed]
             own = [op for op in counted if not _is_captured(op, known)]
-            said = []
+            signature = []
             for number, op in enumerate(own):
-                said.append((*_spelled(op), tuple(known.get(tensor.ref()) for tensor in op.inputs)))
+                signature.append((*_spelled(op), tuple(known.get(tensor.ref()) for tensor in op.inputs)))
                 known |= {tensor.ref(): ("own", part, number, at) for at, tensor in enumerate(op.outputs)}
-            parts.append(said)
+            parts.append(signature)
         parts[-1].append(tuple(known.get(t.ref()) if isinstance(t, tf.Tensor) else None for t in call.outputs))
         return parts
 
@@ -105,11 +105,11 @@ class Signatures:
             if tensor.ref() not in known and tensor.op.name not in needed:
                 needed[tensor.op.name] = tensor.op
                 stack.extend(tensor.op.inputs)
-        said: list[tuple] = []
+        signature: list[tuple] = []
         for number, op in enumerate(sorted(needed.values(), key=lambda each: each._id)):
-            said.append((*_spelled(op), tuple(known.get(tensor.ref()) for tensor in op.inputs)))
+            signature.append((*_spelled(op), tuple(known.get(tensor.ref()) for tensor in op.inputs)))
             known |= {tensor.ref(): ("own", number, at) for at, tensor in enumerate(op.outputs)}
-        return [*said, tuple(known[tensor.ref()] for tensor in tensors)]
+        return [*signature, tuple(known[tensor.ref()] for tensor in tensors)]
 
 
 def find_different(
@@ -151,13 +151,13 @@ def _are_called_on_others(
     inferred: Signatures, trained: Signatures, pair: tuple[LayerCall, LayerCall], at: int
 ) -> bool:
     """Whether two calls, one in each trace, call their inner layer number `at` on what comes from elsewhere."""
-    said = []
+    places = []
     for signatures, call in zip((inferred, trained), pair, strict=True):
         children = signatures.children(call)
-        said.append(signatures.places(call, children[at].arguments, children[:at]))
-    return len(said[0]) != len(said[1]) or any(
+        places.append(signatures.places(call, children[at].arguments, children[:at]))
+    return len(places[0]) != len(places[1]) or any(
         not one & other if isinstance(one, set) and isinstance(other, set) else one != other
-        for one, other in zip(*said, strict=True)
+        for one, other in zip(*places, strict=True)
     )
 
 

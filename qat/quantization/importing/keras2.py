@@ -48,10 +48,10 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
         if not tracer.sees(args, kwargs) or _connects(args, kwargs):
             return original(layer, *args, **kwargs)
         args, kwargs = tracer.begins(layer, args, kwargs)
-        with tracer.inside(layer, args, kwargs, _told_training(layer, args, kwargs)) as told:
-            reader = readers.get(type(layer).call) if tracer.reads_whole(told, layer) else None
+        with tracer.inside(layer, args, kwargs, _given_training(layer, args, kwargs)) as call:
+            reader = readers.get(type(layer).call) if tracer.reads_whole(call, layer) else None
             if reader is None:
-                return tracer.ended(told, original(layer, *args, **kwargs))
+                return tracer.ended(call, original(layer, *args, **kwargs))
             tracer.look_at_mode(layer, args, kwargs)
             given, *others = layer._call_spec.split_out_first_arg(args, kwargs)
             mask, _ = layer._get_input_masks(given, tf.nest.flatten(given), *others)
@@ -59,10 +59,10 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
             cast = {name: layer._maybe_cast_inputs(value) for name, value in kwargs.items() if name == "inputs"}
             args = (layer._maybe_cast_inputs(args[0]), *args[1:]) if args else args
             result = reader(tracer, layer, original, args, kwargs | cast)
-            if not any(added.key == told.key for added in tracer.added):  # what runs the layer has told of them
+            if not any(added.key == call.key for added in tracer.added):  # what runs the layer has told of them
                 layer._handle_activity_regularization(None, result)
             layer._set_mask_metadata(given, result, mask, build_graph=False)
-            return tracer.ended(told, result)
+            return tracer.ended(call, result)
 
     def add_loss(layer: KerasLayer, losses: TensorNest, **kwargs: Any) -> None:
         if not tracer.is_here:
@@ -141,7 +141,7 @@ def dropping(layer: KerasLayer, marks: Callable | None) -> Iterator[dict[str, An
             setattr(DropoutRNNCellMixin, name, function)
 
 
-def _told_training(layer: KerasLayer, args: tuple, kwargs: dict) -> Any:
+def _given_training(layer: KerasLayer, args: tuple, kwargs: dict) -> Any:
     """What the call itself says of its mode; None where it says nothing."""
     spec = layer._call_spec
     if layer._expects_training_arg and spec.arg_was_passed("training", args, kwargs, inputs_in_args=True):
@@ -162,9 +162,9 @@ def is_training(layer: KerasLayer, args: tuple, kwargs: dict) -> bool:
     """
     if not layer._expects_training_arg:
         return False
-    said = _told_training(layer, args, kwargs)
-    said = call_context().training if said is None else said
-    return bool(tf.get_static_value(said) if tf.is_tensor(said) else said)
+    mode = _given_training(layer, args, kwargs)
+    mode = call_context().training if mode is None else mode
+    return bool(tf.get_static_value(mode) if tf.is_tensor(mode) else mode)
 
 
 def dropout_of(cell: Any) -> None:

@@ -47,8 +47,8 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
             return call_layer(layer, *args, **kwargs)
         args, kwargs = tracer.begins(layer, args, kwargs)
         # A functional model says the mode of its own call to all of its layers: at inference that tells nothing
-        with tracer.inside(layer, args, kwargs, kwargs.get("training") if tracer.training else None) as told:
-            return tracer.ended(told, call_layer(layer, *args, **kwargs))
+        with tracer.inside(layer, args, kwargs, kwargs.get("training") if tracer.training else None) as call:
+            return tracer.ended(call, call_layer(layer, *args, **kwargs))
 
     def operated(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if not tracer.sees(args, kwargs):
@@ -60,8 +60,8 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
             tracer.look_at_mode(operation, args, kwargs)
             return reader(tracer, operation, run, *_as_tensors((args, kwargs)))
         args, kwargs = tracer.begins(operation, args, kwargs)
-        with tracer.inside(operation, args, kwargs, None) as told:
-            return tracer.ended(told, run(operation, *args, **kwargs))
+        with tracer.inside(operation, args, kwargs, None) as call:
+            return tracer.ended(call, run(operation, *args, **kwargs))
 
     def add_loss(layer: Any, loss: Any) -> None:
         if not tracer.is_here:
@@ -162,8 +162,8 @@ def is_training(layer: Any, args: tuple, kwargs: dict) -> bool:
     Returns:
         True for training; False for inference, and where nothing is said.
     """
-    said = kwargs.get("training", False)
-    return bool(tf.get_static_value(said) if tf.is_tensor(said) else said)
+    mode = kwargs.get("training", False)
+    return bool(tf.get_static_value(mode) if tf.is_tensor(mode) else mode)
 
 
 def input_tensors(model: Any) -> list[Any]:

@@ -36,8 +36,8 @@ def _batch_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tup
             "build the model without it, and give it the weights of this one (virtual batches act in training alone)"
         )
     axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) and len(layer.axis) == 1 else layer.axis
-    told = kwargs.get("mask") is not None or bool(tracer.current.masks)
-    masked = told and tracer.acts and not getattr(layer, "fused", False)
+    has_mask = kwargs.get("mask") is not None or bool(tracer.current.masks)
+    masked = has_mask and tracer.acts and not getattr(layer, "fused", False)
     if not isinstance(axis, int) or (masked and tracer.training):
         return original(layer, *args, **kwargs)
     keep = partial(_kept_batch_norm, masked=masked)

@@ -56,11 +56,11 @@ def updates_read(tracer: Tracer, model: KerasModel) -> Iterator[None]:
     metrics = {id(each): each for layer in model._flatten_layers() for each in getattr(layer, "_metrics", [])}
     held = []
     for number, metric in enumerate(metrics.values()):
-        said = describe_object(metric)
-        if said is not None and make_object(said, {said["source"]: type(metric)}) is not None:
-            _CLASSES[said["source"]] = type(metric)
+        config = describe_object(metric)
+        if config is not None and make_object(config, {config["source"]: type(metric)}) is not None:
+            _CLASSES[config["source"]] = type(metric)
             held.append((metric, metric.update_state, "update_state" in vars(metric)))
-            call = MetricCall(metric.name, [], said, number)
+            call = MetricCall(metric.name, [], config, number)
             object.__setattr__(metric, "update_state", partial(_read, tracer, metric, metric.update_state, call))
     try:
         yield

@@ -266,8 +266,8 @@ class _Both:
                 if at in same:
                     continue
                 key = repr((now.key, len(now.children), at))
-                told = {"program": program, "output": number, "call": key, "path": f"{now.key[0]}#{key}"}
-                made[at] = tracer.keep("in_training", [current[at], *found], current[at].shape, **told)
+                attrs = {"program": program, "output": number, "call": key, "path": f"{now.key[0]}#{key}"}
+                made[at] = tracer.keep("in_training", [current[at], *found], current[at].shape, **attrs)
             return made
 
         return exchange

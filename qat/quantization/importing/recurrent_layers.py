@@ -31,12 +31,12 @@ def _recurrent(tracer: Tracer, layer: KerasLayer, original: Callable, args: tupl
     try:
         with (
             written_out(layer, tracer.budget, outermost=not tracer.unrolling),
-            version_of(layer).dropping(layer, _marks(tracer) if tracer.acts else None) as told,
+            version_of(layer).dropping(layer, _marks(tracer) if tracer.acts else None) as dropout,
             tracer.writing_out_steps(),
         ):
-            return original(layer, *args, **kwargs | told)
+            return original(layer, *args, **kwargs | dropout)
     except LongLoop as loop:
-        return _kept_apart(tracer, layer, x, "tf:recurrence", advice=loop.told(type(layer).__name__))
+        return _kept_apart(tracer, layer, x, "tf:recurrence", advice=loop.advice(type(layer).__name__))
 
 
 def _kept_apart(tracer: Tracer, layer: KerasLayer, x: TensorNest, op: str, **attrs: Any) -> Any:

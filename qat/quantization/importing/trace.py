@@ -64,10 +64,10 @@ def _refuse_no_tensors(model: KerasModel, outputs: TensorNest) -> None:
     found = {path: each for path, each in named if each is None or isinstance(each, (str, bytes))}
     if found:
         rest = [repr(path) for path, each in named if path not in found]
-        said = [f"output {path!r}" if path else "its output" for path in found]
+        missing = [f"output {path!r}" if path else "its output" for path in found]
         kinds = {"None" if each is None else "a text" for each in found.values()}
         raise ModelError(
-            f"model {model.name!r}: {' and '.join(said)} {'are' if len(said) > 1 else 'is'} "
+            f"model {model.name!r}: {' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} "
             f"{' or '.join(sorted(kinds))}, and an output of a file is a tensor. Let call return tensors alone"
             + (f", {' and '.join(rest)}, and quantize that model" if rest else "")
         )
@@ -120,7 +120,7 @@ def trace(
         flat, masks = [tf.identity(each) for each in given], [_mask_of(each) for each in given]
     graph.variables = graph._watched_variables  # also those that the model does not list
     nest = tf.nest.pack_sequence_as(outputs, list(range(len(flat))))
-    told = {
+    traced = {
         name: getattr(tracer, name) for name in ("whole", "layer_of", "step_of", "added", "updates", "forced", "drawn")
     }
-    return Trace(graph, inputs, flat, names, nest, masks, **told, call=tracer.root)
+    return Trace(graph, inputs, flat, names, nest, masks, **traced, call=tracer.root)

@@ -65,7 +65,7 @@ class Tracer:
         self.masks: dict[Any, list[tf.Tensor]] = {}  # of dropout in recurrent cells
         self.drawn: dict[str, Drawn] = {}
         self.forced: dict[str, str] = {}
-        self._told: set[int] = set()  # layers in `forced`, which some wrappers call twice
+        self._listed: set[int] = set()  # layers in `forced`, which some wrappers call twice
         self.budget = Budget()
         self.unrolling: list[int] = []  # how deep the recurrent layers are that are being written out
         self.root: LayerCall | None = None
@@ -222,8 +222,8 @@ class Tracer:
             kwargs: keyword arguments of its call, `training` perhaps among them.
         """
         found = None if self.training else forced_to_train(layer, args, kwargs)
-        if found is not None and id(layer) not in self._told:
-            self._told.add(id(layer))
+        if found is not None and id(layer) not in self._listed:
+            self._listed.add(id(layer))
             self.forced["/".join(self._path[1:]) or self.name_of(layer)] = found
 
     @contextlib.contextmanager

@@ -34,7 +34,7 @@ class LongLoop(BaseException):
         self.steps, self.each, self.left = steps, each, left
         self.place = tf.compat.v1.get_default_graph().get_name_scope()  # the layer's path, where Keras has opened it
 
-    def told(self, kind: str) -> str:
+    def advice(self, kind: str) -> str:
         """How long the loop of a layer of this kind is, how long it may be, and the ways out."""
         limit, ops = limits.current().unrolled_ops, self.steps * self.each
         needed = limit - self.left + ops

@@ -130,10 +130,8 @@ class Program:
     def _functions(self) -> list[Program]:
         """The programs of loops, conditions, calls and stated gradients in it."""
         attrs = [attrs for _, _, attrs in self.steps]
-        inside = [each for told in attrs for each in told.get("functions", ())]
-        return [
-            Program.from_json(each) for each in [*inside, *(told["program"] for told in attrs if "program" in told)]
-        ]
+        inside = [each for own in attrs for each in own.get("functions", ())]
+        return [Program.from_json(each) for each in [*inside, *(own["program"] for own in attrs if "program" in own)]]
 
 
 def _call(program: Program, variables: Sequence[Any], *inputs: tf.Tensor) -> list[tf.Tensor]:

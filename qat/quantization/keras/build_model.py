@@ -94,8 +94,8 @@ class Emitter:
     def _result(self, node: Node) -> tf.TensorSpec | None:
         """What the node's layer gives, where that is one tensor of real numbers with a shape that is known."""
         shape, dtype = node.output.shape, node.output.dtype
-        told = len(node.outputs) == 1 and shape is not None and dtype == self.real == "float32"
-        return tf.TensorSpec(shape, tf.float32) if told else None
+        is_known = len(node.outputs) == 1 and shape is not None and dtype == self.real == "float32"
+        return tf.TensorSpec(shape, tf.float32) if is_known else None
 
     def _range(self, node: Node, tensor: KerasTensor) -> Any:
         on = node.attrs["range"].root()
@@ -188,10 +188,10 @@ class Emitter:
             where nothing is added.
         """
         for tap in taps:
-            told = {name: tap.attrs[name] for name in ("kind", "metric", "program", "in_training", "inference_alone")}
+            config = {name: tap.attrs[name] for name in ("kind", "metric", "program", "in_training", "inference_alone")}
             name = f"training_{part_name(tap.name, tap.layer)}--"
             inputs = self._for_training(tap.inputs)
-            output = Added(**told, name=name, dtype=self.real)([output, *inputs])
+            output = Added(**config, name=name, dtype=self.real)([output, *inputs])
         return output
 
     def _for_training(self, tensors: Sequence[Tensor]) -> list[Any]:
@@ -225,20 +225,20 @@ class Emitter:
 
     def _in_training(self, node: Node, inputs: list[Any]) -> Any:
         """What acts in training alone; calls of one layer share it, and so its random numbers."""
-        told = {name: node.attrs[name] for name in ("layer", "program", "output") if name in node.attrs}
-        key = ("in_training", node.attrs["path"], repr(told))
+        config = {name: node.attrs[name] for name in ("layer", "program", "output") if name in node.attrs}
+        key = ("in_training", node.attrs["path"], repr(config))
         if key not in self.shared:
             name = f"training_{part_name(node.name, node.layer)}--"
-            self.shared[key] = InTraining(**told, name=name, dtype=self.real)
+            self.shared[key] = InTraining(**config, name=name, dtype=self.real)
         return self.shared[key](inputs if len(inputs) > 1 else inputs[0])
 
     def _mask(self, node: Node, inputs: list[Any]) -> Any:
         name = f"training_{part_name(node.name, node.layer)}--"
         if node.op == "dropped":
             return Dropped(name=name, dtype=self.real)(inputs)
-        told = {word: node.attrs[word] for word in ("rate", "seed", "sizes", "batch_axis")}
-        told["program"] = next(iter(node.attrs.get("programs", {}).values()), None)
-        return DropoutMask(**told, name=name, dtype=self.real)(inputs[0])
+        config = {word: node.attrs[word] for word in ("rate", "seed", "sizes", "batch_axis")}
+        config["program"] = next(iter(node.attrs.get("programs", {}).values()), None)
+        return DropoutMask(**config, name=name, dtype=self.real)(inputs[0])
 
     def _weights(self, weights: dict[str, Weight]) -> dict[str, Any]:
         """The weights of a layer as `Holder` takes them."""
@@ -342,24 +342,26 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
         made, ranges = _emitted(graph, model, outputs_named, Emitter(settings, scheme_of, graph.real))
         name_apart(copies, made.layers)
         made._insert_layers(copies)
-    told = {"real": graph.real, "fake_quantization": True, "order": order}
-    told |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": None, "lent": NOTHING_LENT}
-    told |= {"attributes": {}, "masks": graph.masks, "trained": trained_parts(model)}
-    told["layers"] = float_layers(model, layer_name)
+    qat_config = {"real": graph.real, "fake_quantization": True, "order": order}
+    qat_config |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": None, "lent": NOTHING_LENT}
+    qat_config |= {"attributes": {}, "masks": graph.masks, "trained": trained_parts(model)}
+    qat_config["layers"] = float_layers(model, layer_name)
     if not is_keras3(model):
-        _tell_of_keras2(made, told, variables, model)
-    made.hold(variables, told)
+        _add_keras2_config(made, qat_config, variables, model)
+    made.hold(variables, qat_config)
     return made, ranges
 
 
-def _tell_of_keras2(made: QatModel, told: dict[str, Any], variables: FloatVariables, model: tf_keras.Model) -> None:
+def _add_keras2_config(
+    made: QatModel, qat_config: dict[str, Any], variables: FloatVariables, model: tf_keras.Model
+) -> None:
     """Add what a model of Keras 2 is built again by, and what its own class does in training."""
-    told |= {"float_model": architecture(model), "lent": lent_variables(model)}
+    qat_config |= {"float_model": architecture(model), "lent": lent_variables(model)}
     if made.driver is not None:
-        told |= {"driver": tf_keras.saving.get_registered_name(type(model)), "parts": parts_of(model)}
-    told["attributes"] = carried_attributes(model, made)
-    give_attributes(made, told["attributes"], variables.variables, model)
-    if told["float_model"] is None or foreign_classes(told["float_model"]):
+        qat_config |= {"driver": tf_keras.saving.get_registered_name(type(model)), "parts": parts_of(model)}
+    qat_config["attributes"] = carried_attributes(model, made)
+    give_attributes(made, qat_config["attributes"], variables.variables, model)
+    if qat_config["float_model"] is None or foreign_classes(qat_config["float_model"]):
         object.__setattr__(made, "origin", model)
 
 

@@ -285,5 +285,5 @@ class NamedLayers:
     def inside(self, name: str = "") -> str:
         """Which names there are, of all layers or below one."""
         names = [each for each in self.layers if not name or each.startswith(f"{name}.")]
-        said = f"below {name!r}" if name else "of the float model"
-        return f"Layers {said} with variables: {', '.join(map(repr, names)) or 'none'}"
+        where = f"below {name!r}" if name else "of the float model"
+        return f"Layers {where} with variables: {', '.join(map(repr, names)) or 'none'}"

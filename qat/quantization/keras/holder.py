@@ -13,8 +13,8 @@ import tf_keras
 
 from qat.models.keras_types import Shape, TensorNest
 from qat.quantization.ir.weight_source import Source
-from qat.quantization.keras.arithmetic import arithmetic_is_told, in_integers, settled
-from qat.quantization.keras.result_shapes import ToldResult
+from qat.quantization.keras.arithmetic import arithmetic_is_chosen, in_integers, settled
+from qat.quantization.keras.result_shapes import KnownResult
 from qat.quantization.keras.variables import being_built
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class CallRanges:
         return CallRanges(tuple(sources), self.target if self.target is not None and self.target.rounds else None)
 
 
-class PlainCalls(ToldResult):
+class PlainCalls(KnownResult):
     """A layer whose `call` Keras leaves as it is: nothing in it needs autograph, which is slow.
 
     In a call of the model at inference that runs op by op, what Keras does around a layer's `call` takes half as long
@@ -60,7 +60,7 @@ class PlainCalls(ToldResult):
     """
 
     def __call__(self, inputs: TensorNest, *args: Any, **kwargs: Any) -> Any:
-        if arithmetic_is_told() and self.built and self.compute_dtype == "float32" and _are_values(inputs):
+        if arithmetic_is_chosen() and self.built and self.compute_dtype == "float32" and _are_values(inputs):
             return settled(self.call(settled(inputs), *args, **kwargs))
         return super().__call__(inputs, *args, **kwargs)
 

@@ -119,13 +119,13 @@ class Lstm(RangedHolder):
         """Drawn once for a batch; of the inputs in each step anew, if the layer does so."""
         if self.dropped.get("programs"):
             return self._masks_by_programs(inputs)
-        told, count = self.dropped, 4 if self.dropped["per_gate"] else 1
-        ones = tf.ones_like(inputs if told["per_step"] else inputs[:, :1])
-        of_inputs = [self.generator.dropout(ones, told["dropout"]) for _ in range(count)] if told["dropout"] else []
+        drop, count = self.dropped, 4 if self.dropped["per_gate"] else 1
+        ones = tf.ones_like(inputs if drop["per_step"] else inputs[:, :1])
+        of_inputs = [self.generator.dropout(ones, drop["dropout"]) for _ in range(count)] if drop["dropout"] else []
         state = tf.ones([tf.shape(inputs)[0], self.units], inputs.dtype)
-        rate = told["recurrent_dropout"] if told["per_gate"] else 0.0
+        rate = drop["recurrent_dropout"] if drop["per_gate"] else 0.0
         of_state = [self.generator.dropout(state, rate) for _ in range(4)] if rate else []
-        return Masks(of_inputs[:1] if told["per_step"] else of_inputs, of_state)
+        return Masks(of_inputs[:1] if drop["per_step"] else of_inputs, of_state)
 
     def _masks_by_programs(self, inputs: tf.Tensor) -> Masks:
         found: dict[str, list[tf.Tensor]] = {"dropout": [], "recurrent_dropout": []}
@@ -191,7 +191,7 @@ class Lstm(RangedHolder):
         total = total + _whole(settled(self.real_weight("bias")) / (scales["kernel"] * source))
         of_x = _saturated(_rescaled(total, rounding_factors(rescaling_factor(scales["kernel"], source, GATE_SCALE))))
         of_output = arrays.cast(2.0**-30 / arrays.cast(target, "float64"), "float32")
-        told = _KernelTold(
+        parameters = _KernelParameters(
             recurrent=codes["recurrent"],
             of_state=rounding_factors(rescaling_factor(scales["recurrent"], target, GATE_SCALE)),
             of_output=rounding_factors(of_output),
@@ -199,7 +199,7 @@ class Lstm(RangedHolder):
             cell_bits=self.cell_bits(),
         )
         in_graph = tf.executing_eagerly() and not in_numpy() and of_x.shape[1] > EAGER_STEPS
-        outputs = (_graph_of_kernel_steps if in_graph else _kernel_steps)(of_x, told)
+        outputs = (_graph_of_kernel_steps if in_graph else _kernel_steps)(of_x, parameters)
         return arrays.cast(outputs, inputs.dtype) * target
 
     def matrix_on_grid(self, name: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -252,7 +252,7 @@ def codes_of_gates(matrix: tf.Tensor, scales: tf.Tensor) -> tuple[list[NDArray[n
     return [np.round(gate / scale).astype(np.int8).T for gate, scale in gates], scales.numpy().tolist()
 
 
-class _KernelTold(NamedTuple):
+class _KernelParameters(NamedTuple):
     """What the kernel's steps read: recurrent codes, `rounding_factors`, the output's lowest code, the cell's bits."""
 
     recurrent: Array
@@ -262,16 +262,16 @@ class _KernelTold(NamedTuple):
     cell_bits: Array
 
 
-def _kernel_steps(of_x: Array, told: _KernelTold) -> Array:
+def _kernel_steps(of_x: Array, parameters: _KernelParameters) -> Array:
     """Output codes [batch, steps, units] of what the inputs add to the gates' codes [batch, steps, 4 * units]."""
     units = of_x.shape[-1] // 4
-    activate = _Activations(told.cell_bits, units)
+    activate = _Activations(parameters.cell_bits, units)
 
     def step(of_x: Array, state: Array, cell: Array) -> tuple[Array, Array, Array]:
-        gates = _saturated(of_x + _rescaled(arrays.matmul(state, told.recurrent), told.of_state))
+        gates = _saturated(of_x + _rescaled(arrays.matmul(state, parameters.recurrent), parameters.of_state))
         leave, cell = activate.cell(gates, cell)
-        output = _rescaled(leave * activate.tanh_of_cell(cell), told.of_output)
-        output = arrays.clip(output, told.lowest, told.lowest + 255)
+        output = _rescaled(leave * activate.tanh_of_cell(cell), parameters.of_output)
+        output = arrays.clip(output, parameters.lowest, parameters.lowest + 255)
         return output, output, cell
 
     return run_time_steps(of_x, units, step)[0]

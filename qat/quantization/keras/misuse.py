@@ -80,17 +80,17 @@ def warn_of_frozen_originals(model: KerasModel, variables: FloatVariables) -> No
     """
     if not tf.executing_eagerly():
         return
-    said = vars(model).setdefault("originals", set())
+    warned = vars(model).setdefault("originals", set())
     layers = [(own, own.theirs[0](), own.theirs[1]) for own in variables.layers]
     if not any(theirs is not None and theirs.trainable for _, theirs, _ in layers):
         return  # gone, or all frozen, as a teacher is
-    for now in {True, False} - said:
+    for now in {True, False} - warned:
         moved = [
             own for own, theirs, before in layers if theirs is not None and bool(theirs.trainable) == now != before
         ]
         names = [own.name.removesuffix("_variables") for own in moved if own.trainable != now]
         if names:
-            said.add(now)
+            warned.add(now)
             _warn(
                 f"model {model.name!r}: trainable={now} was set behind quantize_model in {len(names)} "
                 f"layer{'s' * (len(names) > 1)} of the float model ({_few(map(repr, names))}); this model's own are as "
@@ -107,10 +107,10 @@ def warn_of_set_attribute(layer: KerasLayer, attribute: str) -> None:
         layer: what holds the variables of the float model's layer.
         attribute: its name, as "epsilon"; it is said once.
     """
-    said = vars(layer).setdefault("said", set())
-    if attribute in said or attribute in set_by_keras():
+    warned = vars(layer).setdefault("warned", set())
+    if attribute in warned or attribute in set_by_keras():
         return
-    said.add(attribute)
+    warned.add(attribute)
     name = layer.name.removesuffix("_variables")
     _warn(
         f"layer {name!r} of a quantized model: {attribute} was set, and nothing computes with it. The model computes "

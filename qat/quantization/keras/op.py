@@ -181,5 +181,5 @@ class Op(RangedHolder):
 
     def get_config(self) -> dict[str, Any]:
         attrs = described_now(self.attrs)
-        told = {"op": self.op, "attrs": attrs, "operands": self.operands}
-        return super().get_config() | told | ({} if self.own_end is None else {"own_end": self.own_end})
+        own = {"op": self.op, "attrs": attrs, "operands": self.operands}
+        return super().get_config() | own | ({} if self.own_end is None else {"own_end": self.own_end})

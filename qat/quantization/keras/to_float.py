@@ -22,48 +22,50 @@ from qat.warning import warn
 def architecture(model: tf_keras.Model) -> dict[str, Any] | None:
     """The model as Keras writes it down, to be built again; None where its class cannot be written down."""
     try:
-        said = tf_keras.saving.serialize_keras_object(model)
-        json.dumps(said)
+        config = tf_keras.saving.serialize_keras_object(model)
+        json.dumps(config)
     except CONFIG_ERRORS:
         return None
-    return said if isinstance(said, dict) and not _holds_code(said) else None
+    return config if isinstance(config, dict) and not _holds_code(config) else None
 
 
-def _holds_code(said: Json) -> bool:
+def _holds_code(config: Json) -> bool:
     """Whether Python code is in it, which must not travel with a file unasked."""
-    if isinstance(said, dict):
-        own = said.get("class_name") == "__lambda__" or said.get("function_type") == "lambda"
-        return own or any(map(_holds_code, said.values()))
-    return isinstance(said, (list, tuple)) and any(map(_holds_code, said))
+    if isinstance(config, dict):
+        own = config.get("class_name") == "__lambda__" or config.get("function_type") == "lambda"
+        return own or any(map(_holds_code, config.values()))
+    return isinstance(config, (list, tuple)) and any(map(_holds_code, config))
 
 
-def foreign_classes(said: Json, registered: Callable[[str], Any] = tf_keras.saving.get_registered_object) -> list[str]:
+def foreign_classes(
+    config: Json, registered: Callable[[str], Any] = tf_keras.saving.get_registered_object
+) -> list[str]:
     """Classes in a written model that are neither Keras' nor registered: reading them would import modules.
 
     Args:
-        said: what `architecture` gave, or a part of it: nested JSON values.
+        config: what `architecture` gave, or a part of it: nested JSON values.
         registered: function of a registered name to a class, in the Keras of the model, or to None.
 
     Returns:
         Their names, each as often as it is there.
     """
-    if isinstance(said, (list, tuple)):
-        return [name for each in said for name in foreign_classes(each, registered)]
-    if not isinstance(said, dict):
+    if isinstance(config, (list, tuple)):
+        return [name for each in config for name in foreign_classes(each, registered)]
+    if not isinstance(config, dict):
         return []
-    found = [name for each in said.values() for name in foreign_classes(each, registered)]
-    module, kind = said.get("module"), said.get("class_name")
-    own = isinstance(kind, str) and not kind.startswith("__") and "config" in said  # "__keras_tensor__" is Keras' own
+    found = [name for each in config.values() for name in foreign_classes(each, registered)]
+    module, kind = config.get("module"), config.get("class_name")
+    own = isinstance(kind, str) and not kind.startswith("__") and "config" in config  # "__keras_tensor__" is Keras' own
     if own and str(module).split(".")[0] not in ("keras", "tf_keras", "builtins"):
-        found += [] if registered(str(said.get("registered_name") or kind)) is not None else [str(kind)]
+        found += [] if registered(str(config.get("registered_name") or kind)) is not None else [str(kind)]
     return found
 
 
-def rebuilt(said: dict[str, Any], entries: Json, name: str) -> tf_keras.Model | None:
+def rebuilt(config: dict[str, Any], entries: Json, name: str) -> tf_keras.Model | None:
     """The float model with fresh weights, as Keras builds it from what it has written down.
 
     Args:
-        said: what `architecture` gave: the model as Keras has written it down, JSON values.
+        config: what `architecture` gave: the model as Keras has written it down, JSON values.
         entries: Keras inputs, nested as the model takes them; a model that was not built by its config is called on
             them.
         name: name of the model, for messages.
@@ -75,12 +77,12 @@ def rebuilt(said: dict[str, Any], entries: Json, name: str) -> tf_keras.Model | 
     Raises:
         ModelError: a class in it is not known here.
     """
-    unknown = foreign_classes(said)
+    unknown = foreign_classes(config)
     if unknown:
         raise unknown_classes(name, unknown, "tf_keras")
     try:
         with _building_once():
-            model = tf_keras.saving.deserialize_keras_object(said)
+            model = tf_keras.saving.deserialize_keras_object(config)
     except (TypeError, ValueError, ImportError, AttributeError):
         return None
     if not model.built or not model.variables:

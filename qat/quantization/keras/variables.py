@@ -225,10 +225,10 @@ class LayerVariables(tf_keras.layers.Layer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "table" in self.__dict__:
-            self.told_later(name, value)
+            self.set_later(name, value)
         super().__setattr__(name, value)
 
-    def told_later(self, name: str, value: Any) -> None:
+    def set_later(self, name: str, value: Any) -> None:
         """Do what setting an attribute behind `quantize_model` does to the float model's layer, or say that it does
         nothing here.
 

@@ -145,13 +145,13 @@ class KernelQuantizer(_OfValues):
             return tf.reshape(kernel, [*kernel.shape[:2], kernel.shape[2] * kernel.shape[3]])
         return kernel
 
-    def _limit(self, kernel: tf.Tensor, least: Array | None = None, told: Array | None = None) -> tf.Tensor:
+    def _limit(self, kernel: tf.Tensor, least: Array | None = None, given: Array | None = None) -> tf.Tensor:
         """What the largest code stands for."""
         size = tf.abs(tf.stop_gradient(self._channels_last(kernel)))
         least = tf.cast(0.0 if least is None else self._largest_code * least, size.dtype)
         if not self.per_channel:
             return _no_zero(tf.maximum(tf.reduce_max(size), tf.reduce_max(least)), OF_ZEROS)
-        limit = tf.reduce_max(size, axis=list(range(len(size.shape) - 1))) if told is None else tf.stop_gradient(told)
+        limit = tf.reduce_max(size, axis=list(range(len(size.shape) - 1))) if given is None else tf.stop_gradient(given)
         return _no_zero(tf.maximum(limit, tf.maximum(tf.reduce_max(limit) * SMALLEST_SHARE, least)), OF_ZEROS)
 
     def get_config(self) -> dict[str, Any]:

@@ -196,18 +196,18 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
     def _quantized_operands(self, live: bool) -> dict[str, tf.Tensor]:
         """The operands on their grids, the steps of their codes and their codes of 0, by the names under which `Op`
         looks for them."""
-        told: dict[str, tf.Tensor] = {}
+        tensors: dict[str, tf.Tensor] = {}
         for name, (weight, quantizer, _) in self._named_operands().items():
             if quantizer.enabled:
                 operand = self.operand_on_grid(name, live)
-                told |= {
+                tensors |= {
                     name: operand.on_grid,
                     f"{name}/scale": operand.scale,
                     f"{name}/zero_point": operand.zero_point,
                 }
             else:
-                told[name] = weight.value()
-        return told
+                tensors[name] = weight.value()
+        return tensors
 
     def _named_operands(self) -> dict[str, tuple]:
         return dict(zip(self.quantize_config.names(self.layer), self._weight_vars, strict=True))

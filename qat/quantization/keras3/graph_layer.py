@@ -121,17 +121,17 @@ def shared_layers(model: QatModel) -> list[SharedWeights]:
     return found
 
 
-def read_graph(said: dict[str, Any]) -> QatModel:
+def read_graph(config: dict[str, Any]) -> QatModel:
     """The `QatModel` of a config.
 
     Raises:
         ModelError: the config names other layers than a `QatModel` has.
     """
-    layers = said.get("config", {}).get("layers", [])
+    layers = config.get("config", {}).get("layers", [])
     names = {str(each.get("registered_name") or each.get("class_name")) for each in layers}
     foreign = sorted(name for name in names if not name.startswith(OWN) and name not in BUILT_IN)
-    if said.get("class_name") != "QatModel" or foreign:
+    if config.get("class_name") != "QatModel" or foreign:
         raise ModelError(
             f"the saved model is no quantized model of this version: it holds {', '.join(foreign) or 'no graph'}"
         )
-    return QatModel.from_config(said["config"])
+    return QatModel.from_config(config["config"])

@@ -75,12 +75,12 @@ def _constraint(of_layer: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[Any], t
 @contextlib.contextmanager
 def _nothing_apart(layer: Any) -> Iterator[None]:
     """Inside, each variable of the layer is trained if the layer is, whatever the variable itself was told."""
-    told = dict(layer.apart) if isinstance(layer, LayerVariables) else {}
-    if told:
+    apart = dict(layer.apart) if isinstance(layer, LayerVariables) else {}
+    if apart:
         layer.apart.clear()
     yield
-    if told:
-        layer.apart.update(told)
+    if apart:
+        layer.apart.update(apart)
 
 
 @keras.saving.register_keras_serializable("qat")
@@ -119,7 +119,7 @@ class SharedWeights(keras.layers.Layer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "finished" in self.__dict__ and isinstance(self.shared, LayerVariables):
-            self.shared.told_later(name, value)
+            self.shared.set_later(name, value)
         super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:

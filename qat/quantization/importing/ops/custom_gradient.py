@@ -65,11 +65,11 @@ def stated_gradient(op: tf.Operation, variables: Variables) -> StatedGradient | 
     Raises:
         NotExtractableError: the gradient cannot be run outside of the graph.
     """
-    told = _told(op) if op.type == "IdentityN" else None
-    return None if told is None or _is_natural(told[0]) else _stated(op, variables, *told[1:])
+    found = _find_gradient(op) if op.type == "IdentityN" else None
+    return None if found is None or _is_natural(found[0]) else _stated(op, variables, *found[1:])
 
 
-def _told(op: tf.Operation) -> tuple[Callable, int, int] | None:
+def _find_gradient(op: tf.Operation) -> tuple[Callable, int, int] | None:
     """The gradient function, and how many results and arguments the function has, variables that it reads among these;
     None where it has none."""
     try:
