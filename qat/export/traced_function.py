@@ -227,7 +227,7 @@ def _names_under(key: str, result: TensorNest) -> Iterator[str]:
 
 
 def _location(tensor: tf.Tensor) -> str:
-    """The op behind the Identity that tf.function puts on every output."""
+    """The op that computes an output, without the Identity that tf.function puts on each."""
     op = tensor.op
     while op.type == "Identity" and op.inputs:
         op = op.inputs[0].op

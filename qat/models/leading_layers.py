@@ -80,7 +80,7 @@ def _graph_of(layer: KerasLayer) -> Any:
 
 
 def _layers_in(graph: Any) -> list[KerasLayer]:
-    """Of Keras 3 with the operations next to layers, which read, and have nodes, as layers do."""
+    """The layers of a graph; in Keras 3 with its operations, which read, and have nodes, as layers do."""
     return getattr(graph, "operations", None) or graph.layers
 
 

@@ -1,6 +1,6 @@
 """Bias correction: what rounding and saturation add to a channel's mean is subtracted from its bias.
 
-Layer by layer in the order of the graph, on calibration data: the mean output of each linear layer, computed behind
+Layer by layer in the order of the graph, on calibration data: the mean output of each linear layer, computed after
 quantized layers, is brought to that of the float model (Nagel et al. 2019, section 4.2, with data in the place of its
 assumptions on the distribution).
 """

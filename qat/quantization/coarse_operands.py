@@ -77,7 +77,7 @@ def warn_of_lost_outputs(
             warn(
                 f"output {name!r} of the quantized model is at {kept:.1f} dB SQNR of the float model's, before any "
                 "training: 8 bits do not hold what follows from small numbers. Divisions, logarithms, exponentials and "
-                f"roots stand in {layers}; compute such parts before or behind the model",
+                f"roots stand in {layers}; compute such parts before or after the model",
             )
 
 

@@ -91,7 +91,7 @@ def _are_mixed(graph: Graph, rows: list[tf.Tensor], made: list[tf.Tensor], tenso
     """Whether the first of several samples is another one by itself in each tensor, or cannot be computed so."""
     try:
         return list(map(_is_mixed, made, run(graph, [values[:1] for values in rows], tensors)))
-    except tf.errors.InvalidArgumentError:  # as of clips of several frames that lie behind each other in the batch
+    except tf.errors.InvalidArgumentError:  # as of clips of several frames that lie one after another in the batch
         return [True] * len(tensors)
 
 
@@ -129,7 +129,7 @@ def refuse_other_sizes(model: QatModel, graph: Graph) -> None:
     in_training, at_inference = resized.sizes
     raise ModelError(
         f"layer {resized.layer!r} gives {list(in_training)} in training and {list(at_inference)} at inference, and the "
-        "layers behind it have the sizes of inference, as the file has: they cannot be trained on others. Crop the "
+        "layers after it have the sizes of inference, as the file has: they cannot be trained on others. Crop the "
         "samples before they reach the model, as by dataset.map, and build the model without this layer"
     ) from reason
 

@@ -110,7 +110,7 @@ def _variable_indices(graph: Graph, names: tuple[str, ...]) -> Iterator[int]:
     for node in graph.nodes:
         for name in names:
             weight = node.weights.get(name)
-            if weight is not None and weight.live:
+            if weight is not None and weight.is_trainable:
                 yield from weight.source.variable_indices()
 
 
@@ -161,7 +161,7 @@ def _is_clustered_node(node: Node, preserved: dict[int, PreservedEntries]) -> bo
     """Whether its kernel, as computed, has no more values than the clustered variables that it is computed from."""
     for name in KERNELS:
         weight = node.weights.get(name)
-        if weight is not None and weight.live:
+        if weight is not None and weight.is_trainable:
             counts = [
                 preserved[index].distinct or 0 for index in weight.source.variable_indices() if index in preserved
             ]

@@ -76,8 +76,8 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
             all named at once.
         CalibrationError: calibration is empty, without an end, not finite, or misshapen.
         ModelError: the model is no Keras model, it is quantization-aware already, its input sizes are not known, or
-            what it computes and what its rewritten form computes differ; layers resize in training alone, and those
-            behind cannot follow.
+            what it computes and what its rewritten form computes differ; layers resize in training alone, and later
+            ones cannot follow.
         ConfigError: `config` is no `QuantConfig`, holds values that are not accepted, or names layers or settings that
             are not there.
     """

@@ -28,7 +28,7 @@ def warn_of_wide_ranges(graph: Graph, min_max: dict[QuantSpec, MinMax], batches:
         min_max: (min, max) of each range, real numbers in the tensor's unit.
         batches: calibration data: per batch one array [n, ...] per input; the first rows are looked at.
     """
-    wide = {key: ends for key, ends in min_max.items() if ends[1] - ends[0] > WIDE and _is_free(key)}
+    wide = {key: low_high for key, low_high in min_max.items() if low_high[1] - low_high[0] > WIDE and _is_free(key)}
     places = [(key, tensor) for key in wide for tensor in key.tensors if tensor.node.op != "input"]
     if not places:
         return

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from qat.quantization.importing.import_state import Import, Variables
-from qat.quantization.importing.layer_calls import Added, Trace
+from qat.quantization.importing.layer_calls import AddedLoss, Trace
 from qat.quantization.importing.ops.custom_gradient import stated_gradient
 from qat.quantization.ir.cutter import Cutter
 from qat.quantization.ir.graph import Node, Tensor
@@ -53,7 +53,7 @@ def _computed_by_the_model(state: Import) -> set[str]:
     """Names of the ops that a loss or metric takes from the model: inputs, layers that are kept whole, and what the
     outputs are computed from inputs by. What depends on variables alone is computed again."""
     trace = state.trace
-    needed, given = behind(trace, trace.outputs), {tensor.op.name for tensor in trace.inputs} | set(trace.whole)
+    needed, given = ancestors_of(trace, trace.outputs), {tensor.op.name for tensor in trace.inputs} | set(trace.whole)
     fed = set(given)
     for op in trace.graph.get_operations():
         if any(tensor.op.name in fed for tensor in op.inputs) and not all(
@@ -67,7 +67,7 @@ def _is_constant(state: Import, tensor: tf.Tensor) -> bool:
     return tensor.ref() in state.made and state.value(tensor) is not None
 
 
-def _read(state: Import, cutter: Cutter, added: Added, computed: set[str]) -> None:
+def _read(state: Import, cutter: Cutter, added: AddedLoss, computed: set[str]) -> None:
     if added.cut is None:
         inputs = cutter.inputs_of(added.values, lambda op: op.name not in computed)
         program = cutter.cut(added.values, inputs).to_json()
@@ -99,7 +99,7 @@ def tap(state: Import, attrs: dict, inputs: list[Tensor], layer: str) -> Node:
     return node
 
 
-def behind(trace: Trace, tensors: Iterable[tf.Tensor]) -> set[str]:
+def ancestors_of(trace: Trace, tensors: Iterable[tf.Tensor]) -> set[str]:
     """The names of all ops that these tensors need.
 
     Args:

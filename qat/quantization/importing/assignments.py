@@ -182,7 +182,7 @@ def _counters(model: KerasModel) -> list[Any]:
 
 @contextlib.contextmanager
 def unchanged(model: KerasModel) -> Iterator[None]:
-    """Inside, the model may be traced or run: its variables are put back behind it, if its code changed them.
+    """Inside, the model may be traced or run: its variables are put back after it, if its code changed them.
 
     Raises:
         ModelError: variables changed that are not of a metric; each is named with the layer that holds it.

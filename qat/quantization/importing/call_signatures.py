@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from qat.quantization.importing.added_losses import behind
+from qat.quantization.importing.added_losses import ancestors_of
 from qat.quantization.importing.call_programs import sources_of
 from qat.quantization.importing.layer_calls import Key, LayerCall, Trace
 
@@ -27,7 +27,7 @@ class Signatures:
     def __init__(self, trace: Trace, shared: set[Key]) -> None:
         self.shared = shared
         self.operations = trace.graph.get_operations()
-        self.needed = behind(trace, trace.outputs)
+        self.needed = ancestors_of(trace, trace.outputs)
         self.captured = {inner.ref(): ("captured", id(outer)) for outer, inner in trace.graph.captures}
 
     def children(self, call: LayerCall) -> list[LayerCall]:
@@ -39,7 +39,7 @@ class Signatures:
         return any(op.name in self.needed for op in self.operations[call.start : call.end])
 
     def parts(self, call: LayerCall, all_ops: bool = False) -> list[list[tuple]]:
-        """The call's own ops with what they read: before each of the layers that it calls, and behind the last, there
+        """The call's own ops with what they read: before each of the layers that it calls, and after the last, there
         with where the call's outputs come from.
 
         Args:
@@ -124,7 +124,7 @@ def find_different(
         other: call of the whole model in the second trace.
 
     Yields:
-        The call in either trace, and the numbers, from 0, of the inner calls before which (or behind the last of which)
+        The call in either trace, and the numbers, from 0, of the inner calls before which (or after the last of which)
         it differs; None in their place where it is another layer, made in the call, or calls other layers.
     """
     stack = [(one, other)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import tensorflow as tf
 
 from qat.quantization.importing.layer_calls import Key, LayerCall, Trace
-from qat.quantization.ir.program import SCATTERS, Behind
+from qat.quantization.ir.program import SCATTERS, LastAssignments
 
 REASON = "its second call goes on from what the first has assigned"
 OF_ANOTHER = "layer {!r} goes on from what it has assigned"
@@ -46,13 +46,13 @@ class Continued:
     """What calls read of the assignments of earlier ones.
 
     Attributes:
-        behind: the last assignment before an op, by the op's name and the variable's place.
+        last_assignments: the last assignment before an op, by the op's name and the variable's place.
         readers: the calls that read, by their keys.
         earlier: the calls that assign, by their keys.
         lost: why none of a layer's assignments can be kept, by the layer's id.
     """
 
-    behind: dict[str, dict[int, tf.Operation]] = field(default_factory=dict)
+    last_assignments: dict[str, dict[int, tf.Operation]] = field(default_factory=dict)
     readers: dict[Key, LayerCall] = field(default_factory=dict)
     earlier: dict[Key, LayerCall] = field(default_factory=dict)
     lost: dict[int, str] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class States:
     owner: Callable[[tf.Operation], LayerCall]
 
     def continued(
-        self, assigning: Sequence[Assigning], forwarded: Behind, needed: Callable[[], Iterable[Needed]]
+        self, assigning: Sequence[Assigning], forwarded: LastAssignments, needed: Callable[[], Iterable[Needed]]
     ) -> Continued:
         """What an op of a later call reads of what layers assign, where programs have to be told of it.
 
@@ -109,7 +109,7 @@ class States:
 
     def _follow(self, found: Continued, writers: Sequence[Assigning], op: tf.Operation, at: int) -> None:
         before = [own for each in writers for own in each.ops if at in self.written[own.name] and own._id < op._id]
-        found.behind.setdefault(op.name, {})[at] = max(before, key=lambda own: own._id)
+        found.last_assignments.setdefault(op.name, {})[at] = max(before, key=lambda own: own._id)
         found.readers[self.owner(op).key] = self.owner(op)
         found.earlier |= {each.call.key: each.call for each in writers}
 
@@ -118,23 +118,20 @@ class States:
         same = reader.layer is writer.call.layer
         found.lost.setdefault(id(writer.call.layer), REASON if same else OF_ANOTHER.format(reader.key[0]))
         for other in writers:
-            found.lost.setdefault(id(other.call.layer), REASON if same else self._shares(other, writer))
-
-    @staticmethod
-    def _shares(other: Assigning, writer: Assigning) -> str:
-        return f"layer {writer.call.key[0]!r} assigns the same variable"
+            shared = f"layer {writer.call.key[0]!r} assigns the same variable"
+            found.lost.setdefault(id(other.call.layer), REASON if same else shared)
 
     def _read_later(
-        self, writer: Assigning, assigning: Sequence[Assigning], forwarded: Behind
+        self, writer: Assigning, assigning: Sequence[Assigning], forwarded: LastAssignments
     ) -> Iterator[tuple[Assigning, tf.Operation, int]]:
-        """The ops outside of a call that read a variable behind its assignment, each with the variable's place."""
+        """The ops outside of a call that read a variable after its assignment, each with the variable's place."""
         first = {at: op._id for op in reversed(writer.ops) for at in self.written[op.name] if at is not None}
         inside = {op.name for op in self._inside(writer.call)}
         by_input = {op.name for each in assigning if each.by_input for op in each.ops}
         for op in self.trace.graph.get_operations():
             read = {*self.read_by(op), *self._added_to(op)} if op.name not in inside else ()
             if not writer.by_input and op.name in by_input:
-                read = {*read, *self.written[op.name]}  # it may run before, or behind
+                read = {*read, *self.written[op.name]}  # it may run before, or after
             for at in read:
                 if at in first and op._id > first[at] and at not in forwarded.get(op.name, {}):
                     yield writer, op, at
@@ -146,7 +143,7 @@ class States:
         """The places of the variables that an op adds to."""
         return self.written.get(op.name, ()) if op.type in _ADDS else ()
 
-    def _reached(self, need: Needed, forwarded: Behind) -> set[str]:
+    def _reached(self, need: Needed, forwarded: LastAssignments) -> set[str]:
         """The names of all ops that are needed, and of the assignments that they read."""
         found: set[str] = set()
         stack = [*need.ops]
@@ -160,7 +157,7 @@ class States:
         return found
 
     def _runs_in_turn(self, writer: Assigning, op: tf.Operation, need: Needed) -> bool:
-        """Whether an op is right as it is: it runs with the effects of a step, behind that of the call that assigns;
+        """Whether an op is right as it is: it runs with the effects of a step, after that of the call that assigns;
         or that call is by variables alone, which are read in their order elsewhere."""
         if not writer.by_input:
             return not need.updates

@@ -203,20 +203,20 @@ def _run_of(state: Import, op: tf.Operation) -> tuple[str, dict[str, Any]] | Non
     return ("program", {"program": program.to_json()}) if apart else None
 
 
-def import_trace(trace: Trace, model: KerasModel, live: frozenset[int] = frozenset()) -> Graph:
+def import_trace(trace: Trace, model: KerasModel, assigned: frozenset[int] = frozenset()) -> Graph:
     """The traced model as a graph; its inputs carry the model's own input names.
 
     Args:
         trace: a trace of `model` at inference.
         model: the Keras model from whose variables the weights are computed.
-        live: places, from 0, in `model.variables` of those that training assigns, in addition to those that it trains.
+        assigned: places in `model.variables`, from 0, of those that training assigns, besides those that it trains.
 
     Returns:
         The graph before any rewrite, without nodes that nobody reads. An op that no reader knows is a `tf:` node in it,
         which a rewrite may take apart and the pre-flight refuses. Floats of any width are float32; batch sizes are
         None.
     """
-    state = Import(trace, Variables(model, trace.graph, live))
+    state = Import(trace, Variables(model, trace.graph, assigned))
     for tensor, name in zip(trace.inputs, trace.input_names, strict=True):
         node = state.graph.make("input", name, shape=sizes(tensor), dtype=kind(tensor.dtype))
         state.made[tensor.ref()] = state.add(node)[0]
@@ -233,7 +233,7 @@ def import_trace(trace: Trace, model: KerasModel, live: frozenset[int] = frozens
                 complete(node)
                 state.count_batches(node)
             state.made |= {tensor.ref(): result for tensor, result in zip(op.outputs, results, strict=False)}
-    state.graph.assigned, state.graph.constants = live, state.variables.read_apart
+    state.graph.assigned, state.graph.constants = assigned, state.variables.read_apart
     state.graph.outputs = [state.tensor(tensor) for tensor in trace.outputs]
     state.graph.nest = trace.nest
     state.graph.real = state.variables.real

@@ -50,7 +50,7 @@ def in_training(tracer: Tracer, layer: KerasLayer, original: Callable, args: tup
         where the layer is called for inference while the model trains, or has a rate or a deviation of 0.
     """
     x = argument(args, kwargs)
-    return kept_for_training(tracer, layer, x, x) if tracer.acts and _does_anything(layer) else x
+    return kept_for_training(tracer, layer, x, x) if tracer.in_training_mode and _does_anything(layer) else x
 
 
 def _does_anything(layer: KerasLayer) -> bool:

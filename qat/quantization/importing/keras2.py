@@ -38,7 +38,7 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
             function of the layer's class. Calls on no tensors run as always.
 
     Yields:
-        Nothing. `__init__`, `__call__`, `add_loss` and `add_metric` of Keras' `Layer` are as before behind it.
+        Nothing. `__init__`, `__call__`, `add_loss` and `add_metric` of Keras' `Layer` are as before after it.
     """
     layer_class = tf_keras.layers.Layer
     held = {name: getattr(layer_class, name) for name in ("__init__", "__call__", "add_loss", "add_metric")}
@@ -244,7 +244,7 @@ def is_part(value: Any) -> bool:
 
 
 def penalties(model: KerasModel) -> Iterator[tuple[str, Callable[[], Any], None]]:
-    """Of regularizers, and of callables given to `add_loss`, on frozen variables too."""
+    """Penalties of regularizers, and of callables given to `add_loss`, on frozen variables too."""
     for layer in model._flatten_layers():
         for function in layer._callable_losses:
             yield layer.name, _without_casts(function), None

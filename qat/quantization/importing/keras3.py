@@ -22,21 +22,17 @@ __all__ = ["activations", "layers", "rnn_backend"]
 package = "keras"
 
 
-def is_model(layer: Any) -> bool:
-    return isinstance(layer, keras.Model)
-
-
 @contextlib.contextmanager
 def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
     """Inside, layer calls are told to the tracer; losses that layers add go there, and not into the layers.
 
     Args:
         tracer: the `trace.Tracer` of the model that is called inside.
-        readers: function that runs behind what Keras prepares of a call, as `(tracer, layer, original, args, kwargs)`,
+        readers: function that runs after what Keras prepares of a call, as `(tracer, layer, original, args, kwargs)`,
             by the `call` function of the layer's class. Calls on no tensors run as always.
 
     Yields:
-        Nothing. What is exchanged in Keras' `Layer` and `Operation` (`_PATCHED`) is as before behind it.
+        Nothing. What is exchanged in Keras' `Layer` and `Operation` (`_PATCHED`) is as before after it.
     """
     layer_class, operation_class = keras.layers.Layer, keras.Operation
     held = {(kind, name): vars(kind)[name] for kind, name in _PATCHED}
@@ -289,7 +285,7 @@ def is_part(value: Any) -> bool:
 
 
 def penalties(model: Any) -> Iterator[tuple[str, Callable[[], Any], Any]]:
-    """Of regularizers, which Keras 3 leaves out as long as their variables are frozen."""
+    """Penalties of regularizers, which Keras 3 leaves out as long as their variables are frozen."""
     trained = trained_places(model)
     for place, variable in enumerate(model.variables):
         if place in trained and variable.regularizer is not None:

@@ -47,7 +47,7 @@ class KerasVersion(Protocol):
                 function of the layer's class.
 
         Returns:
-            A context manager that gives nothing. Keras' own classes are as before behind it.
+            A context manager that gives nothing. Keras' own classes are as before after it.
         """
 
     def own_readers(self) -> dict[Any, Any]:

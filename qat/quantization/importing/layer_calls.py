@@ -32,7 +32,7 @@ class LayerCall:
 
     layer: Any
     key: Key
-    acts: bool  # whether it is called in training mode while the model trains
+    in_training_mode: bool  # whether it is called in training mode while the model trains
     start: int
     end: int = 0
     children: list[LayerCall] = field(default_factory=list)
@@ -72,7 +72,7 @@ class MetricCall:
 
 
 @dataclass(eq=False)
-class Added:
+class AddedLoss:
     """A loss or metric that a layer added in its call, or variables that it assigns."""
 
     kind: str  # "loss", "metric" or "update"
@@ -103,7 +103,7 @@ class Trace:
     whole: dict[str, WholeLayer] = field(default_factory=dict)  # by placeholder op name
     layer_of: dict[str, str] = field(default_factory=dict)  # op name -> Keras layer path
     step_of: dict[str, str] = field(default_factory=dict)  # op name -> its place in one step of an unrolled layer
-    added: list[Added] = field(default_factory=list)
+    added: list[AddedLoss] = field(default_factory=list)
     updates: list[dict[str, Any]] = field(default_factory=list)  # of variables, before each training step
     call: LayerCall | None = None  # of the model itself
     forced: dict[str, str] = field(default_factory=dict)  # Keras layer path -> what it does at inference, and must not

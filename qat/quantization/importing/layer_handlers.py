@@ -37,7 +37,7 @@ def _batch_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tup
         )
     axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) and len(layer.axis) == 1 else layer.axis
     has_mask = kwargs.get("mask") is not None or bool(tracer.current.masks)
-    masked = has_mask and tracer.acts and not getattr(layer, "fused", False)
+    masked = has_mask and tracer.in_training_mode and not getattr(layer, "fused", False)
     if not isinstance(axis, int) or (masked and tracer.training):
         return original(layer, *args, **kwargs)
     keep = partial(_kept_batch_norm, masked=masked)
@@ -68,7 +68,7 @@ def _kept_batch_norm(tracer: Tracer, layer: KerasLayer, x: tf.Tensor, masked: bo
         weights,
         epsilon=float(layer.epsilon),
         momentum=float(layer.momentum),
-        acts=tracer.acts and not masked,
+        acts=tracer.in_training_mode and not masked,
         fused=bool(getattr(layer, "fused", False)),
         masked=masked,
         call=tracer.current.start,
@@ -136,7 +136,7 @@ def _contraction(equation: str) -> tuple[int, int] | None:
 def _spectral_normalization(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     """The kernel is divided by its largest singular value, which power iteration finds, before each training step
     (Miyato et al. 2018); what runs then is the layer inside."""
-    if tracer.acts:
+    if tracer.in_training_mode:
         iterations = int(layer.power_iterations)
         tracer.updates.append({"kernel": layer.kernel, "vector": layer.vector_u, "iterations": iterations})
     return layer.layer(argument(args, kwargs))

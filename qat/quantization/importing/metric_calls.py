@@ -51,7 +51,7 @@ def updates_read(tracer: Tracer, model: KerasModel) -> Iterator[None]:
         model: of either Keras.
 
     Yields:
-        Nothing. The objects are as before behind it.
+        Nothing. The objects are as before after it.
     """
     metrics = {id(each): each for layer in model._flatten_layers() for each in getattr(layer, "_metrics", [])}
     held = []

@@ -16,8 +16,8 @@ _LOOP = (
     "tf.map_fn compute all rows at once"
 )
 _RANDOM = "the model draws random numbers at inference; draw them in training only (`if training:`)"
-_FLOAT_ONLY = "TFLite computes it in float only; do without it, or move it behind the model"
-_CUT_OFF = "TFLite computes it in float only; take tf.round, which has an integer form, or move it behind the model"
+_FLOAT_ONLY = "TFLite computes it in float only; do without it, or compute it after the model"
+_CUT_OFF = "TFLite computes it in float only; take tf.round, which has an integer form, or compute it after the model"
 _BEHIND = "no integer kernel is used for it; do it in your own code after the model"
 _UNKNOWN = (
     "no op of TFLite in integers is known for it; write it with ops that have one, such as +, *, tf.exp, tf.math.log, "

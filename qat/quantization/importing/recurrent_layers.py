@@ -31,7 +31,7 @@ def _recurrent(tracer: Tracer, layer: KerasLayer, original: Callable, args: tupl
     try:
         with (
             written_out(layer, tracer.budget, outermost=not tracer.unrolling),
-            version_of(layer).dropping(layer, _marks(tracer) if tracer.acts else None) as dropout,
+            version_of(layer).dropping(layer, _marks(tracer) if tracer.in_training_mode else None) as dropout,
             tracer.writing_out_steps(),
         ):
             return original(layer, *args, **kwargs | dropout)
@@ -49,7 +49,7 @@ def _kept_apart(tracer: Tracer, layer: KerasLayer, x: TensorNest, op: str, **att
 
 
 def _shapes(made: Shape) -> list[Any]:
-    """Of one tensor or several: TensorShapes of Keras 2, which `nest` does not enter, or tuples of Keras 3."""
+    """Shapes of one tensor or several, as a list: TensorShapes in Keras 2, which `nest` does not enter, else tuples."""
     if isinstance(made, tuple) and not any(isinstance(each, (tuple, list, tf.TensorShape)) for each in made):
         return [made]
     return [shape for each in made for shape in _shapes(each)] if isinstance(made, (tuple, list)) else [made]
@@ -112,7 +112,7 @@ def _lstm(tracer: Tracer, layer: KerasLayer, x: tf.Tensor) -> tf.Tensor:
     weights = {"kernel": cell.kernel, "recurrent": cell.recurrent_kernel, "bias": cell.bias}
     x = tf.reverse(x, [1]) if layer.go_backwards else x
     dropped: dict[str, Any] = {}
-    if tracer.acts and (cell.dropout or cell.recurrent_dropout):
+    if tracer.in_training_mode and (cell.dropout or cell.recurrent_dropout):
         dropped = {
             "dropout": float(cell.dropout),
             "recurrent_dropout": float(cell.recurrent_dropout),

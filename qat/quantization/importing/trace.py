@@ -84,7 +84,7 @@ def trace(
     readers: dict[Any, Reader],
     *,
     training: bool = False,
-    acting: dict[Key, bool] | None = None,
+    training_modes: dict[Key, bool] | None = None,
     regions: dict[Key, Any] | None = None,
     written_out: frozenset[Key] = frozenset(),
 ) -> Trace:
@@ -94,8 +94,8 @@ def trace(
         model: the Keras model; it stays as it is.
         readers: function that reads a layer that is kept whole, by the `call` function of the layer's class.
         training: whether to trace in training mode, else at inference.
-        acting: whether a layer call is in training mode while the model trains, by the call's key; None where only this
-            trace can tell.
+        training_modes: whether a layer call is in training mode while the model trains, by the call's key; None where
+            only this trace can tell.
         regions: what training computes in another way, by the call's key, as `Tracer` takes it; None for nothing.
         written_out: keys of the layer calls that no reader reads, as `Tracer` takes them.
 
@@ -111,7 +111,7 @@ def trace(
     graph.seed = None  # random ops are read with the seeds of their own alone
     with PATCHING, graph.as_default(), _functions_inline():
         inputs = [tf.compat.v1.placeholder(s.dtype, s.shape, name=f"input_{i}") for i, s in enumerate(specs)]
-        tracer = Tracer(graph, training, acting, regions, written_out)
+        tracer = Tracer(graph, training, training_modes, regions, written_out)
         tracer._seen = len(graph.get_operations())
         with version_of(model).reading(tracer, readers), updates_read(tracer, model), _symbolically(model):
             outputs = model(nest_inputs(model, inputs), training=training)

@@ -59,7 +59,7 @@ class Budget:
     spent: int = 0
 
     def take(self, steps: int, each: int, outermost: bool) -> None:
-        """Take the ops of one loop; loops behind one that was too long have none left, and take no time either.
+        """Take the ops of one loop; loops after one that was too long have none left, and take no time either.
 
         Args:
             steps: number of time steps of the loop.

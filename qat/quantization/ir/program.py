@@ -21,7 +21,7 @@ SCATTERS = {"ResourceScatterUpdate": "scatter_update", "ResourceScatterAdd": "sc
 SCATTERS |= {"ResourceScatterSub": "scatter_sub"}  # of rows of a variable
 SCATTERS |= {f"ResourceScatterNd{kind}": f"scatter_nd_{kind.lower()}" for kind in ("Update", "Add", "Sub")}
 READS = ("ReadVariableOp", "ResourceGather")
-Behind = Mapping[str, Mapping[int, tf.Operation]]  # by an op's name and a variable's index: what has assigned it before
+LastAssignments = Mapping[str, Mapping[int, tf.Operation]]  # by an op's name and a variable's index
 
 OF_A_POLE = 1e3  # times a gradient half a step away: one at 0 that is larger has a pole there, and is no mere peak
 WITH_POLES = ("Div", "Inv", "Log", "Pow", "Reciprocal", "Rsqrt", "Sqrt")  # in names of ops that may be infinite at 0
@@ -139,7 +139,7 @@ def _call(program: Program, variables: Sequence[Any], *inputs: tf.Tensor) -> lis
 
 
 def _assigned(variable: Any, kind: str, value: tf.Tensor, assigned: tf.Tensor | None = None) -> tf.Tensor:
-    """What is read of a variable behind an assignment, and one before it: no gradient goes into the value, one goes to
+    """What is read of a variable after an assignment, and one before it: no gradient goes into the value, one goes to
     the variable."""
     before = tf.convert_to_tensor(variable)
     base = before if assigned is None else assigned
@@ -156,7 +156,7 @@ def with_gradient(
     variables: Sequence[Any] = (),
     steps: Sequence[tf.Tensor | None] = (),
 ) -> Any:
-    """The first `results` tensors, unchanged, with the program's gradients for the `arguments` tensors behind them.
+    """The first `results` tensors, unchanged, with the program's gradients for the `arguments` tensors after them.
 
     Rounding takes small numbers to 0. Where the gradient is infinite at 0, or far larger than half a step away, as that
     of a root with a small number in its denominator, it is 0, as that of a root of ours.

@@ -93,7 +93,7 @@ class ActivationQuantizer(quantizers.Quantizer):
         self.least = min(SMALLEST_SPAN, LEAST_LEFT * (high - low)) or SMALLEST_SPAN
 
     def __call__(
-        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, ends: Any = None, **kwargs: Any
+        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, min_max: Any = None, **kwargs: Any
     ) -> tf.Tensor:
         """The tensor on its grid.
 
@@ -101,11 +101,11 @@ class ActivationQuantizer(quantizers.Quantizer):
             inputs: any shape.
             training: whether the range may move.
             weights: the range's ends.
-            ends: what stands in for these in this call.
+            min_max: what stands in for these in this call.
         """
         if not self.enabled:
             return inputs if self.bounds is None else tf.clip_by_value(inputs, *self.bounds)
-        low, high = (weights["min_var"], weights["max_var"]) if ends is None else ends
+        low, high = (weights["min_var"], weights["max_var"]) if min_max is None else min_max
         if self.learned and self.fixed is None:
             low, high = (_with_lsq_gradient(end, inputs, self.bits) for end in (low, high))
         return fake_quant(inputs, low, high, self.bits)
@@ -170,14 +170,14 @@ class ActivationQuantizer(quantizers.Quantizer):
         """
         count = steps.assign_add(1.0, read_value=True) + CALIBRATED_STEPS
         share = 1.0 - self.ema_decay if self.settled else tf.maximum(1.0 - self.ema_decay, 9.0 / (9.0 + count))
-        ends, shown = tf.stack([weights[name] for name in ("min_var", "max_var")]), tf.stack(seen)
-        further, span, of_batch = shown - ends, ends[1] - ends[0], seen[1] - seen[0]
+        min_max, shown = tf.stack([weights[name] for name in ("min_var", "max_var")]), tf.stack(seen)
+        further, span, of_batch = shown - min_max, min_max[1] - min_max[0], seen[1] - seen[0]
         first = not self.settled and count < CALIBRATED_STEPS + FIRST_STEPS
         at_once = (of_batch * TOO_WIDE < span) & first
         back = tf.where(at_once, 1.0, tf.where(of_batch * FAR_TOO_WIDE < span, share, SHRINKS * share))
         # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
         moves = tf.math.is_finite(shown) & (of_batch > 0.0)
-        low, high = tf.unstack(ends + tf.where(moves, tf.where(further * OUTWARDS > 0.0, 1.0, back) * further, 0.0))
+        low, high = tf.unstack(min_max + tf.where(moves, tf.where(further * OUTWARDS > 0.0, 1.0, back) * further, 0.0))
         high = tf.maximum(high, low + self.least)
         if narrowest is not None:
             least = tf.cast(narrowest, tf.float32)

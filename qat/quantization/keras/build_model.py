@@ -75,7 +75,7 @@ class Emitter:
             with resulting_in(inputs[0].type_spec):
                 results = self._range(node, inputs[0])
         elif node.op == "clamp" and not node.in_float:
-            results = inputs[0]  # the range behind it saturates
+            results = inputs[0]  # the range after it saturates
         elif node.op in LINEAR or node.op == "embedding":
             with resulting_in(self._result(node)):
                 results = self._linear(node, inputs[0])
@@ -98,22 +98,23 @@ class Emitter:
         return tf.TensorSpec(shape, tf.float32) if is_known else None
 
     def _range(self, node: Node, tensor: KerasTensor) -> Any:
-        on = node.attrs["range"].root()
-        if on not in self.range_layers:
+        quant_spec = node.attrs["range"].root()
+        if quant_spec not in self.range_layers:
             quantizer = ActivationQuantizer(
                 ema_decay=self.settings.ema_decay,
                 learned=self.settings.learned_ranges,
-                fixed=on.fixed,
-                bounds=on.bounds,
-                masked=on.masked,
+                fixed=quant_spec.fixed,
+                bounds=quant_spec.bounds,
+                masked=quant_spec.masked,
             )
-            name, calls = range_name(on), max(self.uses[on], 1)
-            self.range_layers[on] = RangeLayer(quantizer, source=on.layer, calls=calls, name=name, dtype=self.real)
-        layer = self.range_layers[on]
+            name, calls = range_name(quant_spec), max(self.uses[quant_spec], 1)
+            layer = RangeLayer(quantizer, source=quant_spec.layer, calls=calls, name=name, dtype=self.real)
+            self.range_layers[quant_spec] = layer
+        layer = self.range_layers[quant_spec]
         if not observes(node):
             return layer(tensor, observe="loose" if cuts_nothing_off(node, self.consumers) else "off")
         unsigned = node.inputs[0].node.op in UNSIGNED
-        return layer(tensor, observe="together" if self.uses[on] > 1 else "ema", unsigned=unsigned)
+        return layer(tensor, observe="together" if self.uses[quant_spec] > 1 else "ema", unsigned=unsigned)
 
     def _linear(self, node: Node, tensor: KerasTensor) -> Any:
         keys = tuple((name, weight.key) for name, weight in node.weights.items())
@@ -281,19 +282,19 @@ def _dropped_by(node: Node) -> dict[str, Any]:
 
 
 def _inner_name(node: Node) -> str:
-    """Of a layer that a wrapper will hold, or, left in float, that stands for itself next to an output's own name."""
+    """The name of a layer inside a wrapper; one left in float needs another name than a model's output has."""
     name = part_name(node.name, node.layer)
     return f"float_{name}--" if node.in_float else name
 
 
-def _name_of(on: QuantSpec | None) -> str | None:
-    return range_name(on.root()) if on is not None else None
+def _name_of(quant_spec: QuantSpec | None) -> str | None:
+    return range_name(quant_spec.root()) if quant_spec is not None else None
 
 
-def _scale_of(tensor: Tensor, on: QuantSpec | None) -> str | None:
+def _scale_of(tensor: Tensor, quant_spec: QuantSpec | None) -> str | None:
     """The name of what says the tensor's scale: its range, or the embedding whose rows it holds."""
-    if on is not None:
-        return _name_of(on)
+    if quant_spec is not None:
+        return _name_of(quant_spec)
     while tensor.node.op in SAME_SCALE and tensor.node.op != "embedding":
         tensor = tensor.node.inputs[0]
     return _inner_name(tensor.node) if tensor.node.op == "embedding" else None
@@ -301,7 +302,7 @@ def _scale_of(tensor: Tensor, on: QuantSpec | None) -> str | None:
 
 def _input_ranges(node: Node) -> list[str | None]:
     """What says the scale of each operand, for an op that asks."""
-    return [_scale_of(tensor, on) for tensor, on in zip(node.inputs, node.input_ranges, strict=False)]
+    return [_scale_of(tensor, quant_spec) for tensor, quant_spec in zip(node.inputs, node.input_ranges, strict=False)]
 
 
 def _called(

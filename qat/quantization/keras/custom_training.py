@@ -69,7 +69,7 @@ def drives_itself(model: KerasModel) -> bool:
 
 
 def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
-    """`base` behind the methods of `model_class` that do not make its graph.
+    """`base` with the methods of `model_class` that do not make its graph.
 
     Args:
         base: class of the quantized model: `QatModel`, or its skin of Keras 3.

@@ -91,7 +91,7 @@ class EvaluatedInIntegers(tf_keras.Model):
     def _conform_to_reference_input(self, tensor: tf.Tensor, ref_input: KerasTensor) -> Any:
         """Keras' own; where the model computes in float64, its inputs keep what float32 would round.
 
-        A size that a generator does not tell, and the model's input does, is known behind it.
+        A size that a generator does not tell, and the model's input does, is known after it.
         """
         dtype = self._entry_dtype(ref_input)
         given = ref_input if dtype == ref_input.dtype else tf.TensorSpec(ref_input.shape, dtype)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qat.models.keras_types import KerasLayer, KerasModel
 from qat.quantization.importing.keras_version import is_keras3, version_of
 from qat.quantization.keras.misuse import warn_of_set_attribute
+from qat.quantization.keras.variables import own_name
 
 if TYPE_CHECKING:
     from qat.quantization.keras.variables import FloatVariables, LayerVariables
@@ -212,18 +213,13 @@ class FloatLayer:
             raise AttributeError(name)
         if name in ("input", "output") and self._computing is not None:
             return getattr(self._computing, name)
-        own = [each for each in self.weights if _own_name(each.name) == name]
+        own = [each for each in self.weights if own_name(each.name) == name]
         if len(own) == 1:
             return own[0]
         raise AttributeError(
             f"layer {self.name!r} of a quantization-aware model has no {name!r}, but weights, get_weights, set_weights "
             f"and trainable. {self._table.inside(self.name)}"
         )
-
-
-def _own_name(name: str) -> str:
-    """Of a variable, without its layer's."""
-    return name.split(":")[0].rsplit("/", 1)[-1]
 
 
 class NamedLayers:

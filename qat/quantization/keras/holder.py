@@ -43,7 +43,7 @@ class CallRanges:
 
     @property
     def source(self) -> Scaled | None:
-        """Of the first input."""
+        """The range of the first input."""
         return self.sources[0] if self.sources else None
 
     def rounding(self) -> CallRanges:
@@ -78,7 +78,7 @@ class _OfCall(threading.local):
     """What a layer's call goes by: of each thread its own, for a model may be called in several at once."""
 
     def __init__(self) -> None:
-        self.live: dict[str, tf.Tensor] = {}  # what the wrapper quantized, for the call that follows
+        self.quantized_weights: dict[str, tf.Tensor] = {}  # what the wrapper quantized, for the call that follows
         self.ranges = CallRanges()
 
     def __reduce__(self) -> tuple:
@@ -126,7 +126,7 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
 
     def weight(self, name: str) -> Any:
         """A weight's value, quantized where the wrapper has done so for this call."""
-        return settled(self.live[name] if name in self.live else self.real_weight(name))
+        return settled(self.quantized_weights[name] if name in self.quantized_weights else self.real_weight(name))
 
     def real_weight(self, name: str) -> Any:
         """A weight's value as training sees it."""
@@ -138,14 +138,14 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
     def current(self) -> dict[str, Any]:
         return {name: self.weight(name) for name in self.weight_specs}
 
-    def use(self, live: dict[str, tf.Tensor]) -> None:
+    def use(self, quantized_weights: dict[str, tf.Tensor]) -> None:
         """Compute the next call of this thread with these tensors."""
-        self.of_call.live = {name: settled(tensor) for name, tensor in live.items()}
+        self.of_call.quantized_weights = {name: settled(tensor) for name, tensor in quantized_weights.items()}
 
     @property
-    def live(self) -> dict[str, tf.Tensor]:
+    def quantized_weights(self) -> dict[str, tf.Tensor]:
         """What the wrapper quantized, for the call that follows."""
-        return self.of_call.live
+        return self.of_call.quantized_weights
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"weights": self.weight_specs}

@@ -23,9 +23,10 @@ from qat.quantization.ir.lstm_steps import apply_gates, compute_state_gates, mak
 from qat.quantization.ir.program import Program
 from qat.quantization.keras.activation_quantizer import SHRINKS
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, settled, with_gradients
-from qat.quantization.keras.grids import fake_quant, least_step, straight_through
+from qat.quantization.keras.grids import fake_quant, min_scale, straight_through
 from qat.quantization.keras.holder import CallRanges, RangedHolder
 from qat.quantization.keras.range_layer import RangeLayer
+from qat.quantization.keras.training_layers import is_training
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
 from qat.quantization.kernels.lstm_tables import HIGHEST, LOWEST, WIDEST_CELL, tables_of_all
@@ -49,7 +50,7 @@ class Masks:
 
 @dataclass(frozen=True)
 class LstmWeights:
-    """Of one LSTM, the four gates in the order input, forget, cell, output.
+    """The weights of one LSTM, its four gates in the order input, forget, cell, output.
 
     `kernel` and `recurrent` are int8 [units, inputs] and [units, units] a gate, each with one scale and the zero point
     0; `bias` is real, [units] a gate. The cell's scale is 2^(cell_bits - 15). `scale` and `zero_point` are the state's,
@@ -72,7 +73,7 @@ class Lstm(RangedHolder):
 
     Weights: `kernel` [inputs, 4 * units], `recurrent` [units, 4 * units], `bias` [4 * units], gates in Keras' order
     (input, forget, cell, output), and `cell_limit`, the largest cell seen. The state that goes round is on the range of
-    the output, which stands behind the layer.
+    the output, which stands after the layer.
 
     Args:
         dropped: rates `dropout` and `recurrent_dropout`, whether each gate has masks of its own (`per_gate`), whether
@@ -92,17 +93,17 @@ class Lstm(RangedHolder):
     def call(self, inputs: tf.Tensor, training: Training = None, place: int = 0) -> tf.Tensor:
         self.begin_call(place)
         ranges = self.ranges
-        live = bool(tf.get_static_value(training)) if training is not None else False
-        masks = self._masks(inputs) if live and self.dropped else None
-        if "kernel" not in self.live or ranges.target is None:
+        in_training = is_training(training)
+        masks = self._masks(inputs) if in_training and self.dropped else None
+        if "kernel" not in self.quantized_weights or ranges.target is None:
             of_x = self._of_inputs(inputs, masks)
             step = make_float_step(self.weight("recurrent"), masks and masks.of_state)
-            return run_time_steps(of_x, self.units, step, unrolled="kernel" not in self.live)[0]
-        on = ranges.source is not None and all(f"{name}/scale" in self.live for name in QUANTIZED)
-        exact = in_integers() and on
+            return run_time_steps(of_x, self.units, step, unrolled="kernel" not in self.quantized_weights)[0]
+        on_grid = ranges.source is not None and all(f"{name}/scale" in self.quantized_weights for name in QUANTIZED)
+        exact = in_integers() and on_grid
         if exact and not with_gradients():
             return self._as_kernel(inputs, ranges)
-        simulated = self._simulated(inputs, ranges.target, live, masks)
+        simulated = self._simulated(inputs, ranges.target, in_training, masks)
         return straight_through(simulated, self._as_kernel(inputs, ranges)) if exact else simulated
 
     def _of_inputs(self, inputs: tf.Tensor, masks: Masks | None) -> tf.Tensor:
@@ -166,8 +167,8 @@ class Lstm(RangedHolder):
     def cell_bits(self) -> Array:
         """How many whole bits the cell's codes have: an int32 scalar, 0 to 6."""
         limit = arrays.cast(settled(tf.convert_to_tensor(self.weight_cell_limit)), "float32")
-        ends = 2.0 ** np.arange(WIDEST_CELL, dtype=np.float32)
-        return arrays.run(tf.reduce_sum, arrays.cast(limit > ends, "int32"))
+        min_max = 2.0 ** np.arange(WIDEST_CELL, dtype=np.float32)
+        return arrays.run(tf.reduce_sum, arrays.cast(limit > min_max, "int32"))
 
     def cell_end(self) -> tf.Tensor:
         """The power of two at which the cell saturates."""
@@ -185,8 +186,8 @@ class Lstm(RangedHolder):
     def _as_kernel(self, inputs: Array, ranges: CallRanges) -> Array:
         """What LiteRT computes, to the last bit, in integers held by float64."""
         source, target = ranges.source.scale(), ranges.target.scale()
-        scales = {name: arrays.repeat(self.live[f"{name}/scale"], self.units) for name in QUANTIZED}
-        codes = {name: _whole(self.live[name] / scale) for name, scale in scales.items()}
+        scales = {name: arrays.repeat(self.quantized_weights[f"{name}/scale"], self.units) for name in QUANTIZED}
+        codes = {name: _whole(self.quantized_weights[name] / scale) for name, scale in scales.items()}
         total = arrays.run(partial(tf.tensordot, axes=1), _whole(inputs / source), codes["kernel"])
         total = total + _whole(settled(self.real_weight("bias")) / (scales["kernel"] * source))
         of_x = _saturated(_rescaled(total, rounding_factors(rescaling_factor(scales["kernel"], source, GATE_SCALE))))
@@ -195,7 +196,7 @@ class Lstm(RangedHolder):
             recurrent=codes["recurrent"],
             of_state=rounding_factors(rescaling_factor(scales["recurrent"], target, GATE_SCALE)),
             of_output=rounding_factors(of_output),
-            lowest=_whole(ranges.target.ends()[0] / target),
+            lowest=_whole(ranges.target.min_max()[0] / target),
             cell_bits=self.cell_bits(),
         )
         in_graph = tf.executing_eagerly() and not in_numpy() and of_x.shape[1] > EAGER_STEPS
@@ -208,15 +209,15 @@ class Lstm(RangedHolder):
         return self.variables_of_model.once(f"{name} of {self.name}", partial(self._matrix_on_grid, name))
 
     def _matrix_on_grid(self, name: str) -> tuple[tf.Tensor, tf.Tensor]:
-        matrix, least = tf.convert_to_tensor(self.real_weight(name)), self.least_step(name)
-        return self.quantizers[name](matrix, False, {}, least=least), self.quantizers[name].scale(matrix, least)
+        matrix, least = tf.convert_to_tensor(self.real_weight(name)), self.min_scale(name)
+        return self.quantizers[name](matrix, False, {}, min_scale=least), self.quantizers[name].scale(matrix, least)
 
-    def least_step(self, name: str) -> tf.Tensor | None:
-        """The smallest step of a matrix at which the file holds its bias, [4 * units]; None without one."""
+    def min_scale(self, name: str) -> tf.Tensor | None:
+        """The smallest scale of a matrix with which the file holds its bias, [4 * units]; None without one."""
         sources = [each.source.scale() for each in self.ranges_of_calls if each.source is not None]
         if name != "kernel" or not sources:
             return None
-        return least_step(tf.convert_to_tensor(self.real_weight("bias")), tf.reduce_min(tf.stack(sources)))
+        return min_scale(tf.convert_to_tensor(self.real_weight("bias")), tf.reduce_min(tf.stack(sources)))
 
     def file_weights(self, target: RangeLayer) -> LstmWeights:
         """The weights as the file holds them, where the output is on this range."""

@@ -72,7 +72,7 @@ def warn_of_zeros(name: str, variables: FloatVariables, trained: Iterable[int]) 
 
 
 def warn_of_frozen_originals(model: KerasModel, variables: FloatVariables) -> None:
-    """Warn of layers of the float model that were frozen, or trained again, behind `quantize_model`.
+    """Warn of layers of the float model that were frozen, or trained again, after `quantize_model`.
 
     Args:
         model: the quantized model, of either Keras; it is said once for each way.
@@ -92,7 +92,7 @@ def warn_of_frozen_originals(model: KerasModel, variables: FloatVariables) -> No
         if names:
             warned.add(now)
             _warn(
-                f"model {model.name!r}: trainable={now} was set behind quantize_model in {len(names)} "
+                f"model {model.name!r}: trainable={now} was set after quantize_model in {len(names)} "
                 f"layer{'s' * (len(names) > 1)} of the float model ({_few(map(repr, names))}); this model's own are as "
                 f"they were. If both were meant, set it here too, by each name, and compile again: "
                 f"model.get_layer({names[0]!r}).trainable = {now}"
@@ -174,7 +174,7 @@ def warn_of_moved_settings(name: str, variables: FloatVariables) -> None:
         held = [each.name.split(":")[0].rpartition("/")[2] for each in variables.owners[place].held]
         how = f".{attribute}.assign(...)" if held.count(attribute) == 1 else ".variables holds it"
         _warn(
-            f"model {name!r}: {attribute!r} of layer {layer!r} was set to {_short(now)} in the float model behind "
+            f"model {name!r}: {attribute!r} of layer {layer!r} was set to {_short(now)} in the float model after "
             f"quantize_model; this model trains with its own, which is still {_short(own)}. If both were meant, as "
             f"by a callback's schedule, set it here too: model.get_layer({layer!r}){how}"
         )

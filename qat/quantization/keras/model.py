@@ -108,9 +108,9 @@ class QatModel(EvaluatedInIntegers):
     def to_float(self) -> tf_keras.Model:
         """The float model with the weights as they are now; ranges are dropped.
 
-        Of a float model that can be written down and read again (functional, sequential, with `get_config`), a model
-        of its class; of any other, and of one with `Lambda` functions once it has been saved, the same function and
-        variables in this model's own layers, without quantization.
+        If Keras can write the float model down and read it again (functional, sequential, with `get_config`), this is
+        a model of its class. If not, and for one with `Lambda` functions once it has been saved, it is the same
+        function and variables in this model's own layers, without quantization.
 
         Raises:
             ModelError: a class of the float model is not known in this process.
@@ -174,9 +174,9 @@ class QatModel(EvaluatedInIntegers):
             return super().call(inputs, training=training, mask=mask)
         with self.float_variables.one_pass(), self._arithmetic(training), in_reals(self.float_variables.real):
             update = tf.autograph.experimental.do_not_convert(partial(self._update, training))
-            update(behind=False)
+            update(after=False)
             outputs = super().call(inputs, training=training, mask=mask)
-            update(behind=True)
+            update(after=True)
             tf.autograph.experimental.do_not_convert(mask_outputs)(self, inputs, outputs)
         if self.gives_all or not is_training(training):
             return outputs
@@ -189,12 +189,12 @@ class QatModel(EvaluatedInIntegers):
         if self.float_variables is not None:
             warn_of_zeros(self.name, self.float_variables, self.qat_config["order"])
 
-    def _update(self, training: Training, behind: bool) -> None:
+    def _update(self, training: Training, after: bool) -> None:
         if is_training(training):
-            run_updates(self.qat_config["updates"], self.float_variables, behind)
+            run_updates(self.qat_config["updates"], self.float_variables, after)
 
     def _arithmetic(self, training: Training) -> contextlib.AbstractContextManager:
-        """Of a call at inference, the deployed kernels', with the gradients of fake quantization.
+        """The kernels' arithmetic, with the gradients of fake quantization, for a call at inference; else nothing.
 
         What is traced for a file stays fake quantization, which TensorFlow's converter knows.
         """
@@ -210,7 +210,7 @@ class QatModel(EvaluatedInIntegers):
 
     @property
     def trainable_weights(self) -> list:
-        """The float model's, in its order; ranges that are learned come behind them."""
+        """The float model's, in its order; ranges that are learned come after them."""
         if self.float_variables is None or not self._trainable:
             return super().trainable_weights
         warn_of_frozen_parts(self, self.float_variables)

@@ -17,9 +17,9 @@ def layer_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", ".", name)
 
 
-def range_name(on: QuantSpec) -> str:
+def range_name(quant_spec: QuantSpec) -> str:
     """The Keras name of a range's layer."""
-    return f"{part_name(on.name, on.layer)}--range"
+    return f"{part_name(quant_spec.name, quant_spec.layer)}--range"
 
 
 def part_name(name: str, layer: str) -> str:
@@ -30,7 +30,7 @@ def part_name(name: str, layer: str) -> str:
         layer: path of the Keras layer that it belongs to; "" where it belongs to none.
 
     Returns:
-        A Keras layer name: the layer's, with "--" and the rest of the node's behind it, if there is any.
+        A Keras layer name: the layer's, with "--" and the rest of the node's after it, if there is any.
 
     >>> part_name("encoder/conv/BiasAdd", "encoder/conv")
     'encoder.conv--BiasAdd'
@@ -55,7 +55,7 @@ def free_name(name: str, names: set[str]) -> str:
         names: those that are taken.
 
     Returns:
-        The name, with "_variables" and a number from 2 behind it where that is needed.
+        The name, with "_variables" and a number from 2 after it where that is needed.
     """
     candidate, count = name, 0
     while candidate in names:

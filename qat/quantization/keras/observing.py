@@ -24,13 +24,13 @@ def cuts_nothing_off(node: Node, consumers: Consumers) -> bool:
         consumers: the nodes that read each tensor of the graph.
 
     Returns:
-        True behind what scales up in training alone, as Dropout does, and before maxima and choices, whose result is
+        True after what scales up in training alone, as Dropout does, and before maxima and choices, whose result is
         quantized again: of what lies beyond its range the gradient goes where it goes in float.
     """
-    return _behind_training_only(node.inputs[0]) or _only_result_counts(node, consumers)
+    return _comes_from_training_only(node.inputs[0]) or _only_result_counts(node, consumers)
 
 
-def _behind_training_only(tensor: Tensor) -> bool:
+def _comes_from_training_only(tensor: Tensor) -> bool:
     """Whether something that acts in training alone stands between the tensor and where its scale is said."""
     while tensor.node.op in SHARES_RANGE and tensor.node.inputs:
         if tensor.node.op in ("in_training", "dropped"):

@@ -89,8 +89,8 @@ class Op(RangedHolder):
         ]
         return narrowest_span(self.op, tf.minimum(*sizes), tf.maximum(*sizes), math.prod(sizes))
 
-    def least_step(self) -> tf.Tensor | None:
-        """The smallest step of a weight at which XNNPACK takes the op, a scalar; None where it takes any.
+    def min_scale(self) -> tf.Tensor | None:
+        """The smallest scale of a weight with which XNNPACK takes the op, a scalar; None where it takes any.
 
         With a smaller one all of the weight's codes would make less than half a code of the output. A weight may shrink
         faster than the ranges around it: its own is that of its values.
@@ -139,7 +139,7 @@ class Op(RangedHolder):
         return arrays.where(arrays.absolute(x) < half, shifted, x)
 
     def _for_loss(self, result: Array, arguments: list[tf.Tensor]) -> Any:
-        """The result with the logits behind it, as Keras' own activations leave them for the loss."""
+        """The result with its logits as an attribute, as Keras' own activations leave them for the loss."""
         if in_numpy():
             return result
         logits = arguments[0] if self.op in OF_LOGITS else getattr(arguments[0], "_keras_logits", None)
@@ -165,17 +165,17 @@ class Op(RangedHolder):
         return straight_through(value, written) if with_gradients() else written
 
     def _scales(self, arguments: list[tf.Tensor]) -> list[tf.Tensor] | None:
-        """The step of each operand's codes; None where one is on no range."""
-        on = [
-            source.scale() if source is not None else self.live.get(f"{name}/scale")
+        """The scale of each operand; None where one is on no range."""
+        scales = [
+            source.scale() if source is not None else self.quantized_weights.get(f"{name}/scale")
             for source, name in zip(self.ranges.sources, self.operands, strict=True)
         ]
-        return None if any(scale is None for scale in on) or len(on) != len(arguments) else on
+        return None if any(scale is None for scale in scales) or len(scales) != len(arguments) else scales
 
     def _zero_points(self) -> list[tf.Tensor]:
         """The code of 0 of each operand."""
         return [
-            self.live[f"{name}/zero_point"] if source is None else source.zero_point()
+            self.quantized_weights[f"{name}/zero_point"] if source is None else source.zero_point()
             for source, name in zip(self.ranges.sources, self.operands, strict=True)
         ]
 

@@ -73,7 +73,7 @@ class DropoutMask(PlainCalls, tf_keras.layers.Layer):
     Args:
         rate: the share of zeros.
         seed: of the random numbers.
-        sizes: of the mask, behind the batch axis; None: as the input's.
+        sizes: of the mask, after the batch axis; None: as the input's.
         batch_axis: of the input, where it has as many rows as the mask.
         program: what draws the mask, as `Program` holds it, where the random numbers are a variable of the model.
     """
@@ -159,11 +159,11 @@ class Added(PlainCalls, tf_keras.layers.Layer):
         output, *rest = (
             inputs if isinstance(inputs, (list, tuple)) else [inputs]
         )  # Keras loads a list of one as its one
-        acts = not self.config["inference_alone" if is_training(training) else "in_training"]
+        adds = not self.config["inference_alone" if is_training(training) else "in_training"]
         graph = getattr(tf.compat.v1.get_default_graph(), "name", "")  # the one of eager calls has no name
         if self.config["inference_alone"] and graph.endswith(BEING_BUILT):
-            acts = False  # Keras would show in training what was added there
-        if acts and call_context().in_call:  # a look at the values alone, as an export's, adds nothing
+            adds = False  # Keras would show in training what was added there
+        if adds and call_context().in_call:  # a look at the values alone, as an export's, adds nothing
             self._add(self.program.run(rest, self.variables_of_model.readable))
         return tf.identity(output)
 

@@ -96,7 +96,7 @@ class QuantizedGraph(keras.layers.Layer):
         return next((part for part in self.parts if part.name == name), None) if found is None else found
 
     def variables_by_identity(self) -> dict[int, SharedVariable]:
-        """Of the inner model's variables, each with what Keras 3 sees of it."""
+        """What Keras 3 sees of each variable of the inner model, by the variable's identity."""
         return {id(each._value): each for part in self.parts for each in part.variables}
 
     def get_config(self) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Keras3QatModel(keras.Model):
     def to_float(self) -> keras.Model:
         """The float model with the weights as they are now; ranges are dropped.
 
-        Of a float model that can be written down and read again, a model of its class; of any other, once it has been
+        For a float model that can be written down and read again, a model of its class; for any other, once it has been
         saved, the same function and variables in this model's own layers, without quantization.
 
         Raises:
@@ -185,7 +185,7 @@ class Keras3QatModel(keras.Model):
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
-        """The float model's, in its order; ranges that are learned come behind them. A frozen model has none."""
+        """The float model's, in its order; ranges that are learned come after them. A frozen model has none."""
         if not self.trainable:
             return []
         warn_of_frozen_parts(self, self.qat_model.float_variables)

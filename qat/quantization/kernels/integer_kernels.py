@@ -159,7 +159,7 @@ ROOTS_BELOW = (2.0, 8.0, 131.0)  # codes for which LiteRT's iteration ends 2**-2
 
 
 def _inverse_square_root(operands: Operands, scales: Operands, scale: Array) -> Array:
-    """LiteRT's kernel: the inverse root of the code with 20 bits behind the point, rescaled; of code 0, the largest.
+    """LiteRT's kernel: the inverse root of the code with 20 bits after the point, rescaled; of code 0, the largest.
 
     Source: RsqrtEvalQuantizedInt8, tflite/kernels/elementwise.cc.
     """

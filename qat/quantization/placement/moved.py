@@ -39,14 +39,14 @@ def place_rounding(state: Placement, node: Node) -> None:
         quant_spec = state.new_range(node)  # the grid of their table is no range that a layer could round to
         requantize(state, node.inputs[0], node, quant_spec)
     node.output_range = state.range_of[node.output] = quant_spec
-    activation = _relu_behind_moves(state, node) if node.op == "avg_pool" else None
+    activation = _relu_after_moves(state, node) if node.op == "avg_pool" else None
     if activation is not None:
         state.done.add(id(activation))
         node = activation
     state.quantize(node.output, quant_spec.derive())
 
 
-def _relu_behind_moves(state: Placement, node: Node) -> Node | None:
+def _relu_after_moves(state: Placement, node: Node) -> Node | None:
     """The ReLU that is fused into a pooling, through reshapes, and then has its scale."""
     consumer = state.only_consumer(node.output)
     while consumer is not None and consumer.op == "reshape":

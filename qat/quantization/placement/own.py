@@ -11,7 +11,7 @@ from qat.quantization.rewrites.builder import LINEAR, RELUS
 
 
 def place_own(state: Placement, node: Node) -> None:
-    """A range for the output of a node, behind the activation that is fused with it.
+    """A range for the output of a node, after the activation that is fused with it.
 
     Args:
         state: the placement so far; nodes are inserted into its graph.

@@ -32,7 +32,7 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[QuantSpec
         The ranges that need (min, max), in the order of their nodes; those that were merged into others are left out.
     """
     state = Placement(graph, skipped)
-    main = graph.behind_outputs()
+    main = graph.needed_by_outputs()
     for node in list(graph.nodes):
         if id(node) not in main:
             node.in_float = True  # of a loss that is added in training: no part of the file

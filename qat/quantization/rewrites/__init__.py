@@ -125,7 +125,7 @@ FUSE: tuple[Pass, ...] = (  # what a linear op's kernel computes with it
     dilation.depthwise_of_groups,
     dilation.padding_before_convolution,
     masks.product_of_masked,
-    masks.sum_with_masked,  # here: `bias_of_sum` moves constants behind masks
+    masks.sum_with_masked,  # here: `bias_of_sum` moves constants after masks
     linear.dense_on_two_axes,
     linear.channelwise_before_reshape,
     linear.bias_of_sum,

@@ -187,7 +187,7 @@ def division_by_constant(match: Match) -> Tensor | None:
 
 @rewrite("div")
 def division_by_root(match: Match) -> Tensor | None:
-    """x / sqrt(y) as x * rsqrt(y), a root that is bounded too: LiteRT's int8 SQRT drops what is behind the point."""
+    """x / sqrt(y) as x * rsqrt(y), a root that is bounded too: LiteRT's int8 SQRT drops what is after the point."""
     x, root = match.inputs
     bound, inner = fixed_and_other(root.node) if root.node.op == "maximum" else (None, root)
     least = scalar_of(bound)

@@ -16,7 +16,7 @@ NEGLIGIBLE = 1e-6  # that keeps a denominator off 0
 
 
 def constant_of(tensor: Tensor | None) -> np.ndarray | None:
-    """The array behind a tensor that does not depend on the input and is not trained."""
+    """The array of a tensor that does not depend on the input and is not trained."""
     return tensor.node.value if tensor is not None and tensor.node.op == "const" else None
 
 
@@ -259,7 +259,7 @@ class Match(Builder):
 
     @property
     def shape(self) -> tuple[int | None, ...] | None:
-        """Of the node's output."""
+        """Shape of the node's output."""
         return self.node.output.shape
 
     def fuse_into(self, node: Node) -> Tensor:

@@ -56,7 +56,7 @@ def are_same(x: Tensor, y: Tensor, depth: int = DEPTH) -> bool:
     Args:
         x: a tensor of any shape.
         y: another one.
-        depth: how many ops behind each other are looked at.
+        depth: how many ops one after another are looked at.
 
     Returns:
         Whether they are known to be the same.

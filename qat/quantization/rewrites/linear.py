@@ -73,7 +73,7 @@ def _linear_before(match: Match) -> tuple[Node | None, Weight | None]:
 
 @rewrite("add")
 def bias(match: Match) -> Tensor | None:
-    """A vector added to a linear op's channels is its bias; behind a layer that is called twice, a variable is."""
+    """A vector added to a linear op's channels is its bias; after a layer that is called twice, a variable is."""
     linear, weight = _linear_before(match)
     if linear is None or weight is None:
         return None
@@ -96,7 +96,7 @@ def factor(match: Match) -> Tensor | None:
     LayerScale (Touvron et al. 2021), scaled residuals.
 
     The kernel itself stays what it was, and is trained as it was: the factor is held as a BatchNormalization's that
-    nothing moves. What layers or factors share stays as it is. What is added behind it stays, too: next to a small
+    nothing moves. What layers or factors share stays as it is. What is added after it stays, too: next to a small
     factor it would be beyond 32 bits on the bias' grid.
     """
     linear, weight = _linear_before(match)
@@ -197,7 +197,7 @@ def dense_on_two_axes(match: Match) -> Tensor | None:
 
 @rewrite("add", "sub", "mul")
 def elementwise_before_reshapes(match: Match) -> Tensor | None:
-    """reshape(a) + reshape(b) is reshape(a + b), as the converter has it: the scale stands behind the sum."""
+    """reshape(a) + reshape(b) is reshape(a + b), as the converter has it: the scale stands after the sum."""
     first, second = (tensor.node for tensor in match.inputs)
     if first is second or first.op != "reshape" or second.op != "reshape":
         return None

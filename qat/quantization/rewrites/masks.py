@@ -100,7 +100,7 @@ def sum_with_masked(match: Match) -> Tensor | None:
 
 @rewrite("mul")
 def product_of_masked(match: Match) -> Tensor | None:
-    """c y of scores y that are hidden in places, c > 0, is hidden there: a temperature behind the mask."""
+    """c y of scores y that are hidden in places, c > 0, is hidden there: a temperature after the mask."""
     fixed, masked = fixed_and_other(match.node)
     factor = scalar_of(fixed)
     if factor is None or factor < SMALLEST_FACTOR or masked.node.op != "masked" or masked.shape != match.shape:

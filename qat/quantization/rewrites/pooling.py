@@ -4,7 +4,7 @@ TFLite's AVERAGE_POOL_2D keeps the scale of its input, and so meets a tie in one
 kernels (halves to even, halves away from zero) and FakeQuant (halves up) part. MEAN and DEPTHWISE_CONV_2D scale their
 output freely: no ties, and a finer output.
 
-A ReLU behind a MAX_POOL_2D the converter fuses with it, and then refuses the two for their scales: it goes before the
+A ReLU after a MAX_POOL_2D the converter fuses with it, and then refuses the two for their scales: it goes before the
 pooling, where it fuses with a convolution.
 """
 

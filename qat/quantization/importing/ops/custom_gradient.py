@@ -107,7 +107,7 @@ def _stated(op: tf.Operation, variables: Variables, count: int, arguments: int) 
     found = cutter.inputs_of(wanted, lambda each: id(each) in made, reads=True)
     outside = [tensor for tensor in found if tensor.ref() not in places]
     program = cutter.cut(wanted, [*upstream, *outside])
-    moved = program.reads_outside() or not program.variable_indices() <= variables.live
+    moved = program.reads_outside() or not program.variable_indices() <= variables.changed
     if not moved and _agrees(cutter, program, results, given, gradients, outside, variables.variables):
         return None
     if any(tensor.dtype == tf.resource for tensor in given):
