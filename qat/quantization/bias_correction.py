@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from qat.config import QuantConfig
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 from qat.quantization.ir.interpret import run_node
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.kernels.quantized_kernel import QUANTIZED_OPS, quantize_kernel
 from qat.quantization.placement import MinMax, QuantSpec
-from qat.quantization.rewrites.builder import LINEAR
 
 MEMORY_BYTES = 1 << 30  # for the activations of both models; more samples than fit are left out
 LIVE_TENSORS = 8  # of the largest size, at the same time, in both models together

@@ -15,12 +15,11 @@ from qat.codes import scale_of_range
 from qat.config import CalibrationConfig
 from qat.errors import CalibrationError
 from qat.quantization.dead_ranges import LEAST_SPAN
-from qat.quantization.ir.graph import Graph, Tensor
+from qat.quantization.ir.graph import Graph, Tensor, is_fixed
 from qat.quantization.ir.interpret import run, run_node, walk
+from qat.quantization.ir.operations import MASKED_BELOW
 from qat.quantization.keras.activation_quantizer import MASK_MARGIN
 from qat.quantization.placement import SAME_SCALE, MinMax, Own, QuantSpec
-from qat.quantization.rewrites.builder import is_fixed
-from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.quantization.tails import tail_margin
 
 BINS = 2048

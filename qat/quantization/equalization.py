@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.quantization.ir.graph import Graph, Node, Weight
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.kernels.quantized_kernel import norm_scale
-from qat.quantization.rewrites.builder import LINEAR, only_reader
+from qat.quantization.rewrites.builder import only_reader
 from qat.warning import warn
 
 PASSES_FACTORS = frozenset({"relu", "leaky_relu", "max_pool", "avg_pool", "identity", "mean", "pad", "reshape"})

@@ -17,8 +17,8 @@ from qat.errors import ConfigError
 from qat.models.keras_types import KerasModel, KerasVariable
 from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.ir.graph import Graph, Node
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.ir.preserved_kernels import PreservedEntries
-from qat.quantization.rewrites.builder import LINEAR
 from qat.warning import warn
 
 KERNELS = ("kernel", "recurrent", "table")  # weights of a node that are pruned or clustered

@@ -24,7 +24,7 @@ from qat.quantization.float_agreement import refuse_disagreement, refuse_other_s
 from qat.quantization.importing.foreign_models import refuse_foreign
 from qat.quantization.importing.model_inputs import warn_of_optional_inputs
 from qat.quantization.importing.preflight import refuse_blockers
-from qat.quantization.ir.graph import Graph
+from qat.quantization.ir.graph import Graph, is_fixed
 from qat.quantization.keras.build_model import emit
 from qat.quantization.keras.check_rows import keep_rows
 from qat.quantization.keras.custom_training import warn_of_missing_parts
@@ -36,7 +36,6 @@ from qat.quantization.placement import place
 from qat.quantization.placement.quant_spec import MinMax, QuantSpec
 from qat.quantization.preserve import mark_preserved
 from qat.quantization.rewrites import canonicalize
-from qat.quantization.rewrites.builder import is_fixed
 from qat.quantization.rewrites.comparisons import scale_comparisons
 from qat.quantization.rewrites.recurrent import carry_codes, join_gates, parts_by_slices
 from qat.quantization.rewrites.rounding import fit_integers

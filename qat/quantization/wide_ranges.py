@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from qat.codes import scale_of_range
 from qat.quantization.ir.graph import Graph
 from qat.quantization.ir.interpret import run
+from qat.quantization.ir.operations import MISSING_BELOW
 from qat.quantization.placement import MinMax, QuantSpec
-from qat.quantization.rewrites.masks import MISSING_BELOW
 from qat.warning import warn
 
 WIDE = 200.0  # narrower ranges are not looked at: a pass over the network for each model would cost too much

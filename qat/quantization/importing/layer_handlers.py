@@ -16,7 +16,7 @@ from qat.errors import ModelError
 from qat.models.keras_types import KerasLayer
 from qat.quantization.importing import lookup_layers, recurrent_layers
 from qat.quantization.importing.keras_version import KerasVersion
-from qat.quantization.importing.tracer import Reader, Tracer, argument, is_fixed
+from qat.quantization.importing.tracer import Reader, Tracer, argument, is_variable_or_constant
 
 
 def _dense(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
@@ -80,7 +80,7 @@ def _layer_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tup
     axes = sorted(axis % x.shape.rank for axis in layer.axis)
     last = axes == list(range(x.shape.rank - len(axes), x.shape.rank))
     fused = getattr(layer, "_fused", None)  # of Keras 2: by an op that cannot be computed, or else by tf.nn.moments
-    if not last or getattr(layer, "rms_scaling", False) or (is_fixed(x) and not fused):
+    if not last or getattr(layer, "rms_scaling", False) or (is_variable_or_constant(x) and not fused):
         return original(layer, *args, **kwargs)
     weights, stopped = {"gamma": layer.gamma, "beta": layer.beta}, fused is False
     return tracer.keep("layer_norm", [x], x.shape, weights, axes=axes, epsilon=float(layer.epsilon), stopped=stopped)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from qat.errors import LongLoopError, UnsupportedLayerError
-from qat.quantization.ir.graph import Graph, Node
-from qat.quantization.ir.operations import OPERATIONS
-from qat.quantization.rewrites.builder import LINEAR, is_fixed
+from qat.quantization.ir.graph import Graph, Node, is_fixed
+from qat.quantization.ir.operations import LINEAR, OPERATIONS
 
 LOOPS = {"tf:While", "tf:StatelessWhile"}
 SIZES_AND_BITS = {"tf:Bitcast", "tf:Shape", "tf:Size", "tf:Complex", "tf:ComplexAbs", "tf:Imag", "tf:Real"}

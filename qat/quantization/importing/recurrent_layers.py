@@ -10,7 +10,7 @@ import tensorflow as tf
 from qat.models.keras_types import KerasLayer, Shape, TensorNest
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.layer_calls import Drawn, Key
-from qat.quantization.importing.tracer import Reader, Tracer, argument, is_fixed
+from qat.quantization.importing.tracer import Reader, Tracer, argument, is_variable_or_constant
 from qat.quantization.importing.unrolling import LongLoop, written_out
 
 RECURRENT = ("RNN", "LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D")
@@ -102,7 +102,7 @@ def _has_kernel(layer: KerasLayer, x: tf.Tensor | list[tf.Tensor], others: tuple
         return False
     if layer.return_state or getattr(layer, "time_major", False) or any(value is not None for value in others):
         return False
-    if not tf.is_tensor(x) or is_fixed(x) or getattr(x, "_keras_mask", None) is not None:
+    if not tf.is_tensor(x) or is_variable_or_constant(x) or getattr(x, "_keras_mask", None) is not None:
         return False
     return x.shape.rank == 3 and None not in x.shape[1:]
 

@@ -316,7 +316,7 @@ def argument(args: tuple, kwargs: dict) -> Any:
     return args[0] if args else next(iter(kwargs.values()))
 
 
-def is_fixed(x: Any) -> bool:
+def is_variable_or_constant(x: Any) -> bool:
     """Whether a layer is called on a variable or a constant, as on embeddings of relative places: its ops are computed
     then."""
     if not isinstance(x, tf.Tensor) or isinstance(x, tf.__internal__.EagerTensor):

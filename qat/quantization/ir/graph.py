@@ -195,6 +195,11 @@ class Resized:
     outputs: list[Any]  # shapes of the model's outputs in training
 
 
+def is_fixed(tensor: Tensor) -> bool:
+    """Whether the tensor is a constant or a variable, and so no activation."""
+    return tensor.node.op in ("const", "variable")
+
+
 class Graph:
     """Nodes in topological order, the input nodes, and the nest of output tensors."""
 

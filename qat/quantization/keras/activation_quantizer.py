@@ -10,9 +10,9 @@ import tensorflow as tf
 import tf_keras
 
 from qat.models.keras_types import Shape
+from qat.quantization.ir.operations import MASKED_BELOW
 from qat.quantization.keras.grids import fake_quant
 from qat.quantization.keras.tfmot import quantizers
-from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.training.replicas import least_over_replicas
 
 SMALLEST_SPAN = 1e-6  # of a range that was wider at calibration

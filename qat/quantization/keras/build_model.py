@@ -16,7 +16,8 @@ from qat.config import QuantConfig
 from qat.models.keras_types import KerasModel, KerasTensor, TensorNest
 from qat.quantization.importing.keras_version import is_keras3, version_of
 from qat.quantization.importing.model_inputs import nest_inputs
-from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
+from qat.quantization.ir.graph import Graph, Node, Tensor, Weight, is_fixed
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.keras.activation_quantizer import ActivationQuantizer
 from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
@@ -48,7 +49,6 @@ from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, 
 from qat.quantization.keras.variables import FloatVariables, building
 from qat.quantization.keras.wrapper import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
 from qat.quantization.placement import ONE_RANGE_FOR_ALL, SAME_SCALE, QuantSpec
-from qat.quantization.rewrites.builder import LINEAR, is_fixed
 from qat.quantization.rewrites.normalizations import NORM
 
 UNSIGNED = ("relu", "relu6")  # ops whose results are never below 0

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.ir.graph import Node, Tensor, is_fixed
 from qat.quantization.placement import ONLY_RESULT, SAME_SCALE, SHARES_RANGE, Derived
-from qat.quantization.rewrites.builder import is_fixed
 
 Consumers = Mapping[Tensor, Sequence[Node]]
 

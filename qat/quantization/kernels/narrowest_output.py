@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from qat.quantization.rewrites.builder import LINEAR
+from qat.quantization.ir.operations import LINEAR
 
 Number = TypeVar("Number")  # a float, or a tensor
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from qat.quantization.ir.graph import Node
+from qat.quantization.ir.graph import Node, is_fixed
+from qat.quantization.ir.operations import MASKED_BELOW, RELUS
 from qat.quantization.placement.quant_spec import merge
 from qat.quantization.placement.state import Placement, can_share_range, requantize
 from qat.quantization.placement.united import holds_embedding_rows
-from qat.quantization.rewrites.builder import RELUS, is_fixed
-from qat.quantization.rewrites.masks import MASKED_BELOW
 
 
 def place_same_scale(state: Placement, node: Node) -> None:

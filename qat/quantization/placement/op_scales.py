@@ -7,7 +7,7 @@ FixedOutputRange).
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node
-from qat.quantization.rewrites.builder import LINEAR, RELUS
+from qat.quantization.ir.operations import LINEAR, RELUS
 
 NEVER_QUANTIZED = ("const", "variable", "fake_quant", "dropout_mask", "tap")
 FUSES_RELU = {*LINEAR, "add", "sub", "mul"}

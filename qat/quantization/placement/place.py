@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Graph, Node
-from qat.quantization.ir.operations import POLES
+from qat.quantization.ir.operations import COMPARISONS, LINEAR, POLES
 from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS
 from qat.quantization.placement.moved import needs_range_for_padding, place_padding, place_rounding, place_same_scale
 from qat.quantization.placement.op_scales import (
@@ -16,8 +16,6 @@ from qat.quantization.placement.own import place_lstm, place_own
 from qat.quantization.placement.quant_spec import QuantSpec
 from qat.quantization.placement.state import Placement, requantize
 from qat.quantization.placement.united import place_shared, share_between_time_steps
-from qat.quantization.rewrites.builder import LINEAR
-from qat.quantization.rewrites.comparisons import COMPARISONS
 
 
 def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[QuantSpec]:

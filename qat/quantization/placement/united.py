@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.ir.graph import Node, Tensor, is_fixed
 from qat.quantization.placement.op_scales import ONLY_RESULT, SAME_SCALE
 from qat.quantization.placement.quant_spec import QuantSpec, merge
 from qat.quantization.placement.state import Placement, can_share_range, requantize
-from qat.quantization.rewrites.builder import is_fixed
 
 
 def place_shared(state: Placement, node: Node) -> None:

@@ -7,16 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from qat.quantization.ir.graph import Node, Tensor, Weight, computed
-from qat.quantization.rewrites.builder import (
-    Builder,
-    Match,
-    constant_of,
-    fixed_and_other,
-    is_fixed,
-    only_reader,
-    scalar_of,
-)
+from qat.quantization.ir.graph import Node, Tensor, Weight, computed, is_fixed
+from qat.quantization.rewrites.builder import Builder, Match, constant_of, fixed_and_other, only_reader, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 
-from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.rewrites.builder import Match, fixed_and_other, is_fixed, scalar_of
-from qat.quantization.rewrites.comparisons import COMPARISONS
+from qat.quantization.ir.graph import Graph, Node, Tensor, is_fixed
+from qat.quantization.ir.operations import COMPARISONS
+from qat.quantization.rewrites.builder import Match, fixed_and_other, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
 STEEP = {"exp", "log", "square", "tf:Exp", "tf:Expm1", "tf:Log1p", "tf:Softplus", "tf:Square"}

@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from qat.quantization.ir.graph import Graph, Node, Tensor
+from qat.quantization.ir.graph import Graph, Node, Tensor, is_fixed
 from qat.quantization.ir.interpret import run
-from qat.quantization.rewrites.builder import Builder, constant_of, is_fixed
+from qat.quantization.ir.operations import COMPARISONS
+from qat.quantization.rewrites.builder import Builder, constant_of
 
-COMPARISONS = ("greater", "greater_equal", "less", "less_equal")
 LEAST, MOST = 1.0, 64.0  # spans of 255 codes: a code is 1/256 and more, and far from 1
 WANTED = 32.0
 

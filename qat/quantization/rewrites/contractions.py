@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.ir.graph import Node, Tensor, is_fixed
 from qat.quantization.ir.operations import PER_SAMPLE
-from qat.quantization.rewrites.builder import Builder, Match, is_fixed
+from qat.quantization.rewrites.builder import Builder, Match
 from qat.quantization.rewrites.driver import rewrite
 
 MOST_AXES = 5  # of LiteRT's BATCH_MATMUL

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
 
-from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.rewrites.builder import Match, is_fixed
+from qat.quantization.ir.graph import Graph, Node, Tensor, is_fixed
+from qat.quantization.rewrites.builder import Match
 
 Pass = Callable[[Graph], bool]  # changes the graph; whether it did
 Replacement = Tensor | list[Tensor] | None

@@ -9,14 +9,13 @@ import math
 
 import numpy as np
 
-from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.ir.graph import Node, Tensor, is_fixed
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.rewrites.builder import (
-    LINEAR,
     Builder,
     Match,
     constant_of,
     fixed_and_other,
-    is_fixed,
     negated,
     scalar_of,
     scaled,

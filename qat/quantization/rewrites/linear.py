@@ -6,8 +6,9 @@ from collections import Counter
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.rewrites.builder import LINEAR, Match, constant_of, fixed_and_other, is_fixed, only_reader
+from qat.quantization.ir.graph import Graph, Node, Tensor, Weight, is_fixed
+from qat.quantization.ir.operations import LINEAR
+from qat.quantization.rewrites.builder import Match, constant_of, fixed_and_other, only_reader
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.normalizations import depthwise_affine
 

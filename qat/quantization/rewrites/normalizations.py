@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.rewrites.builder import (
-    LINEAR,
     Builder,
     Match,
     fixed_and_other,

@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import RELUS, Match, only_reader
+from qat.quantization.ir.operations import RELUS
+from qat.quantization.rewrites.builder import Match, only_reader
 from qat.quantization.rewrites.driver import rewrite
 
 LARGEST_WINDOW = 256  # positions; a larger window is left to the pooling kernel

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from numpy.typing import NDArray
 
 from qat.errors import UnsupportedLayerError
-from qat.quantization.ir.graph import Graph, Node, Tensor
+from qat.quantization.ir.graph import Graph, Node, Tensor, is_fixed
 from qat.quantization.ir.program import Program
-from qat.quantization.rewrites.builder import Builder, Match, is_fixed
+from qat.quantization.rewrites.builder import Builder, Match
 from qat.quantization.rewrites.comparisons import find_min_max
 from qat.quantization.rewrites.driver import rewrite
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Match, is_fixed
+from qat.quantization.ir.graph import Node, Tensor, Weight, is_fixed
+from qat.quantization.rewrites.builder import Match
 from qat.quantization.rewrites.driver import rewrite
 
 

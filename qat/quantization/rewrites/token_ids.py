@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Match, constant_of, is_fixed
+from qat.quantization.ir.graph import Graph, Node, Tensor, Weight, is_fixed
+from qat.quantization.rewrites.builder import Match, constant_of
 from qat.quantization.rewrites.driver import rewrite
 
 IDS = "int32"  # what the file takes in place of float ids
