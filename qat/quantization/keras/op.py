@@ -17,12 +17,7 @@ from qat.quantization.keras.grids import straight_through
 from qat.quantization.keras.holder import RangedHolder
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
-from qat.quantization.kernels.integer_kernels import (
-    SIMULATED_KERNELS,
-    TAKES_ZERO_POINT,
-    TAKES_ZERO_POINTS,
-    WITHOUT_OUTPUT_CODES,
-)
+from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS, WITHOUT_OUTPUT_CODES, KernelCall
 from qat.quantization.kernels.narrowest_output import narrowest_span
 
 EXTREMES = ("maximum", "minimum")
@@ -152,10 +147,9 @@ class Op(RangedHolder):
         scales, target = self._scales(arguments), self.ranges.target
         if scales is None:
             return None
-        more: dict[str, Any] = {"zero_point": target.zero_point()} if self.op in TAKES_ZERO_POINT else {}
-        more |= {"zero_points": self._zero_points()} if self.op in TAKES_ZERO_POINTS else {}
-        scale = None if target is None else target.scale()
-        return SIMULATED_KERNELS[self.op](arguments, scales, scale, **self.attrs, **more)
+        scale, zero_point = (None, float) if target is None else (target.scale(), target.zero_point)
+        call = KernelCall(arguments, scales, scale, self.attrs, self._zero_points, zero_point)
+        return SIMULATED_KERNELS[self.op](call)
 
     def _held(self, name: str, value: Array) -> Any:
         """A constant as the converter writes it on the op's one range."""
