@@ -17,7 +17,7 @@ from qat.quantization.ir.operations import OPERATIONS
 from qat.quantization.placement import MinMax, QuantSpec
 from qat.warning import warn
 
-STEEP = {"div": 1, "exp": 0, "log": 0, "rsqrt": 0}  # ops, and which operand their result depends on so
+STEEP_OPERAND = {"div": 1, "exp": 0, "log": 0, "rsqrt": 0}  # by op, the operand by which the result changes fastest
 ROWS = 16
 TOO_FAR_DB = 10.0  # a third of the result is wrong
 
@@ -32,7 +32,7 @@ def warn_of_coarse_operands(
         min_max: (min, max) of each range, real numbers in the tensor's unit.
         batches: calibration data: per batch one array [n, ...] per input; the first rows are looked at.
     """
-    nodes = [node for node in graph.nodes if node.op in STEEP and _steep_range(node) in min_max]
+    nodes = [node for node in graph.nodes if node.op in STEEP_OPERAND and _steep_range(node) in min_max]
     if not nodes:
         return
     wanted = [tensor for node in nodes for tensor in node.inputs]
@@ -63,7 +63,8 @@ def warn_of_lost_outputs(
         batch: calibration data: one array [n, ...] per input; as many rows as `expected` has are looked at.
         expected: the float model's outputs for the first rows.
     """
-    steep = dict.fromkeys(node.layer or node.name for node in graph.nodes if node.op in STEEP and not node.in_float)
+    nodes = [node for node in graph.nodes if node.op in STEEP_OPERAND and not node.in_float]
+    steep = dict.fromkeys(node.layer or node.name for node in nodes)
     if not steep:
         return
     rows = [tf.constant(np.resize(values, (len(expected[0]), *values.shape[1:]))) for values in batch]
@@ -82,13 +83,13 @@ def warn_of_lost_outputs(
 
 
 def _steep_range(node: Node) -> QuantSpec | None:
-    operand = node.inputs[STEEP[node.op]].node
+    operand = node.inputs[STEEP_OPERAND[node.op]].node
     return operand.attrs["range"].root() if operand.op == "fake_quant" and not node.in_float else None
 
 
 def _sqnr_by_rounding(node: Node, operands: list[tf.Tensor], step: float) -> float:
     """The op's result by its operand on codes, next to that by the operand as it is, dB; within what that gives."""
-    rounded = [tf.round(x / step) * step if at == STEEP[node.op] else x for at, x in enumerate(operands)]
+    rounded = [tf.round(x / step) * step if at == STEEP_OPERAND[node.op] else x for at, x in enumerate(operands)]
     expected, actual = (OPERATIONS[node.op](*each, **node.attrs).numpy() for each in (operands, rounded))
     finite = np.isfinite(expected)
     if not finite.any():

@@ -15,7 +15,7 @@ from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
 
 SMALLEST_SCALE = 2.0**-120  # of a kernel, and of a kernel times that of its input: normal float32
-LARGEST_BIAS = 2.0**30  # codes: half of what an int32 holds, the other half is for the sum of products
+HALF_OF_INT32 = 2.0**30  # codes: half of what an int32 holds, the other half is for the sum of products
 
 
 def scale_of(low: tf.Tensor | float, high: tf.Tensor, steps: int) -> tf.Tensor:
@@ -168,4 +168,4 @@ def min_scale(bias: tf.Tensor | None, source: tf.Tensor) -> tf.Tensor:
     least = tf.maximum(SMALLEST_SCALE / source, SMALLEST_SCALE)
     if bias is None:
         return least
-    return tf.maximum(tf.abs(tf.cast(tf.stop_gradient(bias), tf.float32)) / LARGEST_BIAS / source, least)
+    return tf.maximum(tf.abs(tf.cast(tf.stop_gradient(bias), tf.float32)) / HALF_OF_INT32 / source, least)

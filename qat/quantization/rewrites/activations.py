@@ -9,7 +9,7 @@ from qat.quantization.ir.graph import Node, Tensor, Weight
 from qat.quantization.rewrites.builder import Match, fixed_and_other, is_near, negated, scalar_of, scaled
 from qat.quantization.rewrites.driver import rewrite
 
-STEEP = 256.0  # a factor that kernels cannot multiply by where its result is clipped to about 1
+LARGEST_FACTOR = 256.0  # kernels cannot multiply by more where the result is clipped to about 1
 
 
 def _added_to_one(tensor: Tensor, op: str) -> Tensor | None:
@@ -144,7 +144,7 @@ def clamp_before_factor(match: Match) -> Tensor | None:
     fixed, x = fixed_and_other(above.node)
     factor = scalar_of(fixed) if above.node.op == "mul" else None
     low, high = match.attrs["low"] - sums, match.attrs["high"] - sums
-    if factor is None or abs(factor) < STEEP or not low <= 0.0 <= high or x.shape != match.shape:
+    if factor is None or abs(factor) < LARGEST_FACTOR or not low <= 0.0 <= high or x.shape != match.shape:
         return None
     low, high = sorted((low / factor, high / factor))
     scaled = match.add("mul", match.add("clamp", x, low=low, high=high), factor)
