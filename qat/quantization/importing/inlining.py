@@ -26,7 +26,7 @@ from qat.quantization.ir.raw_ops import can_run, describe_op, run
 Tensors = dict[Any, tf.Tensor]
 
 
-def inlined(trace: Trace, model: KerasModel, assigned: frozenset[int] = frozenset()) -> Trace:
+def inline_layers(trace: Trace, model: KerasModel, assigned: frozenset[int] = frozenset()) -> Trace:
     """The same function without calls, and without conditions that are known; the trace itself if it has none.
 
     Variables that such a function reads and that nobody lists, as those of a signature in a Lambda, are `variables` of

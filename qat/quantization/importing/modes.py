@@ -21,7 +21,7 @@ from qat.quantization.importing.call_signatures import Signatures, find_differen
 from qat.quantization.importing.fixed_calls import acting_on_fixed
 from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.importer import import_trace
-from qat.quantization.importing.inlining import inlined
+from qat.quantization.importing.inlining import inline_layers
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.layer_calls import Exchange, Key, LayerCall, Region, Trace
 from qat.quantization.importing.layer_handlers import readers
@@ -124,7 +124,7 @@ def _in_other_order(traced: Trace, discarded: set[Key]) -> list[str]:
 
 
 def _imported(traced: Trace, model: KerasModel, assigned: frozenset[int]) -> Graph:
-    inferred = inlined(traced, model, assigned)
+    inferred = inline_layers(traced, model, assigned)
     graph = import_trace(inferred, model, assigned)
     graph.refused, graph.cut = assigned_at_inference(inferred, model), cut_after(model, graph)
     _add_masks(graph, model, traced)

@@ -21,7 +21,7 @@ from qat.quantization.ir.operations import LINEAR
 from qat.quantization.keras.activation_quantizer import ActivationQuantizer
 from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
-from qat.quantization.keras.copied_variables import copied_variables
+from qat.quantization.keras.copied_variables import copy_variables
 from qat.quantization.keras.custom_training import driven_class, drives_itself, parts_of
 from qat.quantization.keras.deep_recursion import deep_recursion
 from qat.quantization.keras.float_layers import float_layers
@@ -39,9 +39,8 @@ from qat.quantization.keras.names import (
     range_name,
     refuse_same_names,
 )
-from qat.quantization.keras.observing import cuts_nothing_off, observes
+from qat.quantization.keras.observing import cuts_nothing_off, observes, own_end
 from qat.quantization.keras.op import Op
-from qat.quantization.keras.own_ends import own_end
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.result_shapes import resulting_in
 from qat.quantization.keras.to_float import architecture, foreign_classes
@@ -339,7 +338,7 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
     with policy_scope(tf_keras.mixed_precision.Policy(graph.real)), building(FloatVariables(graph.real)) as variables:
         variables.constants = [(weakref.ref(each), each.numpy()) for each in graph.constants]
         taken = {*entries, *outputs_named}
-        copies, order = copied_variables(model, taken, layer_name, graph.preserved, graph.assigned)
+        copies, order = copy_variables(model, taken, layer_name, graph.preserved, graph.assigned)
         made, ranges = _emitted(graph, model, outputs_named, Emitter(settings, scheme_of, graph.real))
         name_apart(copies, made.layers)
         made._insert_layers(copies)

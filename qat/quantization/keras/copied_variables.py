@@ -19,7 +19,7 @@ from qat.quantization.keras.names import free_name
 from qat.quantization.keras.variables import LayerVariables, being_built
 
 
-def copied_variables(
+def copy_variables(
     model: KerasModel,
     taken: set[str],
     name_of: Callable[[str], str],

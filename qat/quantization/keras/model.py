@@ -17,7 +17,7 @@ from tensorflow.python.saved_model.function_deserialization import RestoredFunct
 from qat.models.keras_types import TensorNest, Training
 from qat.quantization.build_report import build_report
 from qat.quantization.importing.output_keys import given_in_training
-from qat.quantization.ir.outside_variables import described_now, held_by
+from qat.quantization.ir.outside_variables import describe_now, find_variables
 from qat.quantization.ir.program import Program
 from qat.quantization.ir.weight_source import pack_array, unpack_array
 from qat.quantization.keras.arithmetic import arithmetic_is_chosen, in_reals, integer_arithmetic
@@ -46,9 +46,9 @@ from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.registered import by_bare_names
 from qat.quantization.keras.save_formats import refuse_other_formats
 from qat.quantization.keras.to_float import (
-    cloned,
+    clone,
     own_objects,
-    rebuilt,
+    rebuild,
     set_variables,
     warn_of_lost_losses,
 )
@@ -117,9 +117,9 @@ class QatModel(EvaluatedInIntegers):
         """
         config = self.qat_config.get("float_model")
         if self.origin is not None:
-            model = cloned(self.origin)
+            model = clone(self.origin)
         else:
-            model = None if config is None else rebuilt(config, self._nested_inputs, self.name)
+            model = None if config is None else rebuild(config, self._nested_inputs, self.name)
         if model is None:
             warn_of_other_layers(self.name)
             return self._unquantized()
@@ -278,7 +278,7 @@ class QatModel(EvaluatedInIntegers):
                 layer._set_dtype_policy(policy)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"quantization": described_now(self.qat_config)}
+        return super().get_config() | {"quantization": describe_now(self.qat_config)}
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict[str, type] | None = None) -> Any:
@@ -382,7 +382,7 @@ class _Penalty:
 
     def __init__(self, program: Program, variables: FloatVariables, of: int | None) -> None:
         self.program, self.variables, self.of = program, variables, of
-        self.outside = held_by(program.to_json())
+        self.outside = find_variables(program.to_json())
 
     def __call__(self) -> tf.Tensor | None:
         frozen = self.of is not None and not self.variables.is_penalized(self.of)

@@ -1,4 +1,4 @@
-"""What a call of a range layer does while training: whether the range follows what it is shown, whether it cuts off."""
+"""What an op and its ranges do in training: follow what they are shown, cut off what lies beyond, end at a bound."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from qat.quantization.ir.graph import Node, Tensor, is_fixed
 from qat.quantization.placement import ONLY_RESULT, SAME_SCALE, SHARES_RANGE, Derived
 
 Consumers = Mapping[Tensor, Sequence[Node]]
+ENDS = {"relu": {"maximum": 0.0}, "relu6": {"maximum": 0.0, "minimum": 6.0}}
+MOVING = SAME_SCALE - {"custom_gradient", "dropped", "embedding", "in_training", "pad"} | {"fake_quant", "requantize"}
 
 
 def observes(node: Node) -> bool:
@@ -44,3 +46,15 @@ def _only_result_counts(node: Node, consumers: Consumers) -> bool:
     return bool(readers) and all(
         each.op in ONLY_RESULT or (each.op in SAME_SCALE and _only_result_counts(each, consumers)) for each in readers
     )
+
+
+def own_end(node: Node) -> float | None:
+    """The value at which the first operand of a maximum or minimum ends; None of another op, and where it has none."""
+    if node.op not in ("maximum", "minimum"):
+        return None
+    before = node.inputs[0].node
+    while before.op in MOVING:
+        before = before.inputs[0].node
+    if before.op == "clamp":
+        return float(before.attrs["low" if node.op == "maximum" else "high"])
+    return ENDS.get(before.op, {}).get(node.op)

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.quantization.ir.operations import OPERATIONS, POLES, RENAMED_OPS
-from qat.quantization.ir.outside_variables import described_now, held_by
+from qat.quantization.ir.outside_variables import describe_now, find_variables
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, with_gradients
 from qat.quantization.keras.grids import straight_through
 from qat.quantization.keras.holder import RangedHolder
@@ -32,7 +32,7 @@ class Op(RangedHolder):
 
     - `output_ranges` has for each call the name of a range.
     - `input_ranges` has for each call a list with a name for each operand, None for a weight.
-    - `own_end` is what `own_ends` gives.
+    - `own_end` is what `observing.own_end` gives.
 
     Ranges are set only for ops of `SIMULATED_KERNELS` and ops that put their constants on one range for all operands;
     `input_ranges` also for ops of `POLES` and `custom_gradient`.
@@ -43,7 +43,7 @@ class Op(RangedHolder):
         self.own_end = own_end
         self.op, self.operands = RENAMED_OPS.get(op, op), list(operands)
         object.__setattr__(self, "attrs", dict(attrs))
-        object.__setattr__(self, "outside", held_by(attrs))
+        object.__setattr__(self, "outside", find_variables(attrs))
 
     def call(self, inputs: Array | Sequence[Array], place: int = 0) -> Any:
         self.begin_call(place)
@@ -174,6 +174,6 @@ class Op(RangedHolder):
         ]
 
     def get_config(self) -> dict[str, Any]:
-        attrs = described_now(self.attrs)
+        attrs = describe_now(self.attrs)
         own = {"op": self.op, "attrs": attrs, "operands": self.operands}
         return super().get_config() | own | ({} if self.own_end is None else {"own_end": self.own_end})

@@ -14,6 +14,7 @@ from qat.errors import TrainingSemanticsWarning
 from qat.json_values import Json
 from qat.models.keras_patches import PATCHING
 from qat.models.keras_types import KerasModel
+from qat.quantization.importing.keras_version import is_keras3, version_of
 from qat.quantization.importing.model_inputs import input_tensors, nest_inputs
 from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
 from qat.warning import warn
@@ -61,7 +62,7 @@ def foreign_classes(
     return found
 
 
-def rebuilt(config: dict[str, Any], entries: Json, name: str) -> tf_keras.Model | None:
+def rebuild(config: dict[str, Any], entries: Json, name: str) -> tf_keras.Model | None:
     """The float model with fresh weights, as Keras builds it from what it has written down.
 
     Args:
@@ -143,13 +144,14 @@ def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:
         )
 
 
-def set_variables(model: tf_keras.Model, values: list[Any], names: list[str | None], name: str) -> None:
+def set_variables(model: KerasModel, values: list[Any], names: list[str | None], name: str) -> None:
     """Assign values to the variables of a float model that was built again, and give the variables their names.
 
     Classes that make layers without names find new names for the variables each time.
 
     Args:
-        model: the float model that was built again; its variables are assigned and renamed.
+        model: the float model that was built again, of either Keras; its variables are assigned, those of Keras 2 also
+            renamed.
         values: one array per variable, in the order of `model.variables`, shaped as it; None, of a metric, leaves one
             as it is.
         names: name of each variable, as "conv/kernel:0"; None where its value is None.
@@ -164,16 +166,18 @@ def set_variables(model: tf_keras.Model, values: list[Any], names: list[str | No
     for at, (value, its_name) in enumerate(known):
         shape = tuple(held[at].shape) if at < len(held) else None
         if shape != tuple(value.shape):
-            raise other_variables(name, its_name, value.shape, None if shape is None else (held[at].name, shape))
+            given = None if shape is None else (getattr(held[at], "path", held[at].name), shape)
+            raise other_variables(name, its_name, value.shape, given)
     for variable, (value, its_name) in zip(held, known, strict=True):
         variable.assign(value)
-        getattr(variable, "_variable", variable)._handle_name = its_name
+        if not is_keras3(model):
+            getattr(variable, "_variable", variable)._handle_name = its_name
     for layer in model._flatten_layers():
-        if isinstance(layer, tf_keras.layers.Normalization):
+        if isinstance(layer, version_of(model).layers.Normalization):
             layer.finalize_state()  # it computes with what it made of its variables when it was built
 
 
-def cloned(model: tf_keras.Model) -> tf_keras.Model | None:
+def clone(model: tf_keras.Model) -> tf_keras.Model | None:
     """The model built anew by its own class, with fresh weights; None where its class cannot do so."""
     try:
         with tf_keras.utils.custom_object_scope(own_parts(model)), _building_once():

@@ -14,7 +14,7 @@ from qat.models.keras_types import Training
 from qat.quantization.importing.keras2 import BEING_BUILT
 from qat.quantization.importing.layer_calls import MetricCall
 from qat.quantization.importing.metric_calls import make_metric
-from qat.quantization.ir.outside_variables import described_now, held_by
+from qat.quantization.ir.outside_variables import describe_now, find_variables
 from qat.quantization.ir.program import Program
 from qat.quantization.keras.holder import PlainCalls
 from qat.quantization.keras.variables import being_built
@@ -47,7 +47,7 @@ class InTraining(PlainCalls, tf_keras.layers.Layer):
                 dict(layer["config"]) | {"dtype": self.dtype}
             )
         object.__setattr__(self, "program", None if program is None else Program.from_json(program))
-        object.__setattr__(self, "outside", held_by(program))
+        object.__setattr__(self, "outside", find_variables(program))
         object.__setattr__(self, "variables_of_model", being_built())
 
     def call(self, inputs: tf.Tensor | Sequence[tf.Tensor], training: Training = None) -> tf.Tensor:
@@ -63,7 +63,7 @@ class InTraining(PlainCalls, tf_keras.layers.Layer):
         return made
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | described_now(self.config)
+        return super().get_config() | describe_now(self.config)
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -152,7 +152,7 @@ class Added(PlainCalls, tf_keras.layers.Layer):
         config["inference_alone"] = inference_alone
         object.__setattr__(self, "config", config)
         object.__setattr__(self, "program", Program.from_json(program))
-        object.__setattr__(self, "outside", held_by(program))
+        object.__setattr__(self, "outside", find_variables(program))
         object.__setattr__(self, "variables_of_model", being_built())
 
     def call(self, inputs: tf.Tensor | Sequence[tf.Tensor], training: Training = None) -> tf.Tensor:
@@ -178,4 +178,4 @@ class Added(PlainCalls, tf_keras.layers.Layer):
                 self.add_metric(value, name=self.metric.name)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | described_now(self.config)
+        return super().get_config() | describe_now(self.config)

@@ -14,8 +14,8 @@ from qat.json_values import Json
 from qat.models.untrusted.check_config import drop_compile_config
 from qat.quantization.keras.freezing import freeze_alike, freeze_as_now, set_momentum_as_now
 from qat.quantization.keras.model import QatModel
-from qat.quantization.keras.to_float import foreign_classes, name_alike
-from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
+from qat.quantization.keras.to_float import foreign_classes, name_alike, set_variables
+from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, unknown_classes
 from qat.quantization.keras.unbuilt_parts import make_missing_variables, nested_as_called
 
 EVERY_LAYER_HAS = ("name", "trainable", "dtype", "activity_regularizer")
@@ -68,11 +68,12 @@ def float_model_of(
     Raises:
         ModelError: a class in it is not known here, or it has other variables than the one that was quantized.
     """
-    model = _cloned(origin) if origin is not None else _read(config, qat_model.name)
+    model = _clone(origin) if origin is not None else _read(config, qat_model.name)
     if model is None:
         return None
     _build(model, qat_model, origin)
-    _set_variables(model, qat_model)
+    names = [None if each is None else each.name for each in qat_model.float_variables.variables]
+    set_variables(model, qat_model.float_variables.values(), names, model.name)
     freeze_alike(model, qat_model.qat_config.get("trained"))
     freeze_as_now(model, qat_model.float_variables, qat_model.qat_config["order"], is_trained)
     set_momentum_as_now(model, qat_model.float_variables)
@@ -83,7 +84,7 @@ def float_model_of(
     return model
 
 
-def _cloned(model: keras.Model) -> keras.Model | None:
+def _clone(model: keras.Model) -> keras.Model | None:
     own = {name: _MadeByItsConstructor(each) for name, each in _own_objects(model).items()}
     with keras.saving.custom_object_scope(own):
         try:
@@ -161,19 +162,3 @@ def _build_alike(made: keras.Model, model: keras.Model) -> None:
     for layer, given in zip(list(made._flatten_layers()), list(model._flatten_layers()), strict=False):
         if type(layer) is type(given) and given.built and not layer.built and given._build_shapes_dict:
             layer.build_from_config(given.get_build_config())
-
-
-def _set_variables(model: keras.Model, qat_model: QatModel) -> None:
-    values = qat_model.float_variables.values()
-    held = list(model.variables)
-    for at, value in enumerate(values):
-        if value is None:
-            continue
-        shape = tuple(held[at].shape) if at < len(held) else None
-        if shape != tuple(value.shape):
-            expected = qat_model.float_variables.variables[at].name
-            raise other_variables(model.name, expected, value.shape, shape and (held[at].path, shape))
-        held[at].assign(value)
-    for layer in model._flatten_layers(include_self=False):
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it computes with what it made of its variables when it was built

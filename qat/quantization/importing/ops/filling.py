@@ -12,7 +12,7 @@ from qat.quantization.ir.graph import Tensor, Weight
 from qat.quantization.ir.operations import PER_SAMPLE
 
 
-def filled(value: float | None) -> Importer:
+def make_filled(value: float | None) -> Importer:
     """A block of one number; its batch size, where open, becomes 1 and broadcasts."""
 
     def read(state: Import, op: tf.Operation) -> list[Tensor]:
