@@ -16,7 +16,12 @@ from qat.models.which_keras import is_keras3, unwrap
 from qat.quantization.bias_correction import correct_biases
 from qat.quantization.build_report import record_outcome
 from qat.quantization.calibrate import calibrate
-from qat.quantization.coarse_operands import warn_of_coarse_operands, warn_of_lost_outputs
+from qat.quantization.calibration_warnings import (
+    warn_of_coarse_operands,
+    warn_of_lost_outputs,
+    warn_of_outliers,
+    warn_of_wide_ranges,
+)
 from qat.quantization.columns import warn_of_columns
 from qat.quantization.dead_ranges import widen_dead
 from qat.quantization.equalization import equalize, equalize_uneven
@@ -31,7 +36,6 @@ from qat.quantization.keras.custom_training import warn_of_missing_parts
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras3.model import as_keras3
 from qat.quantization.merge_ranges import merge_close_ranges
-from qat.quantization.outliers import warn_of_outliers
 from qat.quantization.placement import place
 from qat.quantization.placement.quant_spec import MinMax, QuantSpec
 from qat.quantization.preserve import mark_preserved
@@ -50,7 +54,6 @@ from qat.quantization.settings import (
     weight_scheme,
 )
 from qat.quantization.unsettled_statistics import NormStatistics
-from qat.quantization.wide_ranges import warn_of_wide_ranges
 from qat.warning import warn
 
 
