@@ -13,7 +13,7 @@ from qat.quantization.importing.layer_calls import AddedLoss, Trace
 from qat.quantization.importing.ops.custom_gradient import stated_gradient
 from qat.quantization.ir.cutter import Cutter
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.ir.program import NotExtractableError
+from qat.quantization.ir.program import LastAssignments, NotExtractableError
 
 
 def read_added(state: Import) -> None:
@@ -99,23 +99,26 @@ def tap(state: Import, attrs: dict, inputs: list[Tensor], layer: str) -> Node:
     return node
 
 
-def ancestors_of(trace: Trace, tensors: Iterable[tf.Tensor]) -> set[str]:
-    """The names of all ops that these tensors need.
+def ancestors_of(
+    trace: Trace, needed: Iterable[tf.Tensor | tf.Operation], assignments: LastAssignments | None = None
+) -> set[str]:
+    """The names of all ops that these tensors and ops need, and of the assignments that they read.
 
     Args:
-        trace: the trace that the ops stand in. Behind a layer that is kept whole stand the tensors that it is called
-            on.
-        tensors: tensors of the trace, of any shapes and dtypes.
+        trace: the trace that the ops stand in. A layer that is kept whole needs the tensors that it is called on.
+        needed: tensors, of any shapes and dtypes, and ops of the trace.
+        assignments: the assignments that ops read; None for none.
 
     Returns:
-        The ops' names in the trace's graph, those that make the tensors among them.
+        The ops' names in the trace's graph, the given ones and those that make the tensors among them.
     """
     found: set[str] = set()
-    stack = [tensor.op for tensor in tensors]
+    stack = [each if isinstance(each, tf.Operation) else each.op for each in needed]
     while stack:
         op = stack.pop()
         if op.name not in found:
             found.add(op.name)
             inputs = trace.whole[op.name].inputs if op.name in trace.whole else op.inputs
             stack.extend(tensor.op for tensor in inputs)
+            stack.extend((assignments or {}).get(op.name, {}).values())
     return found

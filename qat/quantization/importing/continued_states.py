@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import tensorflow as tf
 
+from qat.quantization.importing.added_losses import ancestors_of
 from qat.quantization.importing.layer_calls import Key, LayerCall, Trace
 from qat.quantization.ir.program import SCATTERS, LastAssignments
 
@@ -90,7 +91,7 @@ class States:
         pairs = [each for writer in assigning for each in self._read_later(writer, assigning, forwarded)]
         found = Continued()
         for need in needed() if pairs else []:
-            reached = self._reached(need, forwarded)
+            reached = ancestors_of(self.trace, need.ops, forwarded)
             for writer, op, at in pairs:
                 if op.name not in reached or self._runs_in_turn(writer, op, need):
                     continue
@@ -142,19 +143,6 @@ class States:
     def _added_to(self, op: tf.Operation) -> Sequence[int | None]:
         """The places of the variables that an op adds to."""
         return self.written.get(op.name, ()) if op.type in _ADDS else ()
-
-    def _reached(self, need: Needed, forwarded: LastAssignments) -> set[str]:
-        """The names of all ops that are needed, and of the assignments that they read."""
-        found: set[str] = set()
-        stack = [*need.ops]
-        while stack:
-            op = stack.pop()
-            if op.name not in found:
-                found.add(op.name)
-                inputs = self.trace.whole[op.name].inputs if op.name in self.trace.whole else op.inputs
-                stack += [tensor.op for tensor in inputs]
-                stack += forwarded.get(op.name, {}).values()
-        return found
 
     def _runs_in_turn(self, writer: Assigning, op: tf.Operation, need: Needed) -> bool:
         """Whether an op is right as it is: it runs with the effects of a step, after that of the call that assigns;
