@@ -74,7 +74,7 @@ def convert(
         io: dtype of the file's inputs and outputs for integer schemes: "int8", "uint8", "float32" ("int16x8": int16 or
             "float32"). The other schemes have float32 there, always. Integer inputs (token ids) keep their dtype.
         engine: what computes the ranges of a float model's int8 file: "auto" (`qat.quantization`; TFLite's calibrator
-            where a model has no canonical form, with a warning), or "tflite". Of a QAT model that is not
+            where a model has no canonical form, with a warning), or "tflite". For a QAT model that is not
             ours (stock tfmot's), "tflite" gives the file as TensorFlow's converter leaves it.
         allow_float: keep a file in which some ops stayed in float, instead of raising.
         low_bit: of QAT models, store weights of 4 bits as int4; None does so where there are any. As int8 (False) they

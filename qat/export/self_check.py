@@ -22,7 +22,7 @@ from qat.tflite.reader import read
 from qat.tflite.runtime.interpreter import Interpreter
 from qat.warning import warn
 
-LARGEST_FACTOR = 256.0  # of XNNPACK
+LARGEST_FACTOR = 256.0  # by which XNNPACK multiplies
 
 
 @dataclass(frozen=True)

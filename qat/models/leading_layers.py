@@ -19,7 +19,7 @@ PASSING = (
     *("Permute", "Identity", "RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomCrop"),
     *("RandomContrast", "RandomBrightness", "RandomHeight", "RandomWidth"),
 )
-SLICING = ("SlicingOpLambda", "GetItem")  # of Keras 2, and of Keras 3
+SLICING = ("SlicingOpLambda", "GetItem")  # in Keras 2, and in Keras 3
 KERNELS = (
     *("Dense", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D"),
     *("SeparableConv1D", "SeparableConv2D"),

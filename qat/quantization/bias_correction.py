@@ -22,7 +22,7 @@ from qat.quantization.kernels.quantized_kernel import QUANTIZED_OPS, quantize_ke
 from qat.quantization.placement import MinMax, QuantSpec
 
 MEMORY_BYTES = 1 << 30  # for the activations of both models; more samples than fit are left out
-LIVE_TENSORS = 8  # of the largest size, at the same time, in both models together
+LIVE_TENSORS = 8  # how many of the largest size live at one time, in both models together
 
 Values = list[tf.Tensor]  # one per batch
 

@@ -25,7 +25,7 @@ WIDE = 200.0  # narrower ranges are not looked at: a pass over the network for e
 FEWEST = 32  # different numbers in one code ...
 MOST = 0.9  # ... which are so large a share of all that differ
 STEEP_OPERAND = {"div": 1, "exp": 0, "log": 0, "rsqrt": 0}  # by op, the operand by which the result changes fastest
-ROWS = 16  # of calibration data, looked at for wide ranges and coarse operands
+ROWS = 16  # how many are looked at for wide ranges and coarse operands
 TOO_FAR_DB = 10.0  # a third of the result is wrong
 
 

@@ -27,7 +27,7 @@ PASSES_FACTORS = frozenset({"relu", "leaky_relu", "max_pool", "avg_pool", "ident
 SWEEPS = 20  # over all pairs; a layer in the middle of a chain belongs to two
 SETTLED = 1e-2  # largest change of a factor, as a share, that ends the sweeps
 LARGEST_FACTOR = 1e4  # beyond it a channel is dead rather than small
-DEAD = 1e-6  # of the largest channel: what weight decay leaves of a channel that nothing uses
+DEAD = 1e-6  # share of the largest channel: what weight decay leaves of a channel that nothing uses
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from qat.quantization.ir.interpret import run
 from qat.quantization.keras.model import QatModel
 from qat.warning import warn
 
-ROWS, ODD_ROWS = 8, 7  # of an odd count, few sizes become others unseen
+ROWS, ODD_ROWS = 8, 7  # with an odd count, few sizes become others unseen
 SUSPECT_DB, REFUSED_DB = 60.0, 30.0  # float32 in another order is above 100 dB as a rule
 
 

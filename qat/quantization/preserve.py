@@ -24,7 +24,7 @@ from qat.warning import warn
 KERNELS = ("kernel", "recurrent", "table")  # weights of a node that are pruned or clustered
 PRUNED = 0.3  # share of exact zeros, at least: continuous values have none by chance
 MOST_CLUSTERS = 256  # centroids that 8 bits can represent
-GRID_TOLERANCE = 1e-2  # of a scale
+GRID_TOLERANCE = 1e-2  # a share of a scale
 SAMPLE = 4096  # entries that are looked at before all are
 
 

@@ -27,7 +27,7 @@ TYPES = {
     "uint8": schema.TensorType.UINT8,
 }
 SCHEMA_VERSION = 3
-LAST_OLD_OPERATOR = 127  # of the int8 field that older readers know
+LAST_OLD_OPERATOR = 127  # in the int8 field that older readers know
 
 
 class File:

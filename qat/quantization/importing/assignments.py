@@ -18,6 +18,7 @@ from qat.errors import ModelError
 from qat.models.keras_types import KerasLayer, KerasModel, KerasVariable
 from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.keras_version import version_of
+from qat.quantization.importing.preflight import RANDOM
 from qat.quantization.ir.control_flow import WRITES, branch_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ TABLES = ("LookupTableInsert", "LookupTableRemove", "LookupTableImport")
 GENERATORS = ("RngReadAndSkip", "RngSkip", "StatefulStandardNormal", "StatefulUniform", "StatefulTruncatedNormal")
 
 _STATELESS = "a file keeps nothing between two calls: assign in training alone (`if training:`)"
-_RANDOM = "the model draws random numbers at inference; draw them in training only (`if training:`)"
 _CALL = "leave the argument out, or say training=False"
 
 
@@ -94,7 +94,7 @@ def _assignments(graph: FuncGraph, layer_of: dict[str, str], model: KerasModel) 
 def _line(layer: str, op: tf.Operation, write: tf.Operation, name: str) -> str:
     where = f"layer {layer or op.name!r}: op {write.type}"
     if write.type in GENERATORS:
-        return f"{where}: {_RANDOM}"
+        return f"{where}: {RANDOM}"
     what = "writes into its table" if write.type.startswith(TABLES) else f"assigns {name} at inference"
     if write.type == "AssignVariableOp" and write.inputs[1].dtype == tf.bool:
         once = "if the layer initializes itself on its first batch, call the model on data once before that"
@@ -123,7 +123,7 @@ def writes_of(
         body = _body(graph, name)
         if body is None or name in within:
             continue
-        arguments = op.inputs[len(op.inputs) - len(body.inputs) :]  # of a condition, the first one chooses
+        arguments = op.inputs[len(op.inputs) - len(body.inputs) :]  # the first operand of a condition chooses
         inner = {id(own): held.get(id(given)) for own, given in zip(body.inputs, arguments, strict=False)}
         for each in body.get_operations():
             yield from writes_of(each, body, inner, (*within, name))

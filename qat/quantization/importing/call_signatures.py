@@ -12,7 +12,7 @@ from qat.quantization.importing.added_losses import ancestors_of
 from qat.quantization.importing.call_programs import sources_of
 from qat.quantization.importing.layer_calls import Key, LayerCall, Trace
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of a function or an object that is made anew in each call
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # address of an object that is made anew in each call
 SMALL_CONSTANT = 1024  # bytes: larger ones are not compared
 
 
@@ -76,7 +76,7 @@ class Signatures:
             before: the calls of inner layers before that one.
 
         Returns:
-            Of each tensor its places, as `sources_of` has them: several where a layer gives what it is given. Of one
+            The places of each tensor, as `sources_of` has them: several where a layer gives what it is given. Of one
             that the call itself makes, how it does so, as `of` says it.
         """
         found: dict[Any, set[Any]] = {}
@@ -93,7 +93,7 @@ class Signatures:
             tensors: of the trace's graph, of any shapes and dtypes.
 
         Returns:
-            Of each op that they need its type, its attributes, and where its inputs come from; then the tensors' own
+            For each op that they need, its type, its attributes, and where its inputs come from; then the tensors' own
             places among these.
         """
         known: dict[Any, Any] = {**self.captured, **sources_of(call, self.children(call))}
@@ -182,7 +182,7 @@ def _is_captured(op: tf.Operation, known: dict[Any, Any]) -> bool:
 def _spelled(op: tf.Operation) -> tuple:
     if op.type == "Const" and op.node_def.attr["value"].tensor.ByteSize() > SMALL_CONSTANT:
         return (op.type,)
-    if op.type == "Placeholder":  # of a layer that is kept whole: whatever its sizes are, it is the same
+    if op.type == "Placeholder":  # of a layer kept whole: whatever its sizes are, it is the same
         return (op.type, op.get_attr("dtype"))
     return (op.type, _attributes(op.node_def, op.graph))
 

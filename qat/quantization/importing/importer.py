@@ -173,7 +173,7 @@ def _compute(state: Import, op: tf.Operation) -> list[Tensor] | None:
     known = op.inputs and all(tensor.ref() in state.made for tensor in op.inputs)
     fixed = [state.tensor(tensor).node for tensor in op.inputs] if known else []
     numbers = all(tensor.dtype not in (tf.variant, tf.resource) for tensor in (*op.inputs, *op.outputs))
-    numbers = numbers or op.type == "ResourceGatherNd"  # of a variable, whose value stands for its handle here
+    numbers = numbers or op.type == "ResourceGatherNd"  # a variable's value stands for its handle here
     if not (op.outputs and numbers and fixed and all(node.op in FIXED for node in fixed)):
         return None
     runs = _run_of(state, op)

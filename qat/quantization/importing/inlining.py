@@ -80,7 +80,7 @@ class _Writer:
             outer for outer, _ in trace.graph.captures if outer.dtype == tf.resource and id(outer) not in listed
         ]
         self.graph.unlisted = [v for v in map(_variable_of, unlisted) if v is not None]
-        self.graph.variables = [*trace.graph.variables, *self.graph.unlisted]  # of which it holds weak references
+        self.graph.variables = [*trace.graph.variables, *self.graph.unlisted]  # it holds weak references to them
         with self.graph.as_default():
             made = {inner.ref(): self.graph.capture(outer) for outer, inner in trace.graph.captures}
             for op in trace.graph.get_operations():

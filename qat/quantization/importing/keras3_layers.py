@@ -12,7 +12,7 @@ import tensorflow as tf
 from qat.models.keras_types import KerasLayer
 from qat.quantization.importing.tracer import Reader, Tracer, argument
 
-LEAST_NORM = 1e-12  # of UnitNormalization: of the norm, not of its square
+LEAST_NORM = 1e-12  # in UnitNormalization: limit of the norm, not of its square
 
 
 def readers() -> dict[Any, Reader]:

@@ -79,7 +79,7 @@ def _layer_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tup
     x = argument(args, kwargs)
     axes = sorted(axis % x.shape.rank for axis in layer.axis)
     last = axes == list(range(x.shape.rank - len(axes), x.shape.rank))
-    fused = getattr(layer, "_fused", None)  # of Keras 2: by an op that cannot be computed, or else by tf.nn.moments
+    fused = getattr(layer, "_fused", None)  # Keras 2 only: an op that cannot be computed, else tf.nn.moments
     if not last or getattr(layer, "rms_scaling", False) or (is_variable_or_constant(x) and not fused):
         return original(layer, *args, **kwargs)
     weights, stopped = {"gamma": layer.gamma, "beta": layer.beta}, fused is False

@@ -21,7 +21,7 @@ from qat.models.object_configs import describe_object, make_object
 from qat.quantization.importing.layer_calls import MetricCall
 from qat.quantization.importing.tracer import Tracer
 
-_CLASSES: dict[str, type] = {}  # of metrics that were read in this process, by where they are defined
+_CLASSES: dict[str, type] = {}  # metrics that this process has read, by where they are defined
 
 
 def make_metric(described: dict[str, Any]) -> Any:

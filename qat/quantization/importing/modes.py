@@ -111,7 +111,7 @@ def _discarded(traced: Trace) -> set[Key]:
 
 def _in_other_order(traced: Trace, discarded: set[Key]) -> list[str]:
     """Normalizations with a discarded call before one that is read; in the QAT model it updates the statistics last."""
-    first: dict[int, int] = {}  # of each layer with a discarded call: where the first of these begins
+    first: dict[int, int] = {}  # by layer: where its first discarded call begins
     for call in calls(traced.call):
         if call.key in discarded:
             first[id(call.layer)] = min(call.start, first.get(id(call.layer), call.start))

@@ -67,7 +67,7 @@ SAME_NAME = {
     "Maximum": "maximum",
     "Minimum": "minimum",
     "Mul": "mul",
-    "MulNoNan": "mul",  # of numbers that are finite
+    "MulNoNan": "mul",  # equal for finite numbers
     "Neg": "neg",
     "NotEqual": "not_equal",
     "RealDiv": "div",
@@ -87,7 +87,7 @@ SAME_NAME = {
 }
 IDENTITIES = {"Identity", "PreventGradient", "EnsureShape", "CheckNumerics", "PlaceholderWithDefault"}
 PRODUCTS = {"BatchMatMulV2", "MatMul", "SparseMatMul"}
-COMPUTED = {  # of constants and variables, at once; else read by their importers, or written out by rewrites
+COMPUTED = {  # computed at once from constants and variables; else read by their importers, or written out by rewrites
     *PRODUCTS,
     "Cumprod",
     "Cumsum",
@@ -130,7 +130,7 @@ IMPORTERS: dict[str, Importer] = {
     "FusedBatchNormV3": read_fused_batch_norm,
     "GatherNd": read_gather_nd,
     "GatherV2": read_gather,
-    "IsFinite": make_filled(True),  # of what a code stands for
+    "IsFinite": make_filled(True),  # what a code stands for is finite
     "IsInf": make_filled(False),
     "IsNan": make_filled(False),
     "LRN": read_local_response,

@@ -62,7 +62,7 @@ class Tracer:
         self.step_of: dict[str, str] = {}
         self.added: list[AddedLoss] = []
         self.updates: list[dict[str, Any]] = []
-        self.masks: dict[Any, list[tf.Tensor]] = {}  # of dropout in recurrent cells
+        self.masks: dict[Any, list[tf.Tensor]] = {}  # masks of dropout in recurrent cells
         self.drawn: dict[str, Drawn] = {}
         self.forced: dict[str, str] = {}
         self._listed: set[int] = set()  # layers in `forced`, which some wrappers call twice
@@ -72,7 +72,7 @@ class Tracer:
         self._stack: list[LayerCall] = []
         self._counts: Counter[str] = Counter()
         self._path: list[str] = []
-        self._places: list[Counter[str]] = []  # of each layer in the path: how many ops of a type its call has made
+        self._places: list[Counter[str]] = []  # by layer in the path: how many ops of a type its call has made
         self._made: dict[int, tuple[KerasLayer, str]] = {}  # layers made in a call: they are held, so that no id recurs
         self._seen = 0
         self._thread = threading.get_ident()

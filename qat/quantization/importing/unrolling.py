@@ -19,7 +19,7 @@ from qat import limits
 from qat.models.keras_types import KerasLayer, TensorNest
 from qat.quantization.importing.keras_version import version_of
 
-SECONDS_PER_1000_OPS = 15  # of quantize_model on two idle cores
+SECONDS_PER_1000_OPS = 15  # quantize_model takes, on two idle cores
 UNCOUNTED = {"Const", "Identity", "NoOp", "ReadVariableOp", "Shape"}  # they make no op of the file
 
 

@@ -186,7 +186,7 @@ class Cutter:
             attrs = {"operands": [["params", None], ["indices", None], ["axis", None]], "attrs": {"batch_dims": 0}}
             operands = [table, known[op.inputs[1].ref()], ["step", len(steps) - 1, 0]]
             cut.append(["raw:GatherV2", operands, attrs], *made)
-        elif op.type == "RngReadAndSkip":  # of a generator that is the layer's own
+        elif op.type == "RngReadAndSkip":  # the generator is the layer's own
             cut.append(["random_state", [], {"shape": op.outputs[0].shape.as_list()}], *made)
         elif op.type in ASSIGNMENTS:
             value = known[op.inputs[1].ref()]

@@ -211,9 +211,9 @@ class Graph:
         self.taps: list[
             Node
         ] = []  # what training alone computes: losses, metrics, values that variables are updated with
-        self.updates: list[dict[str, Any]] = []  # of variables, before each training step or after it
+        self.updates: list[dict[str, Any]] = []  # they assign variables before each training step or after it
         self.penalties: list[dict[str, Any]] = []  # losses on weights alone: programs
-        self.masks: list[dict[str, Any] | None] = []  # of the loss of each output: programs of the model's inputs
+        self.masks: list[dict[str, Any] | None] = []  # masks of each output's loss: programs of the model's inputs
         self.keras = "tf_keras"  # the package that the model is of, as advice names it
         self.real = "float32"  # float dtype of the model; in the graph all floats are "float32"
         self.preserved: dict[int, PreservedEntries] = {}  # by variable index: zeros and centroids that training keeps

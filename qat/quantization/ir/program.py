@@ -18,7 +18,7 @@ from qat.quantization.ir.weight_source import unpack_array
 
 ASSIGNMENTS = {"AssignVariableOp": "assign", "AssignAddVariableOp": "assign_add", "AssignSubVariableOp": "assign_sub"}
 SCATTERS = {"ResourceScatterUpdate": "scatter_update", "ResourceScatterAdd": "scatter_add"}
-SCATTERS |= {"ResourceScatterSub": "scatter_sub"}  # of rows of a variable
+SCATTERS |= {"ResourceScatterSub": "scatter_sub"}  # they assign rows of a variable
 SCATTERS |= {f"ResourceScatterNd{kind}": f"scatter_nd_{kind.lower()}" for kind in ("Update", "Add", "Sub")}
 READS = ("ReadVariableOp", "ResourceGather")
 LastAssignments = Mapping[str, Mapping[int, tf.Operation]]  # by an op's name and a variable's index
@@ -54,7 +54,7 @@ class Program:
 
     steps: list[list[Any]] = field(default_factory=list)
     results: list[list[Any]] = field(default_factory=list)
-    dtypes: list[str] = field(default_factory=list)  # of the inputs
+    dtypes: list[str] = field(default_factory=list)  # dtypes of the inputs
 
     def to_json(self) -> dict[str, Any]:
         return {"steps": self.steps, "results": self.results, "dtypes": self.dtypes}

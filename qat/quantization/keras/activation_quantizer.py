@@ -15,14 +15,14 @@ from qat.quantization.keras.grids import fake_quant
 from qat.quantization.keras.tfmot import quantizers
 from qat.training.replicas import least_over_replicas
 
-SMALLEST_SPAN = 1e-6  # of a range that was wider at calibration
-LEAST_LEFT = 1e-3  # of a narrower one: what is left of it at least
+SMALLEST_SPAN = 1e-6  # limit for a range that was wider at calibration
+LEAST_LEFT = 1e-3  # share of a narrower one that is left at least
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
-CALIBRATED_STEPS = 20.0  # of training: the weight of calibration against the first batches
-SHRINKS = 0.1  # of what an average forgets: how fast a range forgets the largest number that it has seen
+CALIBRATED_STEPS = 20.0  # weight of calibration against the first batches, in training steps
+SHRINKS = 0.1  # how fast a range forgets its largest number, as a share of how fast averages forget
 FIRST_STEPS, TOO_WIDE = 20.0, 8.0  # steps in which a range that is so many times too wide goes to the batch at once
 FAR_TOO_WIDE = 16.0  # times: what made it so was a single batch
-OUTWARDS = (-1.0, 1.0)  # of the lower and the upper end
+OUTWARDS = (-1.0, 1.0)  # direction of the lower and the upper end
 
 
 def _with_lsq_gradient(end: Any, inputs: tf.Tensor, bits: int) -> tf.Tensor:
@@ -44,8 +44,8 @@ class ActivationQuantizer(quantizers.Quantizer):
     `fixed` ranges are what a kernel prescribes (softmax, tanh) and never move; the others follow the batches
     (`follow`), or, with `learned`, by the gradient of the fake-quant op (Jain et al. 2019, TQT; Esser et al. 2020,
     LSQ). `bounds` are those of a clamp of the model's own: the range lies between them, and values are clamped to them
-    even when nothing is quantized (`saturates`: to a fixed range, in models that were saved before). Of a range that is
-    `masked`, scores that are hidden from a softmax are left out. `least` is how narrow training may make it.
+    even when nothing is quantized (`saturates`: to a fixed range, in models that were saved before). If a range is
+    `masked`, scores hidden from a softmax are left out. `least` is how narrow training may make it.
     `settled` says that calibration has shown what training will: it is a model input, or nothing normalises by the
     batch. `observing` and `enabled` are switches for training schedules: a change needs a new trace.
     """

@@ -19,7 +19,7 @@ class EvaluatedInIntegers(tf_keras.Model):
     """A model that computes outside of training as its file does."""
 
     float_variables = None  # copies of the float model's, out of Keras' sight: `LayerVariables` are what it sees
-    graph = None  # of `answers`
+    graph = None  # the graph that runs `answers`
     evaluates_itself = False  # by a `test_step` of the float model's class
 
     def answers(self, inputs: TensorNest) -> Any:

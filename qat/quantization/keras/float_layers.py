@@ -53,7 +53,7 @@ def float_layers(model: KerasModel, name_of: Callable[[str], str]) -> dict[str, 
         name_of: function of a layer's path to the name under which it is found.
 
     Returns:
-        Of each layer with variables, by name, their places among `model.variables`, from 0.
+        Places among `model.variables`, from 0, of the variables of each layer, by its name.
     """
     places = {id(variable): at for at, variable in enumerate(model.variables)}
     metrics = (each for each in model._flatten_layers() if isinstance(each, tf_keras.metrics.Metric))

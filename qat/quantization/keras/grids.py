@@ -14,7 +14,7 @@ from qat.codes import scale_of_range, zero_point_of_range
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
 
-SMALLEST_SCALE = 2.0**-120  # of a kernel, and of a kernel times that of its input: normal float32
+SMALLEST_SCALE = 2.0**-120  # for a kernel's, also times that of its input: normal float32
 HALF_OF_INT32 = 2.0**30  # codes: half of what an int32 holds, the other half is for the sum of products
 
 

@@ -40,7 +40,7 @@ def normalize_spectrum(kernel: tf.Variable, vector: tf.Variable, iterations: int
         iterations: number of iterations to go on by.
     """
     flat = tf.reshape(kernel, [-1, kernel.shape[-1]])
-    u = v = was = tf.cast(vector, flat.dtype)  # of mixed precision, a kernel is read in half
+    u = v = was = tf.cast(vector, flat.dtype)  # in mixed precision, a kernel is read in half
     for _ in range(iterations):
         v = tf.math.l2_normalize(tf.matmul(u, flat, transpose_b=True))
         u = tf.math.l2_normalize(tf.matmul(v, flat))

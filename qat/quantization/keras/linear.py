@@ -39,7 +39,7 @@ class Linear(RangedHolder):
         super().__init__(**kwargs)
         self.kind, self.norm = kind, norm
         object.__setattr__(self, "attrs", dict(attrs))
-        self.momentum = None if norm is None else norm["momentum"]  # of the moving statistics; a schedule may set it
+        self.momentum = None if norm is None else norm["momentum"]  # for the moving statistics; a schedule may set it
         self.coarse = False  # stored as int4, which the wrapper knows
         self.norm_frozen = False  # by a schedule
         if norm is not None:

@@ -21,8 +21,8 @@ from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS, WITHOUT_
 from qat.quantization.kernels.narrowest_output import narrowest_span
 
 EXTREMES = ("maximum", "minimum")
-SMALLEST_FACTORS = {"mul": 2.0**-16, "add": 2.0**-10, "sub": 2.0**-10}  # of an operand, that XNNPACK takes
-MARGIN = 1.01  # of what float32 makes of them
+SMALLEST_FACTORS = {"mul": 2.0**-16, "add": 2.0**-10, "sub": 2.0**-10}  # least factor that XNNPACK takes
+MARGIN = 1.01  # for the rounding of float32
 OF_LOGITS = ("softmax", "sigmoid")  # probabilities, of which Keras' losses take the logarithm
 
 

@@ -125,7 +125,7 @@ def name_alike(made: KerasModel, model: KerasModel) -> None:
     if [type(layer) for layer in theirs] == [type(layer) for layer in ours]:
         for layer, given in zip(ours, theirs, strict=True):
             if layer.name != given.name:
-                setattr(layer, "_name" if hasattr(layer, "_name") else "name", given.name)  # of Keras 2 and of Keras 3
+                setattr(layer, "_name" if hasattr(layer, "_name") else "name", given.name)  # in Keras 2 and in Keras 3
 
 
 def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:

@@ -13,8 +13,8 @@ from qat.quantization.keras.grids import fake_quant, scale_of, straight_through
 from qat.quantization.keras.tfmot import quantizers
 from qat.quantization.kernels.arrays import Array
 
-Weights = dict[str, tf.Variable]  # of tfmot's quantizers; these have none
-SMALLEST_SHARE = 1e-5  # of the widest channel: what is less makes no code of the output's
+Weights = dict[str, tf.Variable]  # what tfmot's quantizers hold; these hold none
+SMALLEST_SHARE = 1e-5  # share of the widest channel: less makes no code of the output
 OF_ZEROS = 1e-12  # what the largest code of a kernel of zeros stands for
 GATE_OF_ZEROS = 1e-4  # the same of an LSTM's gate
 OPERAND_OF_ZEROS = 1e-9  # the same of an operand

@@ -63,7 +63,7 @@ def _sum(sign: float) -> Callable[..., Array]:
 def _product(call: KernelCall) -> Array:
     """The product of codes, below 2^16 and so exact, times one float32; halves to even."""
     x, y = (arrays.cast(codes, "int32") for codes in call.codes())
-    total = arrays.cast(x * y, "float32")  # of three float32 factors, a graph multiplies the last two first
+    total = arrays.cast(x * y, "float32")  # a graph multiplies the last two of three factors first
     return call.scale * arrays.rint(total * rescaling_factor(*call.scales, call.scale))
 
 

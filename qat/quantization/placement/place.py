@@ -33,7 +33,7 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[QuantSpec
     main = graph.needed_by_outputs()
     for node in list(graph.nodes):
         if id(node) not in main:
-            node.in_float = True  # of a loss that is added in training: no part of the file
+            node.in_float = True  # it computes a loss that training adds: no part of the file
             continue
         computes = node.op not in NEVER_QUANTIZED and node.output.dtype == "float32"
         if computes and id(node) not in state.done and node.output not in state.range_of:

@@ -12,7 +12,7 @@ def place_shared(state: Placement, node: Node) -> None:
     """One range for all inputs and the output, as the kernel needs it.
 
     The ranges of operands are merged into it where they can be; where one cannot, the operand is requantized by an op
-    of its own and the output is quantized. Of maximum and minimum only the result has to be in range: values of an
+    of its own and the output is quantized. For maximum and minimum only the result has to be in range: values of an
     operand beyond it never come out.
 
     Args:

@@ -12,7 +12,7 @@ from qat.quantization.ir.operations import PER_SAMPLE
 from qat.quantization.rewrites.builder import Builder, Match
 from qat.quantization.rewrites.driver import rewrite
 
-MOST_AXES = 5  # of LiteRT's BATCH_MATMUL
+MOST_AXES = 5  # LiteRT's BATCH_MATMUL takes no more
 
 
 @rewrite("einsum_dense")

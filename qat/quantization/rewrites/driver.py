@@ -14,7 +14,7 @@ from qat.quantization.rewrites.builder import Match
 
 Pass = Callable[[Graph], bool]  # changes the graph; whether it did
 Replacement = Tensor | list[Tensor] | None
-MOST_PASSES = 10_000  # of one phase: each moves something forward, and a model has some hundred ops
+MOST_PASSES = 10_000  # limit for one phase: each moves something forward, and a model has some hundred ops
 
 
 class Rewrite:

@@ -20,7 +20,7 @@ from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.rounding import with_gradient_of
 
 NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer is told of its BatchNormalization
-SMALLEST_SQUARE = 1e-12  # of a length that a vector is divided by, as tf.math.l2_normalize has it
+SMALLEST_SQUARE = 1e-12  # limit for a length that divides a vector, as tf.math.l2_normalize has it
 BN_WEIGHTS = ("gamma", "beta", "mean", "variance")
 
 

@@ -55,7 +55,7 @@ def activation_before_max_pool(match: Match) -> Tensor | None:
     """The largest of what a ReLU makes is what it makes of the largest."""
     graph, x = match.graph, match.inputs[0]
     activation = only_reader(graph, match.output)
-    while activation is not None and activation.op == "reshape":  # of one-dimensional pooling
+    while activation is not None and activation.op == "reshape":  # one-dimensional pooling has some
         activation = only_reader(graph, activation.output)
     if activation is None or activation.op not in RELUS:
         return None

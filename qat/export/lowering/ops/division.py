@@ -16,7 +16,7 @@ from qat.export.lowering.planned_ops import OPERATOR, Number, Operand, Value
 from qat.export.lowering.scales import HIGHEST, LOWEST, Grid
 
 WIDEST = 8  # bits of the largest difference of two codes
-VANISHING = 0.5  # of a scale: smaller quotients round to 0
+VANISHING = 0.5  # share of a scale: smaller quotients round to 0
 CLOSE_TO_1 = 0.75
 
 

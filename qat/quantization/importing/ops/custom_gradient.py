@@ -16,7 +16,7 @@ from qat.quantization.ir.graph import Tensor, Weight
 from qat.quantization.ir.program import NotExtractableError, Program, StatedGradient
 
 FIELD = "_gradient_op_type"
-ROWS = 3  # of the batch, where two gradients are compared
+ROWS = 3  # batch size at which two gradients are compared
 TOLERANCE = 1e-4
 OWN = ("tensorflow.python.", "tf_keras.", "keras.")  # these write down what the gradient is, to save memory or digits
 PASSED_ON = "tensorflow.python.ops.custom_gradient"  # but for functions made to change it

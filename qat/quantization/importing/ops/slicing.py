@@ -15,8 +15,8 @@ def read_reshape(state: Import, op: tf.Operation) -> list[Tensor]:
 
     Args:
         state: the import so far; the node is appended to its graph.
-        op: an op whose first input is x, of any shape. Of a Reshape, the second one is the target shape, [rank]
-            integers, which may be computed from the batch size. Of the two others, the shape is that of the op's
+        op: an op whose first input is x, of any shape. In a Reshape, the second one is the target shape, [rank]
+            integers, which may be computed from the batch size. In the two others, the shape is that of the op's
             output.
 
     Returns:
@@ -90,7 +90,7 @@ def with_constants(word: str, **names: int) -> Importer:
 def read_split(state: Import, op: tf.Operation) -> list[Tensor]:
     """A Split or SplitV as one `split` node: pieces of x that lie one after the other along an axis.
 
-    Of a shape, which is known but for the batch size, pieces that are known are constants.
+    For a shape, which is known but for the batch size, pieces that are known are constants.
 
     Args:
         state: the import so far; the node is appended to its graph.
@@ -100,7 +100,7 @@ def read_split(state: Import, op: tf.Operation) -> list[Tensor]:
 
     Returns:
         One tensor per piece, of x's dtype, floats as float32. The node's `sizes` are the pieces' lengths along the
-        axis. Of a piece of a shape that is known, a constant.
+        axis. For a piece of a shape that is known, a constant.
 
     Raises:
         TypeError: the axis is computed, or a piece has an open size along it; the importer makes a `tf:` node of the op
@@ -286,7 +286,7 @@ def read_gather_nd(state: Import, op: tf.Operation) -> list[Tensor]:
 def _along_last_axis(state: Import, op: tf.Operation, indices: np.ndarray) -> list[Tensor]:
     """Along the last axis, at indices of their own for each place on the axes before.
 
-    Of the first axis, which counts samples, or rows of them, the indices hold the rows of one sample, or a part of them
+    On the first axis, which counts samples, or rows of them, the indices hold the rows of one sample, or a part of them
     that comes again.
     """
     x, last, rows = state.tensor(op.inputs[0]), int(op.get_attr("batch_dims")), state.times(op.inputs[0])
