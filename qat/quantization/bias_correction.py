@@ -90,7 +90,7 @@ class _FloatAndQuantized:
     def _run_quantized(self, node: Node, batch: int) -> list[tf.Tensor]:
         inputs = [self.quantized[tensor][batch] for tensor in node.inputs]
         if node.op == "fake_quant":
-            low, high = self.min_max[node.attrs["range"].root()]
+            low, high = self.min_max[node.attrs["quant_spec"].root()]
             return [tf.quantization.fake_quant_with_min_max_args(inputs[0], low, high)]
         quantizes = node.op in QUANTIZED_OPS and not node.in_float
         return run_node(quantize_kernel(node, self.config) if quantizes else node, inputs)

@@ -153,7 +153,7 @@ def warn_of_lost_outputs(
 
 def _steep_range(node: Node) -> QuantSpec | None:
     operand = node.inputs[STEEP_OPERAND[node.op]].node
-    return operand.attrs["range"].root() if operand.op == "fake_quant" and not node.in_float else None
+    return operand.attrs["quant_spec"].root() if operand.op == "fake_quant" and not node.in_float else None
 
 
 def _sqnr_by_rounding(node: Node, operands: list[tf.Tensor], step: float) -> float:

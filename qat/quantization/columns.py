@@ -179,7 +179,7 @@ def _min_max_of(graph: Graph, tensor: Tensor, min_max: Mapping[QuantSpec, MinMax
     """The calibrated limits of an input's range; None for ids, and for an input that stays in float."""
     for node in graph.nodes_of("fake_quant"):
         if node.inputs[0] is tensor:
-            return min_max.get(node.attrs["range"].root())
+            return min_max.get(node.attrs["quant_spec"].root())
     return None
 
 

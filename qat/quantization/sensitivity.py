@@ -70,7 +70,7 @@ class PartlyQuantized:
             return run_node(node, inputs)
         is_selected = mask[self.layers.index(_layer_of(node))]
         if node.op == "fake_quant":
-            low, high = self.min_max[id(node.attrs["range"].root())]
+            low, high = self.min_max[id(node.attrs["quant_spec"].root())]
             return [
                 tf.where(is_selected, tf.quantization.fake_quant_with_min_max_args(inputs[0], low, high), inputs[0])
             ]

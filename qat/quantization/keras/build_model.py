@@ -31,7 +31,7 @@ from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.names import (
-    layer_name,
+    keras_name,
     name_apart,
     name_of_given,
     names_in_nest,
@@ -97,7 +97,7 @@ class Emitter:
         return tf.TensorSpec(shape, tf.float32) if is_known else None
 
     def _range(self, node: Node, tensor: KerasTensor) -> Any:
-        quant_spec = node.attrs["range"].root()
+        quant_spec = node.attrs["quant_spec"].root()
         if quant_spec not in self.range_layers:
             quantizer = ActivationQuantizer(
                 ema_decay=self.settings.ema_decay,
@@ -314,8 +314,8 @@ def _called(
     layer = getattr(wrapper, "layer", wrapper)
     layer.input_ranges.append(input_range)
     layer.output_ranges.append(output_range)
-    place = len(layer.output_ranges) - 1
-    return wrapper(inputs, place=place) if place else wrapper(inputs)
+    call_index = len(layer.output_ranges) - 1
+    return wrapper(inputs, place=call_index) if call_index else wrapper(inputs)  # saved models call it `place`
 
 
 def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
@@ -338,14 +338,14 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
     with policy_scope(tf_keras.mixed_precision.Policy(graph.real)), building(FloatVariables(graph.real)) as variables:
         variables.constants = [(weakref.ref(each), each.numpy()) for each in graph.constants]
         taken = {*entries, *outputs_named}
-        copies, order = copy_variables(model, taken, layer_name, graph.preserved, graph.assigned)
+        copies, order = copy_variables(model, taken, keras_name, graph.preserved, graph.assigned)
         made, ranges = _emitted(graph, model, outputs_named, Emitter(settings, scheme_of, graph.real))
         name_apart(copies, made.layers)
         made._insert_layers(copies)
     qat_config = {"real": graph.real, "fake_quantization": True, "order": order}
     qat_config |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": None, "lent": NOTHING_LENT}
     qat_config |= {"attributes": {}, "masks": graph.masks, "trained": trained_parts(model)}
-    qat_config["layers"] = float_layers(model, layer_name)
+    qat_config["layers"] = float_layers(model, keras_name)
     if not is_keras3(model):
         _add_keras2_config(made, qat_config, variables, model)
     made.hold(variables, qat_config)
@@ -368,7 +368,7 @@ def _add_keras2_config(
 def _emitted(
     graph: Graph, model: KerasModel, names: list[str], emitter: Emitter
 ) -> tuple[tf_keras.Model, dict[QuantSpec, Any]]:
-    emitter.uses = Counter(node.attrs["range"].root() for node in graph.nodes_of("fake_quant") if observes(node))
+    emitter.uses = Counter(node.attrs["quant_spec"].root() for node in graph.nodes_of("fake_quant") if observes(node))
     emitter.consumers = graph.consumers()
     entries = []
     for node in graph.inputs:

@@ -167,9 +167,9 @@ class RangedHolder(Holder):
     """A layer that is told on which ranges its inputs and its output lie, in each of its calls.
 
     Args:
-        input_ranges: for each place where the layer is called, the name of its input's range, or a list with one for
+        input_ranges: for each call of the layer, the name of its input's range, or a list with one for
             each operand; None for what is on no range.
-        output_ranges: for each place, the name of the output's range.
+        output_ranges: for each call, the name of the output's range.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class RangedHolder(Holder):
         object.__setattr__(self, "ranges_of_calls", found or (CallRanges(),))
 
     def begin_call(self, call_index: int) -> None:
-        """Compute the call that follows, in this thread, on the ranges of this place; those switched off are none."""
+        """Compute the call that follows, in this thread, on the ranges of this index; those switched off are none."""
         of_call = self.ranges_of_calls[min(call_index, len(self.ranges_of_calls) - 1)]
         self.of_call.ranges = of_call.rounding()
 

@@ -118,7 +118,7 @@ def warn_of_set_attribute(layer: KerasLayer, attribute: str) -> None:
     )
 
 
-def settings_of(
+def layer_settings(
     layer: KerasLayer, own: list[Any], places: dict[int, int], moved: frozenset[int]
 ) -> Iterator[tuple[Callable[[], Any], int, NDArray]]:
     """Numbers and flags that a layer of a user's class holds and neither training nor Keras moves, as the strength of a

@@ -12,7 +12,7 @@ from qat.quantization.ir.graph import Graph
 from qat.quantization.placement import QuantSpec
 
 
-def layer_name(name: str) -> str:
+def keras_name(name: str) -> str:
     """A node's name as a Keras layer name."""
     return re.sub(r"[^A-Za-z0-9_.-]", ".", name)
 
@@ -36,14 +36,14 @@ def part_name(name: str, layer: str) -> str:
     'encoder.conv--BiasAdd'
     """
     own, rest = (layer, name[len(layer) + 1 :]) if layer and name.startswith(f"{layer}/") else (name, "")
-    return layer_name(own) + (f"--{layer_name(rest)}" if rest else "")
+    return keras_name(own) + (f"--{keras_name(rest)}" if rest else "")
 
 
 def names_in_nest(graph: Graph) -> list[str]:
     """Names for the outputs of a subclassed model, which has none: the keys of its dictionary, or their places."""
     flat = isinstance(graph.nest, dict) and all(isinstance(place, int) for place in graph.nest.values())
     if flat and sorted(graph.nest.values()) == list(range(len(graph.outputs))):
-        return [layer_name(str(key)) for key in sorted(graph.nest, key=graph.nest.get)]
+        return [keras_name(str(key)) for key in sorted(graph.nest, key=graph.nest.get)]
     return [f"output_{i}" for i in range(len(graph.outputs))]
 
 

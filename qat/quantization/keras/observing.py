@@ -14,7 +14,10 @@ MOVING = SAME_SCALE - {"custom_gradient", "dropped", "embedding", "in_training",
 
 def observes(node: Node) -> bool:
     """Whether the range of a `fake_quant` node learns something new at this place."""
-    return not isinstance(node.attrs["range"].kind, Derived) and node.inputs[0] in node.attrs["range"].root().tensors
+    return (
+        not isinstance(node.attrs["quant_spec"].kind, Derived)
+        and node.inputs[0] in node.attrs["quant_spec"].root().tensors
+    )
 
 
 def cuts_nothing_off(node: Node, consumers: Consumers) -> bool:

@@ -103,7 +103,7 @@ class Placement:
             dtype=tensor.dtype,
             layer=quant_spec.layer,
         )
-        node.attrs["range"] = quant_spec
+        node.attrs["quant_spec"] = quant_spec
         (quant_spec.kind.spec if isinstance(quant_spec.kind, Derived) else quant_spec).tensors.append(tensor)
         self.range_of[node.output] = quant_spec
         return node

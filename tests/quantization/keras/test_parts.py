@@ -18,7 +18,7 @@ from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.grids import min_scale, scale_of, zero_point_of
 from qat.quantization.keras.layer_updates import normalize_spectrum
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again, lent_variables
-from qat.quantization.keras.names import layer_name
+from qat.quantization.keras.names import keras_name
 from qat.quantization.keras.weight_quantizers import KernelQuantizer
 from qat.quantization.kernels.lstm_tables import sigmoid_table, tanh_table, tanh_tables
 from qat.quantization.kernels.quantized_kernel import norm_scale, quantize_kernel
@@ -168,7 +168,7 @@ def test_a_graph_for_a_file_is_told_from_one_for_training():
 
 
 def test_layers_of_the_model_have_names_that_keras_takes():
-    assert "/" not in layer_name("block/conv")
+    assert "/" not in keras_name("block/conv")
     entry = tf_keras.Input((3,), name="row")
     made = quantize_model(tf_keras.Model(entry, layers.Dense(2, name="end")(entry)), RNG.normal(size=(128, 3)))
     assert made.input_names == ["row"]
