@@ -78,7 +78,7 @@ class States:
     def continued(
         self, assigning: Sequence[Assigning], forwarded: LastAssignments, needed: Callable[[], Iterable[Needed]]
     ) -> Continued:
-        """What an op of a later call reads of what layers assign, where programs have to be told of it.
+        """What an op of a later call reads of what layers assign, where programs need it.
 
         Args:
             assigning: the calls that assign, in the order of the trace.

@@ -209,7 +209,7 @@ def import_trace(trace: Trace, model: KerasModel, assigned: frozenset[int] = fro
     Args:
         trace: a trace of `model` at inference.
         model: the Keras model from whose variables the weights are computed.
-        assigned: places in `model.variables`, from 0, of those that training assigns, besides those that it trains.
+        assigned: places in `model.variables`, from 0, of variables that training assigns and does not train.
 
     Returns:
         The graph before any rewrite, without nodes that nobody reads. An op that no reader knows is a `tf:` node in it,

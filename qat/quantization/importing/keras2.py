@@ -30,7 +30,7 @@ BEING_BUILT = "_scratch_graph"  # end of the name of the graph in which Keras co
 
 @contextlib.contextmanager
 def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
-    """Inside, layer calls are told to the tracer; losses and metrics that layers add go there, and not into the layers.
+    """Inside, the tracer gets layer calls; losses and metrics that layers add go there, and not into the layers.
 
     Args:
         tracer: the `trace.Tracer` of the model that is called inside.
@@ -59,7 +59,7 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
             cast = {name: layer._maybe_cast_inputs(value) for name, value in kwargs.items() if name == "inputs"}
             args = (layer._maybe_cast_inputs(args[0]), *args[1:]) if args else args
             result = reader(tracer, layer, original, args, kwargs | cast)
-            if not any(added.key == call.key for added in tracer.added):  # what runs the layer has told of them
+            if not any(added.key == call.key for added in tracer.added):  # what runs the layer has added them
                 layer._handle_activity_regularization(None, result)
             layer._set_mask_metadata(given, result, mask, build_graph=False)
             return tracer.ended(call, result)
@@ -77,7 +77,7 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
         if not tracer.is_here:
             held["add_metric"](layer, value, name, **kwargs)
             return
-        if not hasattr(value, "_metric_obj"):  # the result of an object is told of where the object is updated
+        if not hasattr(value, "_metric_obj"):  # the result of an object counts where the object is updated
             tracer.add("metric", layer, [value], MetricCall(name or "metric"))
 
     def begun(layer: KerasLayer, trainable: bool = True, name: str | None = None, *args: Any, **kwargs: Any) -> None:

@@ -24,7 +24,7 @@ package = "keras"
 
 @contextlib.contextmanager
 def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
-    """Inside, layer calls are told to the tracer; losses that layers add go there, and not into the layers.
+    """Inside, the tracer gets layer calls; losses that layers add go there, and not into the layers.
 
     Args:
         tracer: the `trace.Tracer` of the model that is called inside.

@@ -41,10 +41,10 @@ def make_metric(described: dict[str, Any]) -> Any:
 
 @contextlib.contextmanager
 def updates_read(tracer: Tracer, model: KerasModel) -> Iterator[None]:
-    """Inside, updates of metric objects that the model's layers hold are told to the tracer, and not made.
+    """Inside, updates of metric objects that the model's layers hold go to the tracer, and are not made.
 
     An object that cannot be made anew from its config is left as it is, and so are updates inside of a condition or
-    loop: what they assign is lost in training, and said.
+    loop: what they assign is lost in training, with a warning.
 
     Args:
         tracer: the `Tracer` of the model that is called inside.

@@ -270,13 +270,13 @@ class Emitter:
 
 
 def _norm_of(node: Node) -> dict[str, Any] | None:
-    """What a linear op is told of the BatchNormalization inside it; calls in two modes are told two things."""
+    """What a linear op holds of the BatchNormalization inside it; it differs between calls in two modes."""
     norm = node.attrs.get("norm")
     return norm and {name: norm[name] for name in NORM}
 
 
 def _dropped_by(node: Node) -> dict[str, Any]:
-    """What an LSTM is told of its dropout; nothing where it is called for inference while the model trains."""
+    """What an LSTM holds of its dropout; nothing where it is called for inference while the model trains."""
     return {name: node.attrs[name] for name in DROPPED if name in node.attrs}
 
 

@@ -116,7 +116,7 @@ class FloatLayer:
         self.name, self._groups, self._table, self._computing = name, groups, table, computing
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set `trainable`; of anything else, nothing here computes with it, which is said."""
+        """Set `trainable`; of anything else, nothing here computes with it, and a warning says so."""
         if not name.startswith("_") and name not in ("name", "trainable"):
             warn_of_set_attribute(self, name)
         object.__setattr__(self, name, value)

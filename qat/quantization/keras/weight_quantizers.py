@@ -203,7 +203,7 @@ class GateQuantizer(_OfValues):
 class OperandQuantizer(_OfValues):
     """A constant or trained operand of an elementwise op: one asymmetric range, that of its values and 0.
 
-    `min_scale` is the smallest step that the grid may have, a scalar (`Op.least_step`); None: any.
+    `min_scale` is the smallest scale that is allowed, a scalar (`Op.min_scale`); None: any.
     """
 
     def __call__(

@@ -19,7 +19,7 @@ from qat.quantization.rewrites.common_subexpressions import are_same
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.rounding import with_gradient_of
 
-NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer is told of its BatchNormalization
+NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer holds of its BatchNormalization
 SMALLEST_SQUARE = 1e-12  # limit for a length that divides a vector, as tf.math.l2_normalize has it
 BN_WEIGHTS = ("gamma", "beta", "mean", "variance")
 
