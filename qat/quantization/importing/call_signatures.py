@@ -76,7 +76,7 @@ class Signatures:
             before: the calls of inner layers before that one.
 
         Returns:
-            The places of each tensor, as `sources_of` has them: several where a layer gives what it is given. Of one
+            The places of each tensor, as `sources_of` has them: several where a layer gives what it is given. For one
             that the call itself makes, how it does so, as `of` says it.
         """
         found: dict[Any, set[Any]] = {}

@@ -24,8 +24,8 @@ def write_constraint(constraint: Any, package: str) -> Any:
         package: of its Keras, "keras" or "tf_keras".
 
     Returns:
-        JSON values that `read_constraint` takes; None where there is none. For a lambda,
-        and of one that Keras cannot write down, the name.
+        JSON values that `read_constraint` takes; None where there is none. For a lambda, and for one that Keras cannot
+        write down, the name.
     """
     if constraint is None:
         return None

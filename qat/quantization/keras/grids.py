@@ -45,7 +45,7 @@ def zero_point_of(low: tf.Tensor, scale: tf.Tensor, bits: int) -> tf.Tensor:
 
     Args:
         low: the real number that the lowest code stands for, at most 0, of any shape.
-        scale: the step between two codes, float32, a scalar or shaped as `low`.
+        scale: of the grid, float32, a scalar or shaped as `low`.
         bits: bits of a code; the lowest is -2^(bits - 1).
 
     Returns:

@@ -244,7 +244,7 @@ def codes_of_gates(matrix: tf.Tensor, scales: tf.Tensor) -> tuple[list[NDArray[n
     Args:
         matrix: real numbers on the grids of its gates, float32 [inputs, 4 * units], in the order input, forget, cell,
             output.
-        scales: the step between two codes of each gate, float32 [4].
+        scales: scale of each gate, float32 [4].
 
     Returns:
         Codes of each gate, int8 [units, inputs], and its scale: four of both.

@@ -136,7 +136,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         return bool(self.quantizer.enabled)
 
     def scale(self) -> tf.Tensor:
-        """The step between two codes, as TFLite nudges it: a scalar; made once in a pass in which no range moves."""
+        """The scale, as TFLite nudges it: a scalar; made once in a pass in which no range moves."""
         if not in_integers():
             return self._scale()
         return settled(self.variables_of_model.once(f"scale of {self.name}", self._scale))
@@ -145,7 +145,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         """Cache scale and min/max for the rest of a forward pass; ranges do not change in it.
 
         Args:
-            scale: what `scale` would compute, the step between two codes, a float32 scalar.
+            scale: what `scale` would compute, a float32 scalar.
             min_max: lowest and highest real number that has a code, float32 scalars.
         """
         self.variables_of_model.note(f"scale of {self.name}", scale)

@@ -175,7 +175,7 @@ class GateQuantizer(_OfValues):
         return straight_through(inputs, tf.round(inputs / step) * step)
 
     def scale(self, kernel: tf.Tensor, min_scale: Array | None = None) -> tf.Tensor:
-        """The step between two codes of each gate's matrix.
+        """The scale of each gate's matrix.
 
         Source: PopulateQuantizedLstmParams8x8_16, tflite/kernels/unidirectional_sequence_lstm.cc: one scale for each
         matrix; here the largest value / 127 with 8 bits, or 0.0001 / 127 in a gate of zeros.
@@ -215,7 +215,7 @@ class OperandQuantizer(_OfValues):
         return straight_through(inputs, fake_quant(inputs, *self.min_max(inputs, min_scale)))
 
     def scale(self, operand: tf.Tensor, min_scale: Array | None = None) -> tf.Tensor:
-        """The step between two codes: a scalar."""
+        """The scale: a scalar."""
         low, high = self.min_max(tf.convert_to_tensor(operand), min_scale)
         return scale_of(low, high, 255)
 

@@ -135,7 +135,7 @@ class TableScale:
         return bool(self.wrapper._weight_vars[0][1].enabled)
 
     def scale(self) -> tf.Tensor:
-        """The step between two codes: a scalar."""
+        """The scale: a scalar."""
         if in_numpy():
             return settled(self.wrapper.kernel_on_grid()[1])
         table, quantizer, _ = self.wrapper._weight_vars[0]
