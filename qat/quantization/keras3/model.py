@@ -42,7 +42,7 @@ class Keras3QatModel(keras.Model):
     distilling = False  # while a training step is traced
     driver = None  # name of the float model's class, whose `train_step` and the like this one has
     evaluates_itself = False  # by a `test_step` of the float model's class
-    training_config: Any = None  # what `train_step` of a float model of a class of its own needs; see `take`
+    driver_config: Any = None  # what `train_step` of a float model of a class of its own needs; see `take`
     origin = None  # a float model that only the process that has quantized it can build again
 
     @property
@@ -142,19 +142,19 @@ class Keras3QatModel(keras.Model):
             return super().predict_step(data)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | ({} if self.training_config is None else {"training": self.training_config})
+        return super().get_config() | ({} if self.driver_config is None else {"training": self.driver_config})
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         config = dict(config)
-        training_config = config.pop("training", None)
+        driver_config = config.pop("training", None)
         made_by = cls
-        if training_config is not None and cls.driver is None and training_config["driver"] is not None:
-            found = found_driver(training_config["driver"], custom_objects, cls)
-            made_by = cls if found is None else driven_class(cls, found, training_config["parts"])
+        if driver_config is not None and cls.driver is None and driver_config["driver"] is not None:
+            found = found_driver(driver_config["driver"], custom_objects, cls)
+            made_by = cls if found is None else driven_class(cls, found, driver_config["parts"])
         made = super(Keras3QatModel, made_by).from_config(config, custom_objects)
-        if training_config is not None:
-            made.take(training_config)
+        if driver_config is not None:
+            made.take(driver_config)
         return made
 
     def load_own_variables(self, store: Any) -> None:
@@ -164,18 +164,18 @@ class Keras3QatModel(keras.Model):
         else:
             warn_of_left_variables(self, len(store.keys()))
 
-    def take(self, training_config: dict[str, Any], origin: keras.Model | None = None) -> None:
+    def take(self, driver_config: dict[str, Any], origin: keras.Model | None = None) -> None:
         """Take what the float model's class has put into its instance.
 
         Args:
-            training_config: `driver`, the name of the class; `parts`, its layers; `attributes`, as `carried_attributes`
+            driver_config: `driver`, the name of the class; `parts`, its layers; `attributes`, as `carried_attributes`
                 gives it.
             origin: the float model, where this process has it; None where not.
         """
-        object.__setattr__(self, "training_config", training_config)
+        object.__setattr__(self, "driver_config", driver_config)
         known = self.graph.variables_by_identity()
         variables = [each if each is None else known[id(each)] for each in self.qat_model.float_variables.variables]
-        give_attributes(self, training_config["attributes"], variables, origin)
+        give_attributes(self, driver_config["attributes"], variables, origin)
 
     @property
     def range_variables(self) -> list[keras.Variable]:
@@ -260,9 +260,9 @@ def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatMode
     if float_model is not None and (config is None or unknown_names(config)):
         object.__setattr__(made, "origin", float_model)
     if float_model is not None and own_classes(type(float_model)):
-        training_config = {"driver": made.driver and keras.saving.get_registered_name(type(float_model))}
-        training_config |= {"parts": parts_of(float_model), "attributes": carried_attributes(float_model, made)}
-        made.take(training_config, float_model)
+        driver_config = {"driver": made.driver and keras.saving.get_registered_name(type(float_model))}
+        driver_config |= {"parts": parts_of(float_model), "attributes": carried_attributes(float_model, made)}
+        made.take(driver_config, float_model)
     return made
 
 
