@@ -26,6 +26,10 @@ WORDS = {  # what is not said any more: what is said
     "rung": "stage",
     "rescaled_twice_rounded": "multiply_by_quantized_multiplier",
     "between_codes": "integer kernels",
+    "least_step": "min_scale",
+    "described_now": "describe_now",
+    "read_behind": "read_after_assignment",
+    "told_later": "set_later",
 }
 ALLOWED = {  # where a name that is fixed outside of the code has the word
     "beside": r"quant\.beside|\.beside\b|\"beside\"|\bbeside(: list|: Sequence|=|\)|,| else)|[,(] beside\b|in beside\b",

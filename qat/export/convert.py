@@ -18,7 +18,7 @@ from qat.export.last_files import Exported
 from qat.export.lowered_file import write_qat_file
 from qat.export.lowering import is_lowerable, read_weights_once, refuse_unknown_layers
 from qat.export.self_check import check_against_model
-from qat.export.tf_conversion import Options, convert_traced
+from qat.export.tf_conversion import ConverterOptions, convert_traced
 from qat.export.traced_function import TracedModel, find_broken_weights, graph_name, trace_model
 from qat.models.keras_types import KerasModel
 from qat.models.leading_layers import find_unscaled_inputs
@@ -74,7 +74,7 @@ def convert(
         io: dtype of the file's inputs and outputs for integer schemes: "int8", "uint8", "float32" ("int16x8": int16 or
             "float32"). The other schemes have float32 there, always. Integer inputs (token ids) keep their dtype.
         engine: what computes the ranges of a float model's int8 file: "auto" (`qat.quantization`; TFLite's calibrator
-            where a model has no canonical form, with a warning), or "tflite". Of a QAT model that is not
+            where a model has no canonical form, with a warning), or "tflite". For a QAT model that is not
             ours (stock tfmot's), "tflite" gives the file as TensorFlow's converter leaves it.
         allow_float: keep a file in which some ops stayed in float, instead of raising.
         low_bit: of QAT models, store weights of 4 bits as int4; None does so where there are any. As int8 (False) they
@@ -105,7 +105,7 @@ def convert(
         refuse_unknown_layers(qat_model)
         traced = trace_model(model if isinstance(model, TracedModel) else qat_model, batch_size)
         scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
-        options = Options(scheme, io, allow_float, bool(low_bit), per_channel)
+        options = ConverterOptions(scheme, io, allow_float, bool(low_bit), per_channel)
         return _convert_by_tensorflow(traced, traced is not model, options, calibration, engine, signature, check)
     _choose_scheme(True, calibration, scheme)
     settings = (batch_size, io, allow_float, low_bit is not False, signature)
@@ -125,7 +125,7 @@ def convert(
 def _convert_by_tensorflow(
     traced: TracedModel,
     is_fresh: bool,
-    options: Options,
+    options: ConverterOptions,
     calibration: Calibration | None,
     engine: str,
     signature: str,
@@ -162,7 +162,9 @@ def _write_qat_file(
     return content, file
 
 
-def _convert_trace(traced: TracedModel, batches: list[list[NDArray]], options: Options, signature: str) -> bytes:
+def _convert_trace(
+    traced: TracedModel, batches: list[list[NDArray]], options: ConverterOptions, signature: str
+) -> bytes:
     """The finished file of a trace."""
     _refuse_broken_weights(traced.broken_weights())
     unroll = bool(traced.loops) and options.scheme in INTEGER
@@ -175,7 +177,7 @@ def _convert_trace(traced: TracedModel, batches: list[list[NDArray]], options: O
     return _finish(content, traced, options, signature)
 
 
-def _finish(content: bytes, traced: TracedModel, options: Options, signature: str) -> bytes:
+def _finish(content: bytes, traced: TracedModel, options: ConverterOptions, signature: str) -> bytes:
     """The converter's file with names, order and metadata of the Keras model, verified."""
 
     def finish(unpacked: schema.ModelT) -> None:
@@ -198,7 +200,7 @@ def _finish(content: bytes, traced: TracedModel, options: Options, signature: st
 
 
 def _convert_by_canonical_form(
-    model: KerasModel, batches: list[list[NDArray]], options: Options, **more: Any
+    model: KerasModel, batches: list[list[NDArray]], options: ConverterOptions, **more: Any
 ) -> bytes | None:
     """The file of the model's canonical form, calibrated and not trained; None where it has none."""
     with warnings.catch_warnings():

@@ -22,7 +22,7 @@ from qat.tflite.reader import read
 from qat.tflite.runtime.interpreter import Interpreter
 from qat.warning import warn
 
-LARGEST_FACTOR = 256.0  # of XNNPACK
+LARGEST_FACTOR = 256.0  # by which XNNPACK multiplies
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ def check_against_model(model: tf_keras.Model, content: bytes, file: TfliteGraph
 
     Raises:
         WrongFileError: an output is constant, all zero or not finite where the model's is not.
-        TfliteFileError: LiteRT refuses the file, as where numbers meet of which no scale holds both.
+        TfliteFileError: LiteRT refuses the file, for instance because two operands need scales that differ too much.
     """
-    if not isinstance(model, QatModel) or not model.told["fake_quantization"]:
+    if not isinstance(model, QatModel) or not model.qat_config["fake_quantization"]:
         return
     rows = check_rows(model)
     runtime = _runtime_of(content, file)
@@ -70,7 +70,7 @@ def _runtime_of(content: bytes, file: TfliteGraph | None) -> Interpreter:
 
 
 def farthest_scales(file: TfliteGraph) -> str:
-    """Where numbers meet that are farthest apart: XNNPACK multiplies by no more than 256."""
+    """The op whose scales differ most, as a sentence, if by more than the factor 256 that XNNPACK takes; else ""."""
     found = [(0.0, "", "", 0.0, 0.0)]
     for op in file.subgraphs[0].ops:
         result, *operands = (file.subgraphs[0].tensors[index] for index in (op.outputs[0], *op.inputs) if index >= 0)
@@ -82,8 +82,8 @@ def farthest_scales(file: TfliteGraph) -> str:
     if factor <= LARGEST_FACTOR:
         return ""
     return (
-        f". Numbers meet in {name} {tensor!r} that are too far apart: a code is {one:.3g} of some and {other:.3g} of "
-        "the others. Scale or clip the larger ones in the model; -1e9 for what is hidden must not come out of a maximum"
+        f". The scales of {name} {tensor!r} and of an operand differ too much, {one:.3g} and {other:.3g} per code. "
+        "Scale or clip the larger values in the model; do not let the -1e9 of a mask pass through `maximum`"
     )
 
 

@@ -27,7 +27,7 @@ OPEN_SIZE = 64  # tried for a dimension that the model leaves open, as the lengt
 
 
 @dataclass(frozen=True)
-class Options:
+class ConverterOptions:
     scheme: str  # one of convert.SCHEMES, or "trained", or "stock": trained, whatever the converter leaves in float
     io: str
     allow_float: bool
@@ -36,7 +36,7 @@ class Options:
 
 
 def convert_traced(
-    traced: TracedModel, retrace: Callable[[int], TracedModel], batches: list[list[NDArray]], options: Options
+    traced: TracedModel, retrace: Callable[[int], TracedModel], batches: list[list[NDArray]], options: ConverterOptions
 ) -> tuple[bytes, TracedModel]:
     """Convert; with the batch fixed at 1 if, and only if, the model does not convert or run with an open one.
 
@@ -78,7 +78,7 @@ def warn_of_one_sample(reason: str) -> None:
     warn(f"the file takes one sample at a time; with an open batch it does not work: {reason}")
 
 
-def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Options) -> bytes:
+def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: ConverterOptions) -> bytes:
     converter = Converter.from_concrete_functions([traced.function], traced.module)
     # A SavedModel round trip costs most of the time, and only fusable recurrent layers need what it carries.
     converter.experimental_lower_to_saved_model = traced.composite

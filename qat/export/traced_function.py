@@ -140,7 +140,7 @@ def trace_model(model: KerasModel | TracedModel, batch_size: int | None = None, 
         with unrolling, _in_float32(model):
             function = forward.get_concrete_function(*specs)
     except LongLoop as loop:
-        raise LongLoopError(f"layer {loop.place!r}: {loop.told('a loop')}") from None
+        raise LongLoopError(f"layer {loop.place!r}: {loop.advice('a loop')}") from None
     graph = function.graph.as_graph_def()
     names, by_name = output_names(model, results["outputs"])
     module = tf.Module()
@@ -227,7 +227,7 @@ def _names_under(key: str, result: TensorNest) -> Iterator[str]:
 
 
 def _location(tensor: tf.Tensor) -> str:
-    """The op behind the Identity that tf.function puts on every output."""
+    """The op that computes an output, without the Identity that tf.function puts on each."""
     op = tensor.op
     while op.type == "Identity" and op.inputs:
         op = op.inputs[0].op

@@ -16,5 +16,5 @@ KerasLayer: TypeAlias = "tf_keras.layers.Layer | keras.layers.Layer"
 KerasVariable: TypeAlias = "tf.Variable | keras.Variable"
 KerasTensor: TypeAlias = "Keras2Tensor | keras.KerasTensor | tf.TensorSpec"  # described by shape, dtype and name
 TensorNest: TypeAlias = "tf.Tensor | Sequence[TensorNest] | Mapping[str, TensorNest]"
-Shape: TypeAlias = "tf.TensorShape | Sequence[int | None] | Mapping[str, Shape]"  # of one tensor or of several
-Training: TypeAlias = "bool | int | tf.Tensor | None"  # of a call: in training mode; None leaves it to Keras
+Shape: TypeAlias = "tf.TensorShape | Sequence[int | None] | Mapping[str, Shape]"  # sizes of one tensor or of several
+Training: TypeAlias = "bool | int | tf.Tensor | None"  # whether a call is in training mode; None leaves it to Keras

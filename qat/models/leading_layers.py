@@ -19,7 +19,7 @@ PASSING = (
     *("Permute", "Identity", "RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomCrop"),
     *("RandomContrast", "RandomBrightness", "RandomHeight", "RandomWidth"),
 )
-SLICING = ("SlicingOpLambda", "GetItem")  # of Keras 2, and of Keras 3
+SLICING = ("SlicingOpLambda", "GetItem")  # in Keras 2, and in Keras 3
 KERNELS = (
     *("Dense", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D"),
     *("SeparableConv1D", "SeparableConv2D"),
@@ -80,7 +80,7 @@ def _graph_of(layer: KerasLayer) -> Any:
 
 
 def _layers_in(graph: Any) -> list[KerasLayer]:
-    """Of Keras 3 with the operations next to layers, which read, and have nodes, as layers do."""
+    """The layers of a graph; in Keras 3 with its operations, which read, and have nodes, as layers do."""
     return getattr(graph, "operations", None) or graph.layers
 
 

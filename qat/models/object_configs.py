@@ -22,9 +22,9 @@ def describe_object(value: object) -> dict[str, Any] | None:
                 # a class of the user's may not tell its config, or tell what no file holds
                 with contextlib.suppress(TypeError, ValueError, NotImplementedError):
                     config = json.loads(json.dumps(value.get_config()))
-                    said = {"kind": kind, "class": type(value).__name__, "config": config}
-                    said |= {"known": saving.get_registered_name(type(value)), "source": source_of(type(value))}
-                    return said if package == "tf_keras" else said | {"package": package}
+                    described = {"kind": kind, "class": type(value).__name__, "config": config}
+                    described |= {"known": saving.get_registered_name(type(value)), "source": source_of(type(value))}
+                    return described if package == "tf_keras" else described | {"package": package}
     return None
 
 
@@ -33,30 +33,30 @@ def source_of(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def make_object(said: dict[str, Any], also: dict[str, Any] | None = None) -> Any:
+def make_object(config: dict[str, Any], also: dict[str, Any] | None = None) -> Any:
     """A new object like one that was described.
 
     It is made by hand: what Keras has for it knows no new names while it loads an .h5 file or a SavedModel.
 
     Args:
-        said: what `describe_object` gave.
+        config: what `describe_object` gave.
         also: classes by where they are defined, in addition to those that Keras knows. None for none.
 
     Returns:
         The object; None where its class is not known, or does not take the config (of another version).
     """
-    package = "keras" if said.get("package") == "keras" else "tf_keras"
-    if said.get("kind") not in KINDS:
+    package = "keras" if config.get("package") == "keras" else "tf_keras"
+    if config.get("kind") not in KINDS:
         return None
-    namespace = getattr(import_module(package), said["kind"])
-    source = str(said.get("source", f"{package}."))  # which earlier versions did not write down
-    made_by = _SAVING[package].get_registered_object(said.get("known")) or (also or {}).get(source)
+    namespace = getattr(import_module(package), config["kind"])
+    source = str(config.get("source", f"{package}."))  # which earlier versions did not write down
+    made_by = _SAVING[package].get_registered_object(config.get("known")) or (also or {}).get(source)
     if made_by is None and source.startswith(f"{package}."):
-        made_by = getattr(namespace, str(said.get("class")), None)
-    if not isinstance(made_by, type) or not issubclass(made_by, getattr(namespace, KINDS[said["kind"]])):
+        made_by = getattr(namespace, str(config.get("class")), None)
+    if not isinstance(made_by, type) or not issubclass(made_by, getattr(namespace, KINDS[config["kind"]])):
         return None
     try:
-        return made_by.from_config(said["config"])
+        return made_by.from_config(config["config"])
     except (
         AttributeError,
         KeyError,

@@ -40,7 +40,7 @@ def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> An
     return load(str(config.path), config.trust_custom_objects)
 
 
-_WRAPPERS = {  # of tfmot: names of its classes -> what the file holds, and what to save in its place
+_WRAPPERS = {  # names of tfmot's classes -> what the file holds, and what to save in its place
     ("PruneLowMagnitude",): "layers that prune while they train. Save tfmot.sparsity.keras.strip_pruning(model); its "
     "zeros stay zeros here (quant.preserve)",
     ("ClusterWeights",): "layers that cluster while they train. Save tfmot.clustering.keras.strip_clustering(model); "

@@ -31,7 +31,7 @@ def _of_known_size(model: Any, input_shape: tuple[int, ...], name: str) -> Any:
     entry = keras.Input(input_shape)
     try:
         return keras.Model(entry, model(entry), name=f"{model.name}_of_known_size")
-    except Exception as error:  # of the user's `call`, which may raise anything
+    except Exception as error:  # the user's `call` may raise anything
         raise ModelError(
             f"model.target._target_={name}: its model cannot be called on samples of shape {list(input_shape)}: "
             f"{' '.join(str(error).split())[:300]}"

@@ -57,10 +57,10 @@ def joined_with_config(path: Path) -> Iterator[Path]:
 
 def _version(path: Path, config: Path, text: str) -> str:
     try:
-        said = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError):
         raise ModelError(f"model.path={path}: {config.name} next to it is no config of a Keras model") from None
-    version = str(said.get("keras_version", "3")) if isinstance(said, dict) else "3"
+    version = str(content.get("keras_version", "3")) if isinstance(content, dict) else "3"
     if version.split(".")[0] != "3":
         raise ModelError(
             f"model.path={path}: {config.name} next to it is of Keras {version[:20]}; expected Keras 3. Save the whole "

@@ -1,6 +1,6 @@
 """Bias correction: what rounding and saturation add to a channel's mean is subtracted from its bias.
 
-Layer by layer in the order of the graph, on calibration data: the mean output of each linear layer, computed behind
+Layer by layer in the order of the graph, on calibration data: the mean output of each linear layer, computed after
 quantized layers, is brought to that of the float model (Nagel et al. 2019, section 4.2, with data in the place of its
 assumptions on the distribution).
 """
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from qat.config import QuantConfig
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 from qat.quantization.ir.interpret import run_node
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.kernels.quantized_kernel import QUANTIZED_OPS, quantize_kernel
 from qat.quantization.placement import MinMax, QuantSpec
-from qat.quantization.rewrites.builder import LINEAR
 
 MEMORY_BYTES = 1 << 30  # for the activations of both models; more samples than fit are left out
-LIVE_TENSORS = 8  # of the largest size, at the same time, in both models together
+LIVE_TENSORS = 8  # how many of the largest size live at one time, in both models together
 
 Values = list[tf.Tensor]  # one per batch
 
@@ -90,7 +90,7 @@ class _FloatAndQuantized:
     def _run_quantized(self, node: Node, batch: int) -> list[tf.Tensor]:
         inputs = [self.quantized[tensor][batch] for tensor in node.inputs]
         if node.op == "fake_quant":
-            low, high = self.min_max[node.attrs["range"].root()]
+            low, high = self.min_max[node.attrs["quant_spec"].root()]
             return [tf.quantization.fake_quant_with_min_max_args(inputs[0], low, high)]
         quantizes = node.op in QUANTIZED_OPS and not node.in_float
         return run_node(quantize_kernel(node, self.config) if quantizes else node, inputs)

@@ -50,7 +50,7 @@ def record_outcome(graph: Graph, config: QuantConfig) -> dict[str, Any]:
 
 def _skipped(graph: Graph, config: QuantConfig) -> dict[str, str]:
     """The reason of each layer that has no codes."""
-    reasons, in_file = {}, graph.behind_outputs()
+    reasons, in_file = {}, graph.needed_by_outputs()
     layers_in_file = {node.layer for node in graph.nodes if id(node) in in_file}
     key = "quant.skip" if config.auto_skip.max_drop is None else "quant.skip and quant.auto_skip"
     for node in graph.nodes:
@@ -144,7 +144,7 @@ def _linear(layer: CanonicalWrapper, inner: Linear) -> Iterator[QuantizedTensor]
 def _lstm(layer: CanonicalWrapper, inner: Lstm) -> Iterator[QuantizedTensor]:
     name = layer_name(layer.name)
     for weight, (matrix, quantizer, _) in zip(QUANTIZED, layer._weight_vars, strict=True):
-        scale = quantizer.scale(matrix.value(), inner.least_step(weight)).numpy()
+        scale = quantizer.scale(matrix.value(), inner.min_scale(weight)).numpy()
         yield QuantizedTensor(name, "lstm", weight, _symmetric(quantizer.bits, scale, None))
     scale = 2.0 ** (int(inner.cell_bits()) - CELL_BITS + 1)
     yield QuantizedTensor(name, "lstm", "cell", _symmetric(CELL_BITS, scale, None))
@@ -152,8 +152,8 @@ def _lstm(layer: CanonicalWrapper, inner: Lstm) -> Iterator[QuantizedTensor]:
 
 def _operands(layer: CanonicalWrapper, inner: Op) -> Iterator[QuantizedTensor]:
     for name, (weight, quantizer, _) in zip(layer.quantize_config.names(inner), layer._weight_vars, strict=True):
-        values, least = weight.value(), inner.least_step()
-        scale, (low, high) = quantizer.scale(values, least), quantizer.ends(values, least)
+        values, min_scale = weight.value(), inner.min_scale()
+        scale, (low, high) = quantizer.scale(values, min_scale), quantizer.min_max(values, min_scale)
         grid = Grid(8, (float(scale),), int(zero_point_of(low, scale, 8)), float(low), float(high), None, "own")
         grid = _symmetric(8, scale, None) if inner.op == "prelu" else grid
         yield QuantizedTensor(layer_name(layer.name), inner.op, name, grid)

@@ -15,16 +15,15 @@ from qat.codes import scale_of_range
 from qat.config import CalibrationConfig
 from qat.errors import CalibrationError
 from qat.quantization.dead_ranges import LEAST_SPAN
-from qat.quantization.ir.graph import Graph, Tensor
+from qat.quantization.ir.graph import Graph, Tensor, is_fixed
 from qat.quantization.ir.interpret import run, run_node, walk
+from qat.quantization.ir.operations import MASKED_BELOW
 from qat.quantization.keras.activation_quantizer import MASK_MARGIN
 from qat.quantization.placement import SAME_SCALE, MinMax, Own, QuantSpec
-from qat.quantization.rewrites.builder import is_fixed
-from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.quantization.tails import tail_margin
 
 BINS = 2048
-MOST_VALUES = 2**14  # of a sample: with more, later samples hardly exceed those of calibration
+MOST_VALUES = 2**14  # per sample: with more, later samples hardly exceed those of calibration
 FEW_BATCHES = 16  # run op by op: a graph of them takes longer to make than it saves
 FEEDBACK_MARGIN = 1.05  # what saturates in a recurrent layer comes back at every time step
 
@@ -96,7 +95,7 @@ def _observe_ranges(
     tensors = [tensor for quant_spec in ranges for tensor in quant_spec.tensors]
     specs_of_tensors = [quant_spec for quant_spec in ranges for _ in quant_spec.tensors]
     defaults = {id(quant_spec): _Observation(np.zeros((1, 2)), 0) for quant_spec in ranges}
-    if not tensors:  # of a model that is a table alone: its rows have a grid of their own
+    if not tensors:  # the model is a table alone: its rows have a grid of their own
         return list(defaults.values())
     consumers: dict[Tensor, list[int]] = {}
     for index, tensor in enumerate(tensors):

@@ -123,7 +123,7 @@ def describe_remedies(columns: Sequence[Column], low: float, high: float, code: 
         columns: what `find_coarse_columns` returned, at least one.
         low: lower limit of the input's range, a real number in its unit.
         high: upper limit, in the same unit.
-        code: two lines of Python that cut the model behind its own normalization; None where it has none.
+        code: two lines of Python that cut the model after its own normalization; None where it has none.
 
     Returns:
         The end of a sentence, without a full stop.
@@ -134,7 +134,7 @@ def describe_remedies(columns: Sequence[Column], low: float, high: float, code: 
     if code is None:
         return f"{others}; or standardise each column before the model, in training too: (x - mean) / std"
     return (
-        f"{others}; or standardise before the model, by cutting it behind its own normalization, and feed, calibrate "
+        f"{others}; or standardise before the model, by cutting it after its own normalization, and feed, calibrate "
         f"and train with what `before` gives: {code[0]}; {code[1]}"
     )
 
@@ -154,18 +154,18 @@ def warn_of_columns(
         batches: calibration data: per batch one array [n, ...] per input, in `model.inputs` order.
     """
     for input_index, entry in enumerate(graph.inputs):
-        limits = _limits_of(graph, entry.output, min_max)
-        if limits is None or entry.output.rank < 2 or entry.output.shape[-1] in (None, 1):
+        low_high = _min_max_of(graph, entry.output, min_max)
+        if low_high is None or entry.output.rank < 2 or entry.output.shape[-1] in (None, 1):
             continue
         values = np.concatenate([batch[input_index] for batch in batches])
-        columns = find_coarse_columns(values, *limits)
+        columns = find_coarse_columns(values, *low_high)
         if not columns:
             continue
-        cost = _cost(graph, batches, input_index, columns, limits)
+        cost = _cost(graph, batches, input_index, columns, low_high)
         if cost < COSTLY_DB or min(column.codes for column in columns) <= TOO_FEW:
             warn(
                 f"input {entry.name!r}: {describe_columns(columns, values)}. {_describe_cost(cost)}. To repair it, "
-                f"{describe_remedies(columns, *limits, cut_behind_normalization(model, input_index))}",
+                f"{describe_remedies(columns, *low_high, cut_after_normalization(model, input_index))}",
             )
 
 
@@ -175,23 +175,24 @@ def _describe_cost(cost: float) -> str:
     return f"Rounding them alone leaves the model's outputs at {cost:.1f} dB SQNR"
 
 
-def _limits_of(graph: Graph, tensor: Tensor, min_max: Mapping[QuantSpec, MinMax]) -> MinMax | None:
+def _min_max_of(graph: Graph, tensor: Tensor, min_max: Mapping[QuantSpec, MinMax]) -> MinMax | None:
     """The calibrated limits of an input's range; None for ids, and for an input that stays in float."""
     for node in graph.nodes_of("fake_quant"):
         if node.inputs[0] is tensor:
-            return min_max.get(node.attrs["range"].root())
+            return min_max.get(node.attrs["quant_spec"].root())
     return None
 
 
 def _cost(
-    graph: Graph, batches: Sequence[Sequence[NDArray]], input_index: int, columns: Sequence[Column], limits: MinMax
+    graph: Graph, batches: Sequence[Sequence[NDArray]], input_index: int, columns: Sequence[Column], low_high: MinMax
 ) -> float:
     """SQNR of the worst output, in dB, when these columns alone are rounded."""
     float_outputs: list[list[Any]] = []
     rounded_outputs: list[list[Any]] = []
     for batch in batches[: max(1, ROWS // max(len(batches[0][0]), 1))]:
         changed = [
-            round_columns(each, columns, *limits) if index == input_index else each for index, each in enumerate(batch)
+            round_columns(each, columns, *low_high) if index == input_index else each
+            for index, each in enumerate(batch)
         ]
         float_outputs.append([tensor.numpy() for tensor in run(graph, [tf.constant(each) for each in batch])])
         rounded_outputs.append([tensor.numpy() for tensor in run(graph, [tf.constant(each) for each in changed])])
@@ -222,15 +223,15 @@ def find_normalization(model: KerasModel, input_index: int) -> Any:
     return readers[0] if len(readers) == 1 and isinstance(readers[0], version.layers.Normalization) else None
 
 
-def cut_behind_normalization(model: KerasModel, input_index: int) -> tuple[str, str] | None:
-    """Python code that cuts a model behind the Normalization with which it begins.
+def cut_after_normalization(model: KerasModel, input_index: int) -> tuple[str, str] | None:
+    """Python code that cuts a model after the Normalization with which it begins.
 
     Args:
         model: a Keras model.
         input_index: number of the input in `model.inputs`, from 0.
 
     Returns:
-        Two lines of Python, for the part before and the part behind; None where the model does not begin with one.
+        Two lines of Python, for the part before and the part after; None where the model does not begin with one.
     """
     layer = find_normalization(model, input_index)
     return None if layer is None else cut_code(model, [layer.name])

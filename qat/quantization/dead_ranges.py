@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor
+from qat.quantization.ir.graph import Graph, Node, Tensor, is_fixed
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.keras.activation_quantizer import SMALLEST_SPAN
 from qat.quantization.kernels.narrowest_output import PRODUCTS, SHARE_OF_REACH, SUMS, narrowest_span
 from qat.quantization.kernels.quantized_kernel import norm_scale
 from qat.quantization.placement import MinMax, QuantSpec
-from qat.quantization.rewrites.builder import LINEAR, is_fixed
 
 DEAD_WIDTH = 1.0  # at most, of the range of a tensor that holds nothing: a tiny one needs factors that kernels refuse
 LEAST_SPAN = 1e-30  # a scale below, times a kernel's, is no normal number of float32

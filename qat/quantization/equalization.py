@@ -18,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.quantization.ir.graph import Graph, Node, Weight
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.kernels.quantized_kernel import norm_scale
-from qat.quantization.rewrites.builder import LINEAR, only_reader
+from qat.quantization.rewrites.builder import only_reader
 from qat.warning import warn
 
 PASSES_FACTORS = frozenset({"relu", "leaky_relu", "max_pool", "avg_pool", "identity", "mean", "pad", "reshape"})
 SWEEPS = 20  # over all pairs; a layer in the middle of a chain belongs to two
 SETTLED = 1e-2  # largest change of a factor, as a share, that ends the sweeps
 LARGEST_FACTOR = 1e4  # beyond it a channel is dead rather than small
-DEAD = 1e-6  # of the largest channel: what weight decay leaves of a channel that nothing uses
+DEAD = 1e-6  # share of the largest channel: what weight decay leaves of a channel that nothing uses
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from qat.quantization.ir.interpret import run
 from qat.quantization.keras.model import QatModel
 from qat.warning import warn
 
-ROWS, ODD_ROWS = 8, 7  # of an odd count, few sizes become others unseen
+ROWS, ODD_ROWS = 8, 7  # with an odd count, few sizes become others unseen
 SUSPECT_DB, REFUSED_DB = 60.0, 30.0  # float32 in another order is above 100 dB as a rule
 
 
@@ -57,8 +57,8 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
         )
         if agreement < REFUSED_DB and _hides_whole_rows(graph, rows):
             warn(
-                f"{message}: attention there sees no score at all, as of padding in front of a text, and its rows are "
-                "other than the float model's. Nothing should read them; pad behind the text, where they are none",
+                f"{message}: some rows attend to nothing (left padding, for instance), and their results differ. Do "
+                "not read them; or pad on the right, which leaves no such row",
             )
         elif agreement < REFUSED_DB:
             raise ModelError(
@@ -91,7 +91,7 @@ def _are_mixed(graph: Graph, rows: list[tf.Tensor], made: list[tf.Tensor], tenso
     """Whether the first of several samples is another one by itself in each tensor, or cannot be computed so."""
     try:
         return list(map(_is_mixed, made, run(graph, [values[:1] for values in rows], tensors)))
-    except tf.errors.InvalidArgumentError:  # as of clips of several frames that lie behind each other in the batch
+    except tf.errors.InvalidArgumentError:  # as of clips of several frames that lie one after another in the batch
         return [True] * len(tensors)
 
 
@@ -129,7 +129,7 @@ def refuse_other_sizes(model: QatModel, graph: Graph) -> None:
     in_training, at_inference = resized.sizes
     raise ModelError(
         f"layer {resized.layer!r} gives {list(in_training)} in training and {list(at_inference)} at inference, and the "
-        "layers behind it have the sizes of inference, as the file has: they cannot be trained on others. Crop the "
+        "layers after it have the sizes of inference, as the file has: they cannot be trained on others. Crop the "
         "samples before they reach the model, as by dataset.map, and build the model without this layer"
     ) from reason
 

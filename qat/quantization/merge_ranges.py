@@ -58,7 +58,7 @@ def _only_concatenated(graph: Graph, node: Node) -> bool:
 
 
 def _remove(graph: Graph, node: Node) -> list[Node]:
-    """Take an op that requantizes out of the graph, and the fake quantization behind it."""
+    """Take an op that requantizes out of the graph, and the fake quantization after it."""
     removed = [node, *(each for each in graph.nodes_of("fake_quant") if each.inputs[0] is node.output)]
     for each in reversed(removed):
         graph.bypass(each)

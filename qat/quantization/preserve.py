@@ -17,14 +17,14 @@ from qat.errors import ConfigError
 from qat.models.keras_types import KerasModel, KerasVariable
 from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.ir.graph import Graph, Node
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.ir.preserved_kernels import PreservedEntries
-from qat.quantization.rewrites.builder import LINEAR
 from qat.warning import warn
 
 KERNELS = ("kernel", "recurrent", "table")  # weights of a node that are pruned or clustered
 PRUNED = 0.3  # share of exact zeros, at least: continuous values have none by chance
 MOST_CLUSTERS = 256  # centroids that 8 bits can represent
-GRID_TOLERANCE = 1e-2  # of a scale
+GRID_TOLERANCE = 1e-2  # a share of a scale
 SAMPLE = 4096  # entries that are looked at before all are
 
 
@@ -110,7 +110,7 @@ def _variable_indices(graph: Graph, names: tuple[str, ...]) -> Iterator[int]:
     for node in graph.nodes:
         for name in names:
             weight = node.weights.get(name)
-            if weight is not None and weight.live:
+            if weight is not None and weight.is_trainable:
                 yield from weight.source.variable_indices()
 
 
@@ -161,7 +161,7 @@ def _is_clustered_node(node: Node, preserved: dict[int, PreservedEntries]) -> bo
     """Whether its kernel, as computed, has no more values than the clustered variables that it is computed from."""
     for name in KERNELS:
         weight = node.weights.get(name)
-        if weight is not None and weight.live:
+        if weight is not None and weight.is_trainable:
             counts = [
                 preserved[index].distinct or 0 for index in weight.source.variable_indices() if index in preserved
             ]

@@ -16,7 +16,12 @@ from qat.models.which_keras import is_keras3, unwrap
 from qat.quantization.bias_correction import correct_biases
 from qat.quantization.build_report import record_outcome
 from qat.quantization.calibrate import calibrate
-from qat.quantization.coarse_operands import warn_of_coarse_operands, warn_of_lost_outputs
+from qat.quantization.calibration_warnings import (
+    warn_of_coarse_operands,
+    warn_of_lost_outputs,
+    warn_of_outliers,
+    warn_of_wide_ranges,
+)
 from qat.quantization.columns import warn_of_columns
 from qat.quantization.dead_ranges import widen_dead
 from qat.quantization.equalization import equalize, equalize_uneven
@@ -24,19 +29,17 @@ from qat.quantization.float_agreement import refuse_disagreement, refuse_other_s
 from qat.quantization.importing.foreign_models import refuse_foreign
 from qat.quantization.importing.model_inputs import warn_of_optional_inputs
 from qat.quantization.importing.preflight import refuse_blockers
-from qat.quantization.ir.graph import Graph
+from qat.quantization.ir.graph import Graph, is_fixed
 from qat.quantization.keras.build_model import emit
 from qat.quantization.keras.check_rows import keep_rows
 from qat.quantization.keras.custom_training import warn_of_missing_parts
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras3.model import as_keras3
 from qat.quantization.merge_ranges import merge_close_ranges
-from qat.quantization.outliers import warn_of_outliers
 from qat.quantization.placement import place
 from qat.quantization.placement.quant_spec import MinMax, QuantSpec
 from qat.quantization.preserve import mark_preserved
 from qat.quantization.rewrites import canonicalize
-from qat.quantization.rewrites.builder import is_fixed
 from qat.quantization.rewrites.comparisons import scale_comparisons
 from qat.quantization.rewrites.recurrent import carry_codes, join_gates, parts_by_slices
 from qat.quantization.rewrites.rounding import fit_integers
@@ -51,7 +54,6 @@ from qat.quantization.settings import (
     weight_scheme,
 )
 from qat.quantization.unsettled_statistics import NormStatistics
-from qat.quantization.wide_ranges import warn_of_wide_ranges
 from qat.warning import warn
 
 
@@ -76,8 +78,8 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
             all named at once.
         CalibrationError: calibration is empty, without an end, not finite, or misshapen.
         ModelError: the model is no Keras model, it is quantization-aware already, its input sizes are not known, or
-            what it computes and what its rewritten form computes differ; layers resize in training alone, and those
-            behind cannot follow.
+            what it computes and what its rewritten form computes differ; layers resize in training alone, and later
+            ones cannot follow.
         ConfigError: `config` is no `QuantConfig`, holds values that are not accepted, or names layers or settings that
             are not there.
     """
@@ -161,10 +163,10 @@ def _build_model(
     """The model of wrappers, its ranges set."""
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
     if graph.training_nest is not None:
-        model.told["training_nest"] = graph.training_nest
+        model.qat_config["training_nest"] = graph.training_nest
     if config.name != "ptq":
         refuse_other_sizes(model, graph)
-    model.told["outcome"] = record_outcome(graph, config)
+    model.qat_config["outcome"] = record_outcome(graph, config)
     for quant_spec, (low, high) in min_max.items():
         if quant_spec in layers:
             layers[quant_spec].set_range(low, high)
@@ -173,12 +175,12 @@ def _build_model(
 
 
 def _warn_of_losses(graph: Graph, name: str) -> None:
-    """Name what training quantization-aware does without."""
+    """Name the parts of the model that have no effect in quantization-aware training."""
     if graph.lost_in_training:
         missing = "\n    ".join(dict.fromkeys(graph.lost_in_training))
         warn(
-            f"model {name!r} trains quantization-aware without what follows; at inference it is the same:\n"
-            f"    {missing}",
+            f"the following parts of model {name!r} have no effect during quantization-aware training; inference is "
+            f"unchanged:\n    {missing}",
             TrainingSemanticsWarning,
         )
 
@@ -191,7 +193,7 @@ def _look_at_constants(graph: Graph, trains: bool) -> None:
             continue
         if trains:
             raise UnsupportedLayerError(
-                f"layer {node.layer!r} gives a constant at inference and something else in training: let it give what "
-                "depends on its input in both, or give the constant behind the model"
+                f"layer {node.layer!r} gives a constant at inference and something else in training: make "
+                "its output depend on its input in both modes, or add the constant outside of the model"
             )
         graph.bypass(node)

@@ -23,7 +23,7 @@ class RangeFit:
     """One quantizer of activations, by the name of the Keras layer before it; the worst call where it serves several.
 
     A value is cut off where it lies more than half a scale outside [min, max]: there the quantizer changes it more than
-    rounding would. `sqnr_db` compares the values behind the quantizer with those before it.
+    rounding would. `sqnr_db` compares the values after the quantizer with those before it.
     """
 
     layer: str
@@ -75,7 +75,7 @@ class RangeMeter:
 
 
 def _sums(layer: RangeLayer, values: NDArray, rounded: NDArray) -> tuple[float, ...]:
-    low, high = (end.numpy() for end in layer.ends())
+    low, high = (end.numpy() for end in layer.min_max())
     half = scale_of_range(low, high, 2**layer.quantizer.bits - 1) / 2
     clipped = np.count_nonzero(values < low - half) + np.count_nonzero(values > high + half)
     flat, error = values.reshape(-1), (rounded - values).reshape(-1)

@@ -125,7 +125,7 @@ def _names(layers: Sequence[str]) -> str:
 
 
 def _cells(each: QuantizedTensor) -> list[str]:
-    """All cells of a tensor's row behind the layer and the op."""
+    """All cells of a tensor's row after the layer and the op."""
     grid = each.grid
     per = "" if grid.channels == 1 else f" x{grid.channels}"
     limits = f"±{grid.max:.3g}" if grid.min == -grid.max else f"{grid.min:.3g} {grid.max:.3g}"

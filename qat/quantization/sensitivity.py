@@ -44,7 +44,7 @@ class PartlyQuantized:
         ranges = place(self.graph)
         min_max = calibrate(self.graph, ranges, self.batches, config.calibration)
         min_max = widen_dead(self.graph, dict(zip(ranges, min_max, strict=True)))
-        self.min_max = {id(quant_spec): limits for quant_spec, limits in min_max.items()}
+        self.min_max = {id(quant_spec): low_high for quant_spec, low_high in min_max.items()}
         self.config = config
         self.layers = list(dict.fromkeys(_layer_of(node) for node in self.graph.nodes if _quantizes(node)))
         self.quantized_nodes = {id(node): quantize_kernel(node, config) for node in self.graph.nodes_of(*QUANTIZED_OPS)}
@@ -70,7 +70,7 @@ class PartlyQuantized:
             return run_node(node, inputs)
         is_selected = mask[self.layers.index(_layer_of(node))]
         if node.op == "fake_quant":
-            low, high = self.min_max[id(node.attrs["range"].root())]
+            low, high = self.min_max[id(node.attrs["quant_spec"].root())]
             return [
                 tf.where(is_selected, tf.quantization.fake_quant_with_min_max_args(inputs[0], low, high), inputs[0])
             ]

@@ -14,7 +14,7 @@ from qat.setting import describe_refused_values
 from qat.variants import QUANTIZERS
 from qat.warning import warn
 
-BITS = range(2, 9)  # of weights; a command line takes those that a file stores as such
+BITS = range(2, 9)  # accepted for weights; a command line takes those that a file stores as such
 _EXPECTED_BITS = "expected an integer from 2 to 8"
 
 

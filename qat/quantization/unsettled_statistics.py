@@ -14,7 +14,7 @@ from qat.warning import warn
 
 ROWS = 32
 FAR = 4.0  # times, of variances; of means, in standard deviations
-SHARE = 0.5  # of the layers
+SHARE = 0.5  # share of the layers
 
 
 class NormStatistics:

@@ -260,5 +260,5 @@ def test_numbers_too_far_apart_for_one_kernel_are_named():
         warnings.simplefilter("ignore")
         file = read(convert(quantize_model(model, rows)))
     assert re.match(
-        r"\. Numbers meet in \w+ '.+' that are too far apart: a code is .* Scale or clip", farthest_scales(file)
+        r"\. The scales of \w+ '.+' and of an operand differ too much, .* Scale or clip", farthest_scales(file)
     )

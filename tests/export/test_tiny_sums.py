@@ -31,7 +31,7 @@ def test_a_normalization_of_a_dead_layer_has_a_file(dead):
 def test_a_sum_that_no_kernel_reaches_is_refused_by_its_layer(dead):
     sums = next(each for each in dead.layers if isinstance(each, RangeLayer) and each.name.endswith("--add--range"))
     sums.set_range(0.0, 1e-9)
-    with pytest.raises(ModelError, match=r"--add.*which no integer kernel can"):
+    with pytest.raises(ModelError, match=r"--add.*no integer kernel can rescale"):
         convert(dead)
 
 
@@ -49,7 +49,7 @@ def test_a_steep_step_is_in_the_file_what_it_is_in_the_model(factor):
 
 
 def test_a_step_that_no_kernel_reaches_is_refused_by_its_layer():
-    with pytest.raises(ModelError, match="as by a steep step"):
+    with pytest.raises(ModelError, match="a steep step"):
         convert(step_of(1e6))
 
 
@@ -58,5 +58,5 @@ def test_a_square_that_no_kernel_reaches_is_refused_by_its_layer():
     left, right = layers.Dense(4)(entry), layers.Dense(4)(entry)
     square = tf.clip_by_value(tf.math.squared_difference(left, right), 0.0, 1e-7)
     quantized = quantize_model(tf_keras.Model(entry, layers.Dense(2)(square * 1e6)), ROWS)
-    with pytest.raises(ModelError, match="which no integer kernel can"):
+    with pytest.raises(ModelError, match="no integer kernel can rescale"):
         convert(quantized)

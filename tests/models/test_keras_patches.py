@@ -9,7 +9,7 @@ import tf_keras
 
 from qat.models.keras_patches import PATCHING
 from qat.quantization import quantize_model
-from qat.quantization.keras.to_float import cloned
+from qat.quantization.keras.to_float import clone
 
 ROWS = np.random.default_rng(0).normal(size=(128, 8)).astype(np.float32)
 PATCHED = [
@@ -41,7 +41,7 @@ def in_threads(work, count):
 
 def test_models_are_built_again_by_several_threads():
     before, model = [getattr(kind, name) for kind, name in PATCHED], network(tf_keras)
-    in_threads(lambda: [cloned(model) for _ in range(10)], 4)
+    in_threads(lambda: [clone(model) for _ in range(10)], 4)
     assert [getattr(kind, name) for kind, name in PATCHED] == before
     assert PATCHING.acquire(blocking=False)
     PATCHING.release()

@@ -14,6 +14,7 @@ from tf_keras import layers
 
 from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
+from qat.quantization.keras.model import in_float32
 from qat.tflite import Interpreter, convert, verify
 
 POLICIES = ["mixed_float16", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mixed_bfloat16", "float64"))]
@@ -37,6 +38,17 @@ def recurrent_network():
     x = layers.LSTM(5, return_sequences=True, name="lstm")(layers.Reshape((6, 12))(image))
     x = layers.GRU(4, name="gru")(x)
     return tf_keras.Model(image, layers.Dense(3, activation="softmax", dtype="float32", name="head")(x), name="net")
+
+
+def test_a_layer_named_like_a_dtype_keeps_its_name_in_float32():
+    entry = tf_keras.Input((4,), name="float64", dtype="float64")
+    x = layers.LSTM(3, dtype="float64")(layers.Reshape((2, 2), dtype="float64")(entry))
+    model = tf_keras.Model(entry, layers.Dense(2, dtype="float64")(x))
+    quantized = quantize_model(model, np.random.default_rng(0).normal(size=(128, 4)))
+    replica = in_float32(quantized)
+    assert [layer.name for layer in replica.layers] == [layer.name for layer in quantized.layers]
+    assert {variable.dtype.name for variable in replica.variables} == {"float32"}
+    assert Interpreter(convert(quantized)).input_names == ("float64",)
 
 
 @pytest.fixture

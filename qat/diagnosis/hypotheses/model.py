@@ -168,7 +168,7 @@ def _uneven_columns(evidence: Evidence) -> Iterator[Hypothesis]:
         coarse[index] = columns.round_columns(inputs[index], small, *limits)
         alone = evidence.score.drop(evidence.a0, run_keras(evidence.keras, coarse))
         if alone.significant:
-            cut = columns.cut_behind_normalization(evidence.keras, index)
+            cut = columns.cut_after_normalization(evidence.keras, index)
             yield Hypothesis(
                 "M02",
                 f"input {tensor.name!r}: {columns.describe_columns(small, values)}. Rounding them alone takes "

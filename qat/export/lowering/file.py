@@ -27,7 +27,7 @@ TYPES = {
     "uint8": schema.TensorType.UINT8,
 }
 SCHEMA_VERSION = 3
-LAST_OLD_OPERATOR = 127  # of the int8 field that older readers know
+LAST_OLD_OPERATOR = 127  # in the int8 field that older readers know
 
 
 class File:
@@ -55,7 +55,7 @@ class File:
         """Add a tensor that an operator computes, or an input of the graph.
 
         Args:
-            name: name of the tensor; one that another tensor has gets a number behind it.
+            name: name of the tensor; one that another tensor has gets a number after it.
             dtype: name of its dtype, as "int8": a key of `TYPES`.
             sizes: its shape for the batch of the file, integers.
             shape: the same with None where a size is open; the default has none open.

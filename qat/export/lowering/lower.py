@@ -39,12 +39,12 @@ def lower(
         A file of one subgraph, not packed.
 
     Raises:
-        ModelError: an op is missing in `OPERATORS`, the model begins behind a range, or a sum is tiny next to what is
+        ModelError: an op is missing in `OPERATORS`, the model begins after a range, or a sum is tiny next to what is
             added.
     """
     with deep_recursion():
         network = read_network(model)
-    _refuse_inputs_behind_a_range(network)
+    _refuse_inputs_after_a_range(network)
     lowering = Lowering(network, read_weights(network), batch_size)
     for key, tensor in zip(network.entries, network.inputs, strict=True):
         lowering.values[key] = lowering.add_input(tensor)
@@ -60,7 +60,7 @@ def lower(
     return OpWriter(uses.ops, lowering.is_open, low_bit).write_model(inputs, uses.outputs, io)
 
 
-def _refuse_inputs_behind_a_range(network: Network) -> None:
+def _refuse_inputs_after_a_range(network: Network) -> None:
     """Refuse a part of a model with an input that a kernel reads as codes and that has no range within the part."""
     for call in network.calls:
         names = getattr(call.inner, "input_ranges", None) or []

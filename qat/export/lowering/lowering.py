@@ -33,7 +33,7 @@ class Lowering:
         self._dequantized: dict[Value, Value] = {}
 
     def unique(self, name: str) -> str:
-        """The name, with a number behind it if it is taken."""
+        """The name, with a number after it if it is taken."""
         candidate, count = name, 0
         while candidate in self.taken:
             count += 1

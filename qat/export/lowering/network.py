@@ -95,7 +95,7 @@ def refuse_unknown_layers(model: KerasModel) -> None:
     Raises:
         ModelError: there is such a layer, which is named.
     """
-    if not isinstance(model, QatModel) or model.float_variables is None or not model.told["fake_quantization"]:
+    if not isinstance(model, QatModel) or model.float_variables is None or not model.qat_config["fake_quantization"]:
         return
     for layer in _leaves(model):
         if not isinstance(layer, KNOWN_LAYERS):

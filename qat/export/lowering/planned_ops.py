@@ -208,7 +208,7 @@ def refuse_tiny_sums(ops: Sequence[PlannedOp]) -> None:
         if largest**2 >= LARGEST_RATIO_OF_SQUARES * scale if squared else largest >= LARGEST_RATIO * scale:
             raise ModelError(
                 f"layer {op.outputs[0].names[0]!r} gives numbers up to {255 * scale:.2g} from numbers whose range is "
-                f"{255 * largest:.2g} wide, which no integer kernel can: what it reads is constant, mostly of a dead "
-                "layer before it, or what it gives is clipped to next to nothing, as by a steep step. Calibrate on "
-                "data that the layer answers to, clip less steeply, or leave the layer out"
+                f"{255 * largest:.2g} wide; no integer kernel can rescale that much. Its input is probably constant (a "
+                "dead layer before it), or its output is clipped to almost nothing (a steep step). Calibrate on "
+                "data for which the layer's output varies, clip less steeply, or leave the layer out"
             )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from qat.quantization.kernels.requantize import quantize_constants
 
 LOWEST, HIGHEST = -128, 127
-LARGEST_BIAS = 2**31 - 1
+LARGEST_INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -58,4 +58,4 @@ def bias_codes(bias: NDArray[np.float32], scale: NDArray[np.float32] | np.floati
         int32 [channels], halves rounded to even, saturated at +-(2^31 - 1).
     """
     codes = np.round(bias / scale).astype(np.float64)  # in float32 the largest of all codes would wrap around
-    return np.clip(codes, -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)
+    return np.clip(codes, -LARGEST_INT32, LARGEST_INT32).astype(np.int32)

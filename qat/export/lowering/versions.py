@@ -75,7 +75,7 @@ def _mul(inputs: Tensors, outputs: Tensors, options: Options) -> int:
 
 
 def _arithmetic(broadcast: int | None = None) -> Callable[[Tensors, Tensors, Any], int]:
-    """Of ADD and similar operators: `broadcast` is the version that does so on more than 4 axes."""
+    """The version of ADD and similar operators: `broadcast` is the version that does so on more than 4 axes."""
 
     def rule(inputs: Tensors, outputs: Tensors, options: Options) -> int:
         shapes = [list(tensor.shape) for tensor in inputs]

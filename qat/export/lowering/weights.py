@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qat.export.lowering.network import Call, Network
 from qat.export.lowering.scales import Grid, KernelCodes
-from qat.quantization.keras.grids import step_of, zero_point_of
+from qat.quantization.keras.grids import scale_of, zero_point_of
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.op import Op
 from qat.quantization.keras.range_layer import RangeLayer
@@ -86,9 +86,9 @@ def read_weights(network: Network) -> Weights:
 
 def _compute_grids(ranges: list[RangeLayer]) -> tuple[tf.Tensor, ...]:
     """Scales, zero points, lower and upper limits, [ranges] each."""
-    limits = [layer.ends() for layer in ranges]
-    low, high = (tf.stack(each) for each in zip(*limits, strict=True))
-    scale = step_of(low, high, 255)
+    min_max = [layer.min_max() for layer in ranges]
+    low, high = (tf.stack(each) for each in zip(*min_max, strict=True))
+    scale = scale_of(low, high, 255)
     return scale, zero_point_of(low, scale, 8), low, high
 
 

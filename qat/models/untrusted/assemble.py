@@ -26,7 +26,7 @@ from qat.models.untrusted.decode import DecodedModel
 from qat.models.untrusted.group_names import map_group_names
 
 READABLE = ("2", "3")  # major versions of Keras
-PUBLISHED = {"LayerScale": LayerScale, "StochasticDepth": StochasticDepth}  # of ConvNeXt, which Keras does not register
+PUBLISHED = {"LayerScale": LayerScale, "StochasticDepth": StochasticDepth}  # ConvNeXt's, not registered by Keras
 
 
 def assemble(decoded: DecodedModel, *, with_assets: bool = True, trusted: bool = False) -> Any:

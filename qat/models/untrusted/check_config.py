@@ -121,7 +121,7 @@ def _refuse_programs(config: Json) -> None:
 
 
 def _byte_count(sizes: list[Any], dtype: object) -> int:
-    """Of an array that a file holds packed; more than any limit where that is not said as it is written."""
+    """Bytes of an array that a file holds packed; more than any limit if shape or dtype is not valid."""
     if not all(isinstance(each, int) and each >= 0 for each in sizes) or not _DTYPE.fullmatch(str(dtype)):
         return 1 << 62
     bits = re.search(r"\d+", str(dtype))

@@ -146,7 +146,7 @@ def _refusal(error: BaseException) -> dict[str, Any]:
     text = str(error.args[0]) if error.args else type(error).__name__
     if text.startswith(
         "Exception encountered when calling layer"
-    ):  # Keras puts it around the text, and its inputs behind
+    ):  # Keras puts it around the text, and its inputs after
         text = "\n\n".join(text.split("\n\n")[1:2]) or text
     return {"refused": text[:4000], "how": kind, "custom": custom}
 

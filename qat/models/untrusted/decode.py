@@ -50,7 +50,7 @@ class DecodedModel:
 
     @property
     def keras_major(self) -> str:
-        """Of the Keras that wrote it: "2" where it does not say, as in older files."""
+        """Major version of the Keras that wrote it: "2" where the file does not say, as older ones."""
         return self.keras_version.split(".")[0] or "2"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-PREFIX = "raw:"  # of an op that has no word of ours, in layers and training programs of a quantization-aware model
+PREFIX = "raw:"  # begins the name of an op that only TensorFlow has a word for, in layers and training programs
 _RANDOM = ("Multinomial", "ParameterizedTruncatedNormal", "RandomCrop", "RandomGamma", "RandomPoisson")
 _RANDOM += ("RandomPoissonV2", "RandomShuffle", "RandomStandardNormal", "RandomUniform", "RandomUniformInt")
 _MAY_HAVE_STATE = {"Assert", "TruncatedNormal", *_RANDOM}

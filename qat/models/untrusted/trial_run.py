@@ -45,7 +45,7 @@ def run_once(model: Any) -> None:
     """
     for value, training in (*((value, False) for value in VALUES), (0.0, True)):
         try:
-            with suppress(Exception):  # of any layer, for inputs as small as these
+            with suppress(Exception):  # any layer may fail on inputs as small as these
                 inputs = [_filled(each, value) for each in model.inputs]
                 _call(model, inputs if len(inputs) > 1 else inputs[0], training)
         except _TooLarge as error:

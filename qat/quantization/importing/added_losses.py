@@ -9,11 +9,11 @@ from typing import Any
 import tensorflow as tf
 
 from qat.quantization.importing.import_state import Import, Variables
-from qat.quantization.importing.layer_calls import Added, Trace
+from qat.quantization.importing.layer_calls import AddedLoss, Trace
 from qat.quantization.importing.ops.custom_gradient import stated_gradient
 from qat.quantization.ir.cutter import Cutter
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.ir.program import NotExtractableError
+from qat.quantization.ir.program import LastAssignments, NotExtractableError
 
 
 def read_added(state: Import) -> None:
@@ -53,7 +53,7 @@ def _computed_by_the_model(state: Import) -> set[str]:
     """Names of the ops that a loss or metric takes from the model: inputs, layers that are kept whole, and what the
     outputs are computed from inputs by. What depends on variables alone is computed again."""
     trace = state.trace
-    needed, given = behind(trace, trace.outputs), {tensor.op.name for tensor in trace.inputs} | set(trace.whole)
+    needed, given = ancestors_of(trace, trace.outputs), {tensor.op.name for tensor in trace.inputs} | set(trace.whole)
     fed = set(given)
     for op in trace.graph.get_operations():
         if any(tensor.op.name in fed for tensor in op.inputs) and not all(
@@ -67,7 +67,7 @@ def _is_constant(state: Import, tensor: tf.Tensor) -> bool:
     return tensor.ref() in state.made and state.value(tensor) is not None
 
 
-def _read(state: Import, cutter: Cutter, added: Added, computed: set[str]) -> None:
+def _read(state: Import, cutter: Cutter, added: AddedLoss, computed: set[str]) -> None:
     if added.cut is None:
         inputs = cutter.inputs_of(added.values, lambda op: op.name not in computed)
         program = cutter.cut(added.values, inputs).to_json()
@@ -99,23 +99,26 @@ def tap(state: Import, attrs: dict, inputs: list[Tensor], layer: str) -> Node:
     return node
 
 
-def behind(trace: Trace, tensors: Iterable[tf.Tensor]) -> set[str]:
-    """The names of all ops that these tensors need.
+def ancestors_of(
+    trace: Trace, needed: Iterable[tf.Tensor | tf.Operation], assignments: LastAssignments | None = None
+) -> set[str]:
+    """The names of all ops that these tensors and ops need, and of the assignments that they read.
 
     Args:
-        trace: the trace that the ops stand in. Behind a layer that is kept whole stand the tensors that it is called
-            on.
-        tensors: tensors of the trace, of any shapes and dtypes.
+        trace: the trace that the ops stand in. A layer that is kept whole needs the tensors that it is called on.
+        needed: tensors, of any shapes and dtypes, and ops of the trace.
+        assignments: the assignments that ops read; None for none.
 
     Returns:
-        The ops' names in the trace's graph, those that make the tensors among them.
+        The ops' names in the trace's graph, the given ones and those that make the tensors among them.
     """
     found: set[str] = set()
-    stack = [tensor.op for tensor in tensors]
+    stack = [each if isinstance(each, tf.Operation) else each.op for each in needed]
     while stack:
         op = stack.pop()
         if op.name not in found:
             found.add(op.name)
             inputs = trace.whole[op.name].inputs if op.name in trace.whole else op.inputs
             stack.extend(tensor.op for tensor in inputs)
+            stack.extend((assignments or {}).get(op.name, {}).values())
     return found

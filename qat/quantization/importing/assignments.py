@@ -18,6 +18,7 @@ from qat.errors import ModelError
 from qat.models.keras_types import KerasLayer, KerasModel, KerasVariable
 from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.keras_version import version_of
+from qat.quantization.importing.preflight import RANDOM
 from qat.quantization.ir.control_flow import WRITES, branch_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ TABLES = ("LookupTableInsert", "LookupTableRemove", "LookupTableImport")
 GENERATORS = ("RngReadAndSkip", "RngSkip", "StatefulStandardNormal", "StatefulUniform", "StatefulTruncatedNormal")
 
 _STATELESS = "a file keeps nothing between two calls: assign in training alone (`if training:`)"
-_RANDOM = "the model draws random numbers at inference; draw them in training only (`if training:`)"
 _CALL = "leave the argument out, or say training=False"
 
 
@@ -49,14 +49,14 @@ def forced_to_train(layer: KerasLayer, args: tuple, kwargs: dict) -> str | None:
     layers = version.layers
     if isinstance(layer, layers.BatchNormalization):
         held = layer.trainable  # a frozen one computes as at inference, whatever it is told
-        told = "normalises by the batch at hand and moves its averages"
+        effect = "normalises by the batch at hand and moves its averages"
     elif isinstance(layer, layers.SpectralNormalization):
-        held, told = True, "sets its kernel anew"
+        held, effect = True, "sets its kernel anew"
     elif _amount(layer, ("dropout", "recurrent_dropout")):
-        held, told = True, "drops at random"
+        held, effect = True, "drops at random"
     else:
-        held, told = _amount(layer, ("rate", "stddev", "factor"), 1), "changes its input at random"
-    return f"is called with training=True: at inference it {told}; {_CALL}" if held else None
+        held, effect = _amount(layer, ("rate", "stddev", "factor"), 1), "changes its input at random"
+    return f"is called with training=True: at inference it {effect}; {_CALL}" if held else None
 
 
 def _amount(layer: KerasLayer, names: tuple[str, ...], otherwise: float | None = None) -> bool:
@@ -75,8 +75,8 @@ def assigned_at_inference(trace: Trace, model: KerasModel) -> list[str]:
         One line per layer that was told to train, then one per layer and state that it changes: a variable, a lookup
         table, or that of a random generator. An empty list where there are none.
     """
-    told = [f"layer {layer!r} {what}" for layer, what in trace.forced.items()]
-    return told + _assignments(trace.graph, trace.layer_of, model)
+    forced = [f"layer {layer!r} {what}" for layer, what in trace.forced.items()]
+    return forced + _assignments(trace.graph, trace.layer_of, model)
 
 
 def _assignments(graph: FuncGraph, layer_of: dict[str, str], model: KerasModel) -> list[str]:
@@ -94,10 +94,11 @@ def _assignments(graph: FuncGraph, layer_of: dict[str, str], model: KerasModel) 
 def _line(layer: str, op: tf.Operation, write: tf.Operation, name: str) -> str:
     where = f"layer {layer or op.name!r}: op {write.type}"
     if write.type in GENERATORS:
-        return f"{where}: {_RANDOM}"
+        return f"{where}: {RANDOM}"
     what = "writes into its table" if write.type.startswith(TABLES) else f"assigns {name} at inference"
     if write.type == "AssignVariableOp" and write.inputs[1].dtype == tf.bool:
-        return f"{where}: {what}; if the layer begins by its first batch, call the model on data once before that"
+        once = "if the layer initializes itself on its first batch, call the model on data once before that"
+        return f"{where}: {what}; {once}"
     return f"{where}: {what}; {_STATELESS}, or make the state an input and an output of the model"
 
 
@@ -122,7 +123,7 @@ def writes_of(
         body = _body(graph, name)
         if body is None or name in within:
             continue
-        arguments = op.inputs[len(op.inputs) - len(body.inputs) :]  # of a condition, the first one chooses
+        arguments = op.inputs[len(op.inputs) - len(body.inputs) :]  # the first operand of a condition chooses
         inner = {id(own): held.get(id(given)) for own, given in zip(body.inputs, arguments, strict=False)}
         for each in body.get_operations():
             yield from writes_of(each, body, inner, (*within, name))
@@ -181,7 +182,7 @@ def _counters(model: KerasModel) -> list[Any]:
 
 @contextlib.contextmanager
 def unchanged(model: KerasModel) -> Iterator[None]:
-    """Inside, the model may be traced or run: its variables are put back behind it, if its code changed them.
+    """Inside, the model may be traced or run: its variables are put back after it, if its code changed them.
 
     Raises:
         ModelError: variables changed that are not of a metric; each is named with the layer that holds it.

@@ -8,11 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from qat.quantization.importing.added_losses import behind
+from qat.quantization.importing.added_losses import ancestors_of
 from qat.quantization.importing.call_programs import sources_of
 from qat.quantization.importing.layer_calls import Key, LayerCall, Trace
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of a function or an object that is made anew in each call
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # address of an object that is made anew in each call
 SMALL_CONSTANT = 1024  # bytes: larger ones are not compared
 
 
@@ -27,7 +27,7 @@ class Signatures:
     def __init__(self, trace: Trace, shared: set[Key]) -> None:
         self.shared = shared
         self.operations = trace.graph.get_operations()
-        self.needed = behind(trace, trace.outputs)
+        self.needed = ancestors_of(trace, trace.outputs)
         self.captured = {inner.ref(): ("captured", id(outer)) for outer, inner in trace.graph.captures}
 
     def children(self, call: LayerCall) -> list[LayerCall]:
@@ -39,7 +39,7 @@ class Signatures:
         return any(op.name in self.needed for op in self.operations[call.start : call.end])
 
     def parts(self, call: LayerCall, all_ops: bool = False) -> list[list[tuple]]:
-        """The call's own ops with what they read: before each of the layers that it calls, and behind the last, there
+        """The call's own ops with what they read: before each of the layers that it calls, and after the last, there
         with where the call's outputs come from.
 
         Args:
@@ -59,11 +59,11 @@ class Signatures:
         for part, (start, end) in enumerate(zip(starts, ends, strict=True)):
             counted = [op for op in self.operations[start:end] if all_ops or op.name in self.needed]
             own = [op for op in counted if not _is_captured(op, known)]
-            said = []
+            signature = []
             for number, op in enumerate(own):
-                said.append((*_spelled(op), tuple(known.get(tensor.ref()) for tensor in op.inputs)))
+                signature.append((*_spelled(op), tuple(known.get(tensor.ref()) for tensor in op.inputs)))
                 known |= {tensor.ref(): ("own", part, number, at) for at, tensor in enumerate(op.outputs)}
-            parts.append(said)
+            parts.append(signature)
         parts[-1].append(tuple(known.get(t.ref()) if isinstance(t, tf.Tensor) else None for t in call.outputs))
         return parts
 
@@ -76,7 +76,7 @@ class Signatures:
             before: the calls of inner layers before that one.
 
         Returns:
-            Of each tensor its places, as `sources_of` has them: several where a layer gives what it is given. Of one
+            The places of each tensor, as `sources_of` has them: several where a layer gives what it is given. For one
             that the call itself makes, how it does so, as `of` says it.
         """
         found: dict[Any, set[Any]] = {}
@@ -93,7 +93,7 @@ class Signatures:
             tensors: of the trace's graph, of any shapes and dtypes.
 
         Returns:
-            Of each op that they need its type, its attributes, and where its inputs come from; then the tensors' own
+            For each op that they need, its type, its attributes, and where its inputs come from; then the tensors' own
             places among these.
         """
         known: dict[Any, Any] = {**self.captured, **sources_of(call, self.children(call))}
@@ -105,11 +105,11 @@ class Signatures:
             if tensor.ref() not in known and tensor.op.name not in needed:
                 needed[tensor.op.name] = tensor.op
                 stack.extend(tensor.op.inputs)
-        said: list[tuple] = []
+        signature: list[tuple] = []
         for number, op in enumerate(sorted(needed.values(), key=lambda each: each._id)):
-            said.append((*_spelled(op), tuple(known.get(tensor.ref()) for tensor in op.inputs)))
+            signature.append((*_spelled(op), tuple(known.get(tensor.ref()) for tensor in op.inputs)))
             known |= {tensor.ref(): ("own", number, at) for at, tensor in enumerate(op.outputs)}
-        return [*said, tuple(known[tensor.ref()] for tensor in tensors)]
+        return [*signature, tuple(known[tensor.ref()] for tensor in tensors)]
 
 
 def find_different(
@@ -124,7 +124,7 @@ def find_different(
         other: call of the whole model in the second trace.
 
     Yields:
-        The call in either trace, and the numbers, from 0, of the inner calls before which (or behind the last of which)
+        The call in either trace, and the numbers, from 0, of the inner calls before which (or after the last of which)
         it differs; None in their place where it is another layer, made in the call, or calls other layers.
     """
     stack = [(one, other)]
@@ -151,13 +151,13 @@ def _are_called_on_others(
     inferred: Signatures, trained: Signatures, pair: tuple[LayerCall, LayerCall], at: int
 ) -> bool:
     """Whether two calls, one in each trace, call their inner layer number `at` on what comes from elsewhere."""
-    said = []
+    places = []
     for signatures, call in zip((inferred, trained), pair, strict=True):
         children = signatures.children(call)
-        said.append(signatures.places(call, children[at].arguments, children[:at]))
-    return len(said[0]) != len(said[1]) or any(
+        places.append(signatures.places(call, children[at].arguments, children[:at]))
+    return len(places[0]) != len(places[1]) or any(
         not one & other if isinstance(one, set) and isinstance(other, set) else one != other
-        for one, other in zip(*said, strict=True)
+        for one, other in zip(*places, strict=True)
     )
 
 
@@ -182,7 +182,7 @@ def _is_captured(op: tf.Operation, known: dict[Any, Any]) -> bool:
 def _spelled(op: tf.Operation) -> tuple:
     if op.type == "Const" and op.node_def.attr["value"].tensor.ByteSize() > SMALL_CONSTANT:
         return (op.type,)
-    if op.type == "Placeholder":  # of a layer that is kept whole: whatever its sizes are, it is the same
+    if op.type == "Placeholder":  # of a layer kept whole: whatever its sizes are, it is the same
         return (op.type, op.get_attr("dtype"))
     return (op.type, _attributes(op.node_def, op.graph))
 

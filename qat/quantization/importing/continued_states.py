@@ -1,7 +1,7 @@
-"""Variables of which one layer call reads what an earlier one has assigned, as a state of a layer that is called twice.
+"""Variables that one layer call assigns and a later call reads, such as the state of a layer that is called twice.
 
-The programs of a training step read variables as the step began: only the effects of a step run one after the other.
-What an earlier call assigns is computed once more, in the program of the call that reads it.
+All programs of a training step read the values that variables had when the step began. So the program of the later
+call computes once more what the earlier call assigns.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import tensorflow as tf
 
+from qat.quantization.importing.added_losses import ancestors_of
 from qat.quantization.importing.layer_calls import Key, LayerCall, Trace
-from qat.quantization.ir.program import SCATTERS, Behind
+from qat.quantization.ir.program import SCATTERS, LastAssignments
 
 REASON = "its second call goes on from what the first has assigned"
 OF_ANOTHER = "layer {!r} goes on from what it has assigned"
@@ -30,9 +31,9 @@ class Assigning:
 
 @dataclass(eq=False)
 class Needed:
-    """What ops are needed for; by `call`, whose effect it is in its turn, None for what the model computes.
+    """The reason why ops are kept: the effect of `call`, or the model's outputs if `call` is None.
 
-    `apart`: it is computed from the inputs of the model, as masks of outputs are.
+    `apart`: the ops are computed from the inputs of the model, as masks of outputs are.
     """
 
     call: LayerCall | None
@@ -46,13 +47,13 @@ class Continued:
     """What calls read of the assignments of earlier ones.
 
     Attributes:
-        behind: the last assignment before an op, by the op's name and the variable's place.
+        last_assignments: the last assignment before an op, by the op's name and the variable's place.
         readers: the calls that read, by their keys.
         earlier: the calls that assign, by their keys.
         lost: why none of a layer's assignments can be kept, by the layer's id.
     """
 
-    behind: dict[str, dict[int, tf.Operation]] = field(default_factory=dict)
+    last_assignments: dict[str, dict[int, tf.Operation]] = field(default_factory=dict)
     readers: dict[Key, LayerCall] = field(default_factory=dict)
     earlier: dict[Key, LayerCall] = field(default_factory=dict)
     lost: dict[int, str] = field(default_factory=dict)
@@ -75,9 +76,9 @@ class States:
     owner: Callable[[tf.Operation], LayerCall]
 
     def continued(
-        self, assigning: Sequence[Assigning], forwarded: Behind, needed: Callable[[], Iterable[Needed]]
+        self, assigning: Sequence[Assigning], forwarded: LastAssignments, needed: Callable[[], Iterable[Needed]]
     ) -> Continued:
-        """What an op of a later call reads of what layers assign, where programs have to be told of it.
+        """What an op of a later call reads of what layers assign, where programs need it.
 
         Args:
             assigning: the calls that assign, in the order of the trace.
@@ -90,7 +91,7 @@ class States:
         pairs = [each for writer in assigning for each in self._read_later(writer, assigning, forwarded)]
         found = Continued()
         for need in needed() if pairs else []:
-            reached = self._reached(need, forwarded)
+            reached = ancestors_of(self.trace, need.ops, forwarded)
             for writer, op, at in pairs:
                 if op.name not in reached or self._runs_in_turn(writer, op, need):
                     continue
@@ -109,7 +110,7 @@ class States:
 
     def _follow(self, found: Continued, writers: Sequence[Assigning], op: tf.Operation, at: int) -> None:
         before = [own for each in writers for own in each.ops if at in self.written[own.name] and own._id < op._id]
-        found.behind.setdefault(op.name, {})[at] = max(before, key=lambda own: own._id)
+        found.last_assignments.setdefault(op.name, {})[at] = max(before, key=lambda own: own._id)
         found.readers[self.owner(op).key] = self.owner(op)
         found.earlier |= {each.call.key: each.call for each in writers}
 
@@ -118,23 +119,20 @@ class States:
         same = reader.layer is writer.call.layer
         found.lost.setdefault(id(writer.call.layer), REASON if same else OF_ANOTHER.format(reader.key[0]))
         for other in writers:
-            found.lost.setdefault(id(other.call.layer), REASON if same else self._shares(other, writer))
-
-    @staticmethod
-    def _shares(other: Assigning, writer: Assigning) -> str:
-        return f"layer {writer.call.key[0]!r} assigns the same variable"
+            shared = f"layer {writer.call.key[0]!r} assigns the same variable"
+            found.lost.setdefault(id(other.call.layer), REASON if same else shared)
 
     def _read_later(
-        self, writer: Assigning, assigning: Sequence[Assigning], forwarded: Behind
+        self, writer: Assigning, assigning: Sequence[Assigning], forwarded: LastAssignments
     ) -> Iterator[tuple[Assigning, tf.Operation, int]]:
-        """The ops outside of a call that read a variable behind its assignment, each with the variable's place."""
+        """The ops outside of a call that read a variable after its assignment, each with the variable's place."""
         first = {at: op._id for op in reversed(writer.ops) for at in self.written[op.name] if at is not None}
         inside = {op.name for op in self._inside(writer.call)}
         by_input = {op.name for each in assigning if each.by_input for op in each.ops}
         for op in self.trace.graph.get_operations():
             read = {*self.read_by(op), *self._added_to(op)} if op.name not in inside else ()
             if not writer.by_input and op.name in by_input:
-                read = {*read, *self.written[op.name]}  # it may run before, or behind
+                read = {*read, *self.written[op.name]}  # it may run before, or after
             for at in read:
                 if at in first and op._id > first[at] and at not in forwarded.get(op.name, {}):
                     yield writer, op, at
@@ -146,21 +144,8 @@ class States:
         """The places of the variables that an op adds to."""
         return self.written.get(op.name, ()) if op.type in _ADDS else ()
 
-    def _reached(self, need: Needed, forwarded: Behind) -> set[str]:
-        """The names of all ops that are needed, and of the assignments that they read."""
-        found: set[str] = set()
-        stack = [*need.ops]
-        while stack:
-            op = stack.pop()
-            if op.name not in found:
-                found.add(op.name)
-                inputs = self.trace.whole[op.name].inputs if op.name in self.trace.whole else op.inputs
-                stack += [tensor.op for tensor in inputs]
-                stack += forwarded.get(op.name, {}).values()
-        return found
-
     def _runs_in_turn(self, writer: Assigning, op: tf.Operation, need: Needed) -> bool:
-        """Whether an op is right as it is: it runs with the effects of a step, behind that of the call that assigns;
+        """Whether an op is right as it is: it runs with the effects of a step, after that of the call that assigns;
         or that call is by variables alone, which are read in their order elsewhere."""
         if not writer.by_input:
             return not need.updates

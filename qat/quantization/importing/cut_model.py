@@ -1,4 +1,4 @@
-"""How to cut a Keras model in two behind certain layers, as code."""
+"""How to cut a Keras model in two after certain layers, as code."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from qat.quantization.importing.keras_version import version_of
 
 
 def cut_code(model: KerasModel, names: list[str]) -> tuple[str, str] | None:
-    """The two statements that cut a model behind certain layers, `before = ...` and `model = ...`.
+    """The two statements that cut a model after certain layers, `before = ...` and `model = ...`.
 
     What `before` gives is what the new `model` takes, in this order; inputs that lead past the layers stay among its
     inputs.
 
     Args:
         model: the Keras model; it stays as it is.
-        names: names of its layers behind which the cut goes.
+        names: names of its layers after which the cut goes.
 
     Returns:
         Both statements as Python code. None where the model is no graph of layers, or where a layer is not one of its
@@ -45,8 +45,8 @@ def _entries(model: KerasModel, cut: set[str]) -> list[str]:
     for tensor in _sources(tf.nest.flatten(model.outputs), set(places), cut, source_of):
         layer, read = source_of(tensor)
         if layer.name in cut:
-            behind = _sources(read, set(places), set(), source_of)
-            found[f"model.get_layer({layer.name!r}).output"] = min(places.get(id(each), 0) for each in behind)
+            sources = _sources(read, set(places), set(), source_of)
+            found[f"model.get_layer({layer.name!r}).output"] = min(places.get(id(each), 0) for each in sources)
         else:
             found[f"model.inputs[{places[id(tensor)]}]"] = places[id(tensor)]
     return sorted(found, key=found.__getitem__)

@@ -33,7 +33,7 @@ def acting_on_fixed(trained: Trace, inferred: Trace) -> frozenset[Key]:
     found = _FixedCalls(trained)
     differing = _differing(trained, inferred) if found.fixed else set()
     acting = [call for call in found.fixed if call.key in differing or found.has_acting_layer(call)]
-    return found.behind(acting) if acting else frozenset()
+    return found.with_dependent(acting) if acting else frozenset()
 
 
 def _differing(trained: Trace, inferred: Trace) -> set[Key]:
@@ -75,7 +75,7 @@ class _FixedCalls:
     def _inside(self, call: LayerCall) -> list[tf.Operation]:
         return self.operations[call.start : call.end]
 
-    def behind(self, acting: list[LayerCall]) -> frozenset[Key]:
+    def with_dependent(self, acting: list[LayerCall]) -> frozenset[Key]:
         """The acting calls, those that read what they give before it meets the input, and all calls inside of these."""
         fixed = [op for op in self.operations if op.name not in self.dependent]
         made = self._reached({op.name for call in acting for op in self._inside(call)}, fixed)

@@ -35,7 +35,7 @@ class Variables:
     Args:
         model: whose `variables` they are, in that order.
         graph: the traced graph.
-        live: places of variables that training assigns, in addition to those that it trains.
+        assigned: places of variables that training assigns, in addition to those that it trains.
 
     Attributes:
         places_by_handle: of each variable, by the identity of its handle.
@@ -44,8 +44,8 @@ class Variables:
         real: dtype in which the model holds real numbers: float64 where all of its real variables do, else float32.
     """
 
-    def __init__(self, model: KerasModel, graph: FuncGraph, live: frozenset[int] = frozenset()) -> None:
-        self.variables, self.live = list(model.variables), live | version_of(model).trained_places(model)
+    def __init__(self, model: KerasModel, graph: FuncGraph, assigned: frozenset[int] = frozenset()) -> None:
+        self.variables, self.changed = list(model.variables), assigned | version_of(model).trained_places(model)
         places = {id(handle): at for at, variable in enumerate(self.variables) for handle in handles(variable)}
         self.places_by_handle = places  # by the identity of the handle
         self._places: dict[Any, int] = {}
@@ -72,7 +72,7 @@ class Variables:
                 self._apart[internal.ref()] = apart[id(external)]
 
     def place(self, handle: tf.Tensor) -> int | None:
-        """The place of the variable behind a handle of the traced graph; None where it is none of the model's."""
+        """The place of the variable of a handle of the traced graph; None where it is none of the model's."""
         return self._places.get(handle.ref())
 
     def flag(self, handle: tf.Tensor) -> bool | None:
@@ -80,7 +80,7 @@ class Variables:
         at = self.place(handle)
         if (
             at is None
-            or at in self.live
+            or at in self.changed
             or dtype_of(self.variables[at]) != tf.bool
             or len(self.variables[at].shape) != 0
         ):
@@ -89,7 +89,7 @@ class Variables:
             return bool(tf.convert_to_tensor(self.variables[at]).numpy())
 
     def outside(self, handle: tf.Tensor) -> tf.Variable | None:
-        """The variable behind a handle that is none of the model's; None where there is none, and of one that a metric
+        """The variable of a handle that is none of the model's; None where there is none, and of one that a metric
         counts in: the quantized model has metrics of its own."""
         found = self._apart.get(handle.ref())
         return None if id(getattr(found, "handle", None)) in self.counted else found
@@ -104,10 +104,10 @@ class Variables:
         value = self.plain(variable.numpy() if hasattr(variable, "numpy") else tf.convert_to_tensor(variable).numpy())
         if at is None:
             return Weight(value)
-        return Weight(value, Source.variable(at, at in self.live))
+        return Weight(value, Source.variable(at, at in self.changed))
 
     def read(self, handle: tf.Tensor) -> Weight:
-        """The weight behind a handle of the traced graph."""
+        """The weight of a handle of the traced graph."""
         at = self.place(handle)
         if at is None:
             self.read_apart.append(self._apart[handle.ref()])
@@ -156,7 +156,7 @@ class Import:
         return self.variables.plain(value)
 
     def variable(self, handle: tf.Tensor) -> Weight:
-        """The weight behind a resource handle of the trace."""
+        """The weight of a resource handle of the trace."""
         return self.variables.read(handle)
 
     def known(self, tensor: tf.Tensor) -> Known | None:
@@ -195,7 +195,7 @@ class Import:
         return self.made[tensor.ref()]
 
     def value(self, tensor: tf.Tensor) -> np.ndarray | None:
-        """The constant behind a tensor, or None where it is computed from the input."""
+        """The constant of a tensor, or None where it is computed from the input."""
         node = self.tensor(tensor).node
         return node.value if node.op == "const" else None
 
@@ -243,7 +243,7 @@ class Import:
         return self.trace.layer_of.get(op.name, "")
 
     def name(self, op: tf.Operation) -> str:
-        """The Keras layer's path, or, for inner ops, that path with the op's own name behind it."""
+        """The Keras layer's path, or, for inner ops, that path with the op's own name after it."""
         leaf = op.name.split("/")[-1]
         layer = self.layer(op)
         return f"{layer}/{leaf}" if layer else leaf

@@ -55,7 +55,7 @@ def _fold(state: Import, outputs: list[Tensor]) -> list[Tensor]:
         return outputs
     results = _without_variables(node.op, holders, computed(node))
     state.graph.nodes.remove(node)
-    return _held(state, node.name, node.layer, results, opened)
+    return _add_weights(state, node.name, node.layer, results, opened)
 
 
 def _without_variables(word: str, holders: list[Node], results: list[Weight]) -> list[Weight]:
@@ -65,7 +65,7 @@ def _without_variables(word: str, holders: list[Node], results: list[Weight]) ->
     return [Weight(each.value) for each in results] if zero and word in PRODUCTS else results
 
 
-def _held(state: Import, name: str, layer: str, weights: list[Weight], opened: bool = False) -> list[Tensor]:
+def _add_weights(state: Import, name: str, layer: str, weights: list[Weight], opened: bool = False) -> list[Tensor]:
     """Tensors that do not depend on the model's input."""
     made = []
     for weight in weights:
@@ -88,7 +88,7 @@ def _variable(state: Import, op: tf.Operation, handle: tf.Tensor) -> list[Tensor
     return state.add(node)
 
 
-def _whole(state: Import, op: tf.Operation) -> list[Tensor]:
+def _import_whole_layer(state: Import, op: tf.Operation) -> list[Tensor]:
     layer = state.trace.whole[op.name]
     outputs = state.op(op, layer.op, layer.inputs, **layer.attrs)
     node = outputs[0].node
@@ -98,9 +98,9 @@ def _whole(state: Import, op: tf.Operation) -> list[Tensor]:
     return _fold(state, outputs)
 
 
-def _one(state: Import, op: tf.Operation) -> list[Tensor]:
+def _import_op(state: Import, op: tf.Operation) -> list[Tensor]:
     if op.name in state.trace.whole:
-        return _whole(state, op)
+        return _import_whole_layer(state, op)
     if op.type == "Const":
         value = state.plain(tf.make_ndarray(op.get_attr("value")))
         return state.add(state.graph.make_constant(value, state.name(op), state.layer(op)))
@@ -109,7 +109,7 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
     if op.type in ("ResourceGather", "ResourceGatherNd"):
         handle = op.inputs[0]
         state.made[handle.ref()] = _variable(state, op, handle)[0]
-        return read_gather(state, op) if op.type == "ResourceGather" else _imported(state, op)
+        return read_gather(state, op) if op.type == "ResourceGather" else _import_known(state, op)
     if op.type == "IdentityN":
         return read_custom_gradient(state, op)
     if op.type == "StopGradient":
@@ -126,19 +126,19 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
         return [state.tensor(op.inputs[0])]
     if op.type in SAME_NAME:
         return _fold(state, state.op(op, SAME_NAME[op.type], list(op.inputs)))
-    made = _computed(state, op) if op.type in COMPUTED else None
+    made = _compute(state, op) if op.type in COMPUTED else None
     if made is not None:
         return made
     if op.type in IMPORTERS:
-        return _fold(state, _imported(state, op))
-    return _unknown(state, op)
+        return _fold(state, _import_known(state, op))
+    return _import_unknown(state, op)
 
 
-def _imported(state: Import, op: tf.Operation) -> list[Tensor]:
+def _import_known(state: Import, op: tf.Operation) -> list[Tensor]:
     """What the op's importer makes; of weights alone, what the op computes, in a form that no file could hold, too."""
     outputs = read_gather_nd(state, op) if op.type == "ResourceGatherNd" else IMPORTERS[op.type](state, op)
     if outputs and outputs[0].node.op.startswith("tf:"):
-        made = _computed(state, op)
+        made = _compute(state, op)
         if made is not None:
             state.graph.nodes = [node for node in state.graph.nodes if node is not outputs[0].node]
             return made
@@ -148,19 +148,19 @@ def _imported(state: Import, op: tf.Operation) -> list[Tensor]:
 UNREADABLE = (KeyError, IndexError, TypeError, ValueError, AttributeError)  # what importers trip over in odd operands
 
 
-def _read(state: Import, op: tf.Operation) -> list[Tensor]:
+def _import_or_refuse(state: Import, op: tf.Operation) -> list[Tensor]:
     """The op's results; of an op in a form that its importer does not expect, a node that the pre-flight refuses."""
     count = len(state.graph.nodes)
     try:
-        return _one(state, op)
+        return _import_op(state, op)
     except UNREADABLE as error:
         del state.graph.nodes[count:]
         known = [tensor for tensor in op.inputs if tensor.ref() in state.made]
         return state.op(op, f"tf:{op.type} in a form that is not known ({type(error).__name__}: {error})"[:200], known)
 
 
-def _unknown(state: Import, op: tf.Operation) -> list[Tensor]:
-    made = _computed(state, op)
+def _import_unknown(state: Import, op: tf.Operation) -> list[Tensor]:
+    made = _compute(state, op)
     if made is not None:
         return made
     inputs = [tensor for tensor in op.inputs if tensor.ref() in state.made]
@@ -168,12 +168,12 @@ def _unknown(state: Import, op: tf.Operation) -> list[Tensor]:
     return state.op(op, f"tf:{op.type}", inputs, **attrs) if op.outputs else []
 
 
-def _computed(state: Import, op: tf.Operation) -> list[Tensor] | None:
+def _compute(state: Import, op: tf.Operation) -> list[Tensor] | None:
     """What an op makes of constants and variables alone; None where it reads anything else, or cannot be run."""
     known = op.inputs and all(tensor.ref() in state.made for tensor in op.inputs)
     fixed = [state.tensor(tensor).node for tensor in op.inputs] if known else []
     numbers = all(tensor.dtype not in (tf.variant, tf.resource) for tensor in (*op.inputs, *op.outputs))
-    numbers = numbers or op.type == "ResourceGatherNd"  # of a variable, whose value stands for its handle here
+    numbers = numbers or op.type == "ResourceGatherNd"  # a variable's value stands for its handle here
     if not (op.outputs and numbers and fixed and all(node.op in FIXED for node in fixed)):
         return None
     runs = _run_of(state, op)
@@ -184,7 +184,7 @@ def _computed(state: Import, op: tf.Operation) -> list[Tensor] | None:
     if opened and any(each.value.shape[:1] != (1,) for each in results):
         return None
     results = _without_variables(op.type, fixed, results)
-    return _held(state, state.name(op), state.layer(op), results, opened)
+    return _add_weights(state, state.name(op), state.layer(op), results, opened)
 
 
 def _run_of(state: Import, op: tf.Operation) -> tuple[str, dict[str, Any]] | None:
@@ -203,20 +203,20 @@ def _run_of(state: Import, op: tf.Operation) -> tuple[str, dict[str, Any]] | Non
     return ("program", {"program": program.to_json()}) if apart else None
 
 
-def import_trace(trace: Trace, model: KerasModel, live: frozenset[int] = frozenset()) -> Graph:
+def import_trace(trace: Trace, model: KerasModel, assigned: frozenset[int] = frozenset()) -> Graph:
     """The traced model as a graph; its inputs carry the model's own input names.
 
     Args:
         trace: a trace of `model` at inference.
         model: the Keras model from whose variables the weights are computed.
-        live: places, from 0, in `model.variables` of those that training assigns, in addition to those that it trains.
+        assigned: places in `model.variables`, from 0, of variables that training assigns and does not train.
 
     Returns:
         The graph before any rewrite, without nodes that nobody reads. An op that no reader knows is a `tf:` node in it,
         which a rewrite may take apart and the pre-flight refuses. Floats of any width are float32; batch sizes are
         None.
     """
-    state = Import(trace, Variables(model, trace.graph, live))
+    state = Import(trace, Variables(model, trace.graph, assigned))
     for tensor, name in zip(trace.inputs, trace.input_names, strict=True):
         node = state.graph.make("input", name, shape=sizes(tensor), dtype=kind(tensor.dtype))
         state.made[tensor.ref()] = state.add(node)[0]
@@ -228,12 +228,12 @@ def import_trace(trace: Trace, model: KerasModel, live: frozenset[int] = frozens
             )[0]
     for op in trace.graph.get_operations():
         if op.outputs and op.outputs[0].ref() not in state.made and op.outputs[0].dtype != tf.resource:
-            results = _read(state, op)
+            results = _import_or_refuse(state, op)
             for node in dict.fromkeys(result.node for result in results):
                 complete(node)
                 state.count_batches(node)
             state.made |= {tensor.ref(): result for tensor, result in zip(op.outputs, results, strict=False)}
-    state.graph.assigned, state.graph.constants = live, state.variables.read_apart
+    state.graph.assigned, state.graph.constants = assigned, state.variables.read_apart
     state.graph.outputs = [state.tensor(tensor) for tensor in trace.outputs]
     state.graph.nest = trace.nest
     state.graph.real = state.variables.real

@@ -18,7 +18,7 @@ from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.assignments import has_begun
 from qat.quantization.importing.import_state import Variables, sizes
-from qat.quantization.importing.layer_calls import Added, Trace, WholeLayer
+from qat.quantization.importing.layer_calls import AddedLoss, Trace, WholeLayer
 from qat.quantization.importing.shape_values import Known, is_whole, known_of
 from qat.quantization.ir.control_flow import CALLS, CONDITIONS, branch_of, graph_of
 from qat.quantization.ir.raw_ops import can_run, describe_op, run
@@ -26,7 +26,7 @@ from qat.quantization.ir.raw_ops import can_run, describe_op, run
 Tensors = dict[Any, tf.Tensor]
 
 
-def inlined(trace: Trace, model: KerasModel, live: frozenset[int] = frozenset()) -> Trace:
+def inline_layers(trace: Trace, model: KerasModel, assigned: frozenset[int] = frozenset()) -> Trace:
     """The same function without calls, and without conditions that are known; the trace itself if it has none.
 
     Variables that such a function reads and that nobody lists, as those of a signature in a Lambda, are `variables` of
@@ -35,7 +35,7 @@ def inlined(trace: Trace, model: KerasModel, live: frozenset[int] = frozenset())
     Args:
         trace: a trace of the model; it stays as it is.
         model: the Keras model, whose `variables` are the ones that are listed.
-        live: places of variables that training assigns.
+        assigned: places of variables that training assigns.
 
     Returns:
         A trace on a graph of its own, with inputs and outputs of the same number, order and dtypes. Shapes are as exact
@@ -44,10 +44,10 @@ def inlined(trace: Trace, model: KerasModel, live: frozenset[int] = frozenset())
     if not any(op.type in (*CALLS, *CONDITIONS) for op in trace.graph.get_operations()):
         return trace
     listed = {id(v.handle) for v in [*trace.graph.variables, *model.variables] if isinstance(v, tf.Variable)}
-    return _Writer(trace, Variables(model, trace.graph, live)).written(listed)
+    return _Writer(trace, Variables(model, trace.graph, assigned)).written(listed)
 
 
-def _variable_behind(handle: tf.Tensor) -> Any:
+def _variable_of(handle: tf.Tensor) -> Any:
     """A variable, not trainable, that reads what the handle of one holds; None if the handle is of something else."""
     data = getattr(handle, "_handle_data", None)
     if data is None or not data.is_set or not data.shape_and_type:
@@ -56,7 +56,7 @@ def _variable_behind(handle: tf.Tensor) -> Any:
     return BaseResourceVariable(False, tf.TensorShape(shape), tf.as_dtype(dtype), handle=handle, name="captured")
 
 
-def _moved(added: Added, made: Tensors) -> Added:
+def _moved(added: AddedLoss, made: Tensors) -> AddedLoss:
     values = [made[tensor.ref()] for tensor in added.values]
     cut = None if added.cut is None else (added.cut[0], [made[tensor.ref()] for tensor in added.cut[1]])
     return replace(added, values=values, cut=cut)
@@ -79,8 +79,8 @@ class _Writer:
         unlisted = [
             outer for outer, _ in trace.graph.captures if outer.dtype == tf.resource and id(outer) not in listed
         ]
-        self.graph.unlisted = [v for v in map(_variable_behind, unlisted) if v is not None]
-        self.graph.variables = [*trace.graph.variables, *self.graph.unlisted]  # of which it holds weak references
+        self.graph.unlisted = [v for v in map(_variable_of, unlisted) if v is not None]
+        self.graph.variables = [*trace.graph.variables, *self.graph.unlisted]  # it holds weak references to them
         with self.graph.as_default():
             made = {inner.ref(): self.graph.capture(outer) for outer, inner in trace.graph.captures}
             for op in trace.graph.get_operations():

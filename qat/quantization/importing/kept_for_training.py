@@ -50,7 +50,7 @@ def in_training(tracer: Tracer, layer: KerasLayer, original: Callable, args: tup
         where the layer is called for inference while the model trains, or has a rate or a deviation of 0.
     """
     x = argument(args, kwargs)
-    return kept_for_training(tracer, layer, x, x) if tracer.acts and _does_anything(layer) else x
+    return kept_for_training(tracer, layer, x, x) if tracer.in_training_mode and _does_anything(layer) else x
 
 
 def _does_anything(layer: KerasLayer) -> bool:
@@ -74,9 +74,9 @@ def kept_for_training(tracer: Tracer, layer: KerasLayer, inferred: tf.Tensor, x:
     """
     path = tracer.current.key[0]
     base = next(each for each in _bases(version_of(layer).layers) if _runs(layer, each))
-    told = {"class_name": base.__name__, "config": _plain_config(base, layer, x)}
+    config = {"class_name": base.__name__, "config": _plain_config(base, layer, x)}
     inputs = [inferred] if inferred is x else [inferred, x]
-    return tracer.keep("in_training", inputs, inferred.shape, layer=told, path=path, call=repr(tracer.current.key))
+    return tracer.keep("in_training", inputs, inferred.shape, layer=config, path=path, call=repr(tracer.current.key))
 
 
 def _bases(layers: Any) -> list[Any]:

@@ -30,7 +30,7 @@ BEING_BUILT = "_scratch_graph"  # end of the name of the graph in which Keras co
 
 @contextlib.contextmanager
 def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
-    """Inside, layer calls are told to the tracer; losses and metrics that layers add go there, and not into the layers.
+    """Inside, the tracer gets layer calls; losses and metrics that layers add go there, and not into the layers.
 
     Args:
         tracer: the `trace.Tracer` of the model that is called inside.
@@ -38,7 +38,7 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
             function of the layer's class. Calls on no tensors run as always.
 
     Yields:
-        Nothing. `__init__`, `__call__`, `add_loss` and `add_metric` of Keras' `Layer` are as before behind it.
+        Nothing. `__init__`, `__call__`, `add_loss` and `add_metric` of Keras' `Layer` are as before after it.
     """
     layer_class = tf_keras.layers.Layer
     held = {name: getattr(layer_class, name) for name in ("__init__", "__call__", "add_loss", "add_metric")}
@@ -48,10 +48,10 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
         if not tracer.sees(args, kwargs) or _connects(args, kwargs):
             return original(layer, *args, **kwargs)
         args, kwargs = tracer.begins(layer, args, kwargs)
-        with tracer.inside(layer, args, kwargs, _told_training(layer, args, kwargs)) as told:
-            reader = readers.get(type(layer).call) if tracer.reads_whole(told, layer) else None
+        with tracer.inside(layer, args, kwargs, _given_training(layer, args, kwargs)) as call:
+            reader = readers.get(type(layer).call) if tracer.reads_whole(call, layer) else None
             if reader is None:
-                return tracer.ended(told, original(layer, *args, **kwargs))
+                return tracer.ended(call, original(layer, *args, **kwargs))
             tracer.look_at_mode(layer, args, kwargs)
             given, *others = layer._call_spec.split_out_first_arg(args, kwargs)
             mask, _ = layer._get_input_masks(given, tf.nest.flatten(given), *others)
@@ -59,10 +59,10 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
             cast = {name: layer._maybe_cast_inputs(value) for name, value in kwargs.items() if name == "inputs"}
             args = (layer._maybe_cast_inputs(args[0]), *args[1:]) if args else args
             result = reader(tracer, layer, original, args, kwargs | cast)
-            if not any(added.key == told.key for added in tracer.added):  # what runs the layer has told of them
+            if not any(added.key == call.key for added in tracer.added):  # what runs the layer has added them
                 layer._handle_activity_regularization(None, result)
             layer._set_mask_metadata(given, result, mask, build_graph=False)
-            return tracer.ended(told, result)
+            return tracer.ended(call, result)
 
     def add_loss(layer: KerasLayer, losses: TensorNest, **kwargs: Any) -> None:
         if not tracer.is_here:
@@ -77,7 +77,7 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
         if not tracer.is_here:
             held["add_metric"](layer, value, name, **kwargs)
             return
-        if not hasattr(value, "_metric_obj"):  # the result of an object is told of where the object is updated
+        if not hasattr(value, "_metric_obj"):  # the result of an object counts where the object is updated
             tracer.add("metric", layer, [value], MetricCall(name or "metric"))
 
     def begun(layer: KerasLayer, trainable: bool = True, name: str | None = None, *args: Any, **kwargs: Any) -> None:
@@ -141,7 +141,7 @@ def dropping(layer: KerasLayer, marks: Callable | None) -> Iterator[dict[str, An
             setattr(DropoutRNNCellMixin, name, function)
 
 
-def _told_training(layer: KerasLayer, args: tuple, kwargs: dict) -> Any:
+def _given_training(layer: KerasLayer, args: tuple, kwargs: dict) -> Any:
     """What the call itself says of its mode; None where it says nothing."""
     spec = layer._call_spec
     if layer._expects_training_arg and spec.arg_was_passed("training", args, kwargs, inputs_in_args=True):
@@ -162,9 +162,9 @@ def is_training(layer: KerasLayer, args: tuple, kwargs: dict) -> bool:
     """
     if not layer._expects_training_arg:
         return False
-    said = _told_training(layer, args, kwargs)
-    said = call_context().training if said is None else said
-    return bool(tf.get_static_value(said) if tf.is_tensor(said) else said)
+    mode = _given_training(layer, args, kwargs)
+    mode = call_context().training if mode is None else mode
+    return bool(tf.get_static_value(mode) if tf.is_tensor(mode) else mode)
 
 
 def dropout_of(cell: Any) -> None:
@@ -244,7 +244,7 @@ def is_part(value: Any) -> bool:
 
 
 def penalties(model: KerasModel) -> Iterator[tuple[str, Callable[[], Any], None]]:
-    """Of regularizers, and of callables given to `add_loss`, on frozen variables too."""
+    """Penalties of regularizers, and of callables given to `add_loss`, on frozen variables too."""
     for layer in model._flatten_layers():
         for function in layer._callable_losses:
             yield layer.name, _without_casts(function), None

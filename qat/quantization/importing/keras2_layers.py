@@ -32,7 +32,7 @@ def _center_crop(tracer: Tracer, layer: KerasLayer, original: Callable, args: tu
 def _random_crop(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     x = tf.cast(argument(args, kwargs), layer.compute_dtype)
     fitted = _fitted(x, layer.height, layer.width)
-    return kept_for_training(tracer, layer, fitted, x) if tracer.acts else fitted
+    return kept_for_training(tracer, layer, fitted, x) if tracer.in_training_mode else fitted
 
 
 def _fitted(x: tf.Tensor, height: int, width: int) -> tf.Tensor:

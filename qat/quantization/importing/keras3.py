@@ -22,21 +22,17 @@ __all__ = ["activations", "layers", "rnn_backend"]
 package = "keras"
 
 
-def is_model(layer: Any) -> bool:
-    return isinstance(layer, keras.Model)
-
-
 @contextlib.contextmanager
 def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
-    """Inside, layer calls are told to the tracer; losses that layers add go there, and not into the layers.
+    """Inside, the tracer gets layer calls; losses that layers add go there, and not into the layers.
 
     Args:
         tracer: the `trace.Tracer` of the model that is called inside.
-        readers: function that runs behind what Keras prepares of a call, as `(tracer, layer, original, args, kwargs)`,
+        readers: function that runs after what Keras prepares of a call, as `(tracer, layer, original, args, kwargs)`,
             by the `call` function of the layer's class. Calls on no tensors run as always.
 
     Yields:
-        Nothing. What is exchanged in Keras' `Layer` and `Operation` (`_PATCHED`) is as before behind it.
+        Nothing. What is exchanged in Keras' `Layer` and `Operation` (`_PATCHED`) is as before after it.
     """
     layer_class, operation_class = keras.layers.Layer, keras.Operation
     held = {(kind, name): vars(kind)[name] for kind, name in _PATCHED}
@@ -47,8 +43,8 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
             return call_layer(layer, *args, **kwargs)
         args, kwargs = tracer.begins(layer, args, kwargs)
         # A functional model says the mode of its own call to all of its layers: at inference that tells nothing
-        with tracer.inside(layer, args, kwargs, kwargs.get("training") if tracer.training else None) as told:
-            return tracer.ended(told, call_layer(layer, *args, **kwargs))
+        with tracer.inside(layer, args, kwargs, kwargs.get("training") if tracer.training else None) as call:
+            return tracer.ended(call, call_layer(layer, *args, **kwargs))
 
     def operated(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if not tracer.sees(args, kwargs):
@@ -60,8 +56,8 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
             tracer.look_at_mode(operation, args, kwargs)
             return reader(tracer, operation, run, *_as_tensors((args, kwargs)))
         args, kwargs = tracer.begins(operation, args, kwargs)
-        with tracer.inside(operation, args, kwargs, None) as told:
-            return tracer.ended(told, run(operation, *args, **kwargs))
+        with tracer.inside(operation, args, kwargs, None) as call:
+            return tracer.ended(call, run(operation, *args, **kwargs))
 
     def add_loss(layer: Any, loss: Any) -> None:
         if not tracer.is_here:
@@ -162,8 +158,8 @@ def is_training(layer: Any, args: tuple, kwargs: dict) -> bool:
     Returns:
         True for training; False for inference, and where nothing is said.
     """
-    said = kwargs.get("training", False)
-    return bool(tf.get_static_value(said) if tf.is_tensor(said) else said)
+    mode = kwargs.get("training", False)
+    return bool(tf.get_static_value(mode) if tf.is_tensor(mode) else mode)
 
 
 def input_tensors(model: Any) -> list[Any]:
@@ -289,7 +285,7 @@ def is_part(value: Any) -> bool:
 
 
 def penalties(model: Any) -> Iterator[tuple[str, Callable[[], Any], Any]]:
-    """Of regularizers, which Keras 3 leaves out as long as their variables are frozen."""
+    """Penalties of regularizers, which Keras 3 leaves out as long as their variables are frozen."""
     trained = trained_places(model)
     for place, variable in enumerate(model.variables):
         if place in trained and variable.regularizer is not None:

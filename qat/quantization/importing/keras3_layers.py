@@ -12,7 +12,7 @@ import tensorflow as tf
 from qat.models.keras_types import KerasLayer
 from qat.quantization.importing.tracer import Reader, Tracer, argument
 
-LEAST_NORM = 1e-12  # of UnitNormalization: of the norm, not of its square
+LEAST_NORM = 1e-12  # in UnitNormalization: limit of the norm, not of its square
 
 
 def readers() -> dict[Any, Reader]:
@@ -35,15 +35,15 @@ def _time_distributed(tracer: Tracer, layer: KerasLayer, original: Callable, arg
     x, inner = argument(args, kwargs), layer.layer
     if None in x.shape[1:]:
         return original(layer, *args, **kwargs)
-    told = {"training": kwargs.get("training")} if inner._call_has_training_arg else {}
+    mode = {"training": kwargs.get("training")} if inner._call_has_training_arg else {}
     mask = kwargs.get("mask") if inner._call_has_mask_arg else None
     with _as_keras_calls_it(inner):
         if mask is None and all(map(_is_same_by_rows, inner._flatten_layers())):
-            y = inner(tf.reshape(x, [-1, *x.shape[2:]]), **told)
+            y = inner(tf.reshape(x, [-1, *x.shape[2:]]), **mode)
             return tf.reshape(y, [-1, x.shape[1], *y.shape[1:]])
         steps = tf.unstack(x, axis=1)
         masks = [{}] * len(steps) if mask is None else [{"mask": each} for each in tf.unstack(mask, axis=1)]
-        return tf.stack([inner(step, **told, **each) for step, each in zip(steps, masks, strict=True)], axis=1)
+        return tf.stack([inner(step, **mode, **each) for step, each in zip(steps, masks, strict=True)], axis=1)
 
 
 def _is_same_by_rows(layer: KerasLayer) -> bool:

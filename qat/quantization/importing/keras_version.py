@@ -39,7 +39,7 @@ class KerasVersion(Protocol):
         """The module whose `rnn` its recurrent layers loop by."""
 
     def reading(self, tracer: Tracer, readers: dict[Any, Any]) -> AbstractContextManager[None]:
-        """Inside, each layer call is told to the tracer, and the calls of `readers` are read instead of run.
+        """Inside, the tracer gets each layer call, and the calls of `readers` are read instead of run.
 
         Args:
             tracer: the `trace.Tracer` of the model that is called inside. Losses and metrics that layers add go to it.
@@ -47,7 +47,7 @@ class KerasVersion(Protocol):
                 function of the layer's class.
 
         Returns:
-            A context manager that gives nothing. Keras' own classes are as before behind it.
+            A context manager that gives nothing. Keras' own classes are as before after it.
         """
 
     def own_readers(self) -> dict[Any, Any]:

@@ -13,7 +13,7 @@ from tensorflow.python.framework import func_graph as func_graph_lib
 if TYPE_CHECKING:
     from qat.quantization.importing.tracer import Tracer
 
-Key = tuple[str, int]  # of a layer call: the layer's path, and how many calls of it came before
+Key = tuple[str, int]  # key of a layer call: the layer's path, and how many calls of it came before
 
 
 @dataclass(eq=False)
@@ -32,7 +32,7 @@ class LayerCall:
 
     layer: Any
     key: Key
-    acts: bool  # whether it is called in training mode while the model trains
+    in_training_mode: bool  # whether it is called in training mode while the model trains
     start: int
     end: int = 0
     children: list[LayerCall] = field(default_factory=list)
@@ -58,9 +58,9 @@ class MetricCall:
     """What becomes of the values of an added metric: their mean, or the state of a metric object that they update."""
 
     name: str
-    keywords: list[str] = field(default_factory=list)  # of an object: under which the values are given
+    keywords: list[str] = field(default_factory=list)  # names of the arguments that are given to an object
     described: dict[str, Any] | None = None  # the object, as `object_configs` describes it
-    number: int = 0  # of the object, among those of the model
+    number: int = 0  # which of the model's objects it is
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "keywords": self.keywords, "described": self.described, "number": self.number}
@@ -72,7 +72,7 @@ class MetricCall:
 
 
 @dataclass(eq=False)
-class Added:
+class AddedLoss:
     """A loss or metric that a layer added in its call, or variables that it assigns."""
 
     kind: str  # "loss", "metric" or "update"
@@ -80,7 +80,7 @@ class Added:
     key: Key
     values: list[tf.Tensor] = field(default_factory=list)  # the loss, the metric, or what a metric is updated with
     metric: MetricCall | None = None
-    cut: tuple[dict[str, Any], list[tf.Tensor]] | None = None  # of what training alone does: program, and its inputs
+    cut: tuple[dict[str, Any], list[tf.Tensor]] | None = None  # what training alone does: program, and its inputs
     inference_alone: bool = False  # whether training adds another one, or none
 
 
@@ -103,9 +103,9 @@ class Trace:
     whole: dict[str, WholeLayer] = field(default_factory=dict)  # by placeholder op name
     layer_of: dict[str, str] = field(default_factory=dict)  # op name -> Keras layer path
     step_of: dict[str, str] = field(default_factory=dict)  # op name -> its place in one step of an unrolled layer
-    added: list[Added] = field(default_factory=list)
-    updates: list[dict[str, Any]] = field(default_factory=list)  # of variables, before each training step
-    call: LayerCall | None = None  # of the model itself
+    added: list[AddedLoss] = field(default_factory=list)
+    updates: list[dict[str, Any]] = field(default_factory=list)  # they assign variables before each training step
+    call: LayerCall | None = None  # the call of the model itself
     forced: dict[str, str] = field(default_factory=dict)  # Keras layer path -> what it does at inference, and must not
     drawn: dict[str, Drawn] = field(default_factory=dict)  # masks of dropout in recurrent cells, in training
 

@@ -16,7 +16,7 @@ from qat.errors import ModelError
 from qat.models.keras_types import KerasLayer
 from qat.quantization.importing import lookup_layers, recurrent_layers
 from qat.quantization.importing.keras_version import KerasVersion
-from qat.quantization.importing.tracer import Reader, Tracer, argument, is_fixed
+from qat.quantization.importing.tracer import Reader, Tracer, argument, is_variable_or_constant
 
 
 def _dense(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
@@ -36,8 +36,8 @@ def _batch_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tup
             "build the model without it, and give it the weights of this one (virtual batches act in training alone)"
         )
     axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) and len(layer.axis) == 1 else layer.axis
-    told = kwargs.get("mask") is not None or bool(tracer.current.masks)
-    masked = told and tracer.acts and not getattr(layer, "fused", False)
+    has_mask = kwargs.get("mask") is not None or bool(tracer.current.masks)
+    masked = has_mask and tracer.in_training_mode and not getattr(layer, "fused", False)
     if not isinstance(axis, int) or (masked and tracer.training):
         return original(layer, *args, **kwargs)
     keep = partial(_kept_batch_norm, masked=masked)
@@ -68,7 +68,7 @@ def _kept_batch_norm(tracer: Tracer, layer: KerasLayer, x: tf.Tensor, masked: bo
         weights,
         epsilon=float(layer.epsilon),
         momentum=float(layer.momentum),
-        acts=tracer.acts and not masked,
+        acts=tracer.in_training_mode and not masked,
         fused=bool(getattr(layer, "fused", False)),
         masked=masked,
         call=tracer.current.start,
@@ -79,8 +79,8 @@ def _layer_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tup
     x = argument(args, kwargs)
     axes = sorted(axis % x.shape.rank for axis in layer.axis)
     last = axes == list(range(x.shape.rank - len(axes), x.shape.rank))
-    fused = getattr(layer, "_fused", None)  # of Keras 2: by an op that cannot be computed, or else by tf.nn.moments
-    if not last or getattr(layer, "rms_scaling", False) or (is_fixed(x) and not fused):
+    fused = getattr(layer, "_fused", None)  # Keras 2 only: an op that cannot be computed, else tf.nn.moments
+    if not last or getattr(layer, "rms_scaling", False) or (is_variable_or_constant(x) and not fused):
         return original(layer, *args, **kwargs)
     weights, stopped = {"gamma": layer.gamma, "beta": layer.beta}, fused is False
     return tracer.keep("layer_norm", [x], x.shape, weights, axes=axes, epsilon=float(layer.epsilon), stopped=stopped)
@@ -136,7 +136,7 @@ def _contraction(equation: str) -> tuple[int, int] | None:
 def _spectral_normalization(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     """The kernel is divided by its largest singular value, which power iteration finds, before each training step
     (Miyato et al. 2018); what runs then is the layer inside."""
-    if tracer.acts:
+    if tracer.in_training_mode:
         iterations = int(layer.power_iterations)
         tracer.updates.append({"kernel": layer.kernel, "vector": layer.vector_u, "iterations": iterations})
     return layer.layer(argument(args, kwargs))

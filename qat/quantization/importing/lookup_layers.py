@@ -1,6 +1,6 @@
 """Layers of Keras that look values up or work on text: no file holds them. Each is one op, to be refused by name.
 
-What follows such a layer can be quantized: `cut_behind` says how to cut the model there.
+What follows such a layer can be quantized: `cut_after` says how to cut the model there.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def _described(layer: KerasLayer) -> str:
         return f"{type(layer).__name__} of {int(layer.vocabulary_size())} entries"
 
 
-def cut_behind(model: KerasModel, graph: Graph) -> str:
-    """How to cut the model behind the layers that look something up, as code.
+def cut_after(model: KerasModel, graph: Graph) -> str:
+    """How to cut the model after the layers that look something up, as code.
 
     Args:
         model: the Keras model that `graph` was read from.

@@ -21,7 +21,7 @@ from qat.models.object_configs import describe_object, make_object
 from qat.quantization.importing.layer_calls import MetricCall
 from qat.quantization.importing.tracer import Tracer
 
-_CLASSES: dict[str, type] = {}  # of metrics that were read in this process, by where they are defined
+_CLASSES: dict[str, type] = {}  # metrics that this process has read, by where they are defined
 
 
 def make_metric(described: dict[str, Any]) -> Any:
@@ -41,26 +41,26 @@ def make_metric(described: dict[str, Any]) -> Any:
 
 @contextlib.contextmanager
 def updates_read(tracer: Tracer, model: KerasModel) -> Iterator[None]:
-    """Inside, updates of metric objects that the model's layers hold are told to the tracer, and not made.
+    """Inside, updates of metric objects that the model's layers hold go to the tracer, and are not made.
 
     An object that cannot be made anew from its config is left as it is, and so are updates inside of a condition or
-    loop: what they assign is lost in training, and said.
+    loop: what they assign is lost in training, with a warning.
 
     Args:
         tracer: the `Tracer` of the model that is called inside.
         model: of either Keras.
 
     Yields:
-        Nothing. The objects are as before behind it.
+        Nothing. The objects are as before after it.
     """
     metrics = {id(each): each for layer in model._flatten_layers() for each in getattr(layer, "_metrics", [])}
     held = []
     for number, metric in enumerate(metrics.values()):
-        said = describe_object(metric)
-        if said is not None and make_object(said, {said["source"]: type(metric)}) is not None:
-            _CLASSES[said["source"]] = type(metric)
+        config = describe_object(metric)
+        if config is not None and make_object(config, {config["source"]: type(metric)}) is not None:
+            _CLASSES[config["source"]] = type(metric)
             held.append((metric, metric.update_state, "update_state" in vars(metric)))
-            call = MetricCall(metric.name, [], said, number)
+            call = MetricCall(metric.name, [], config, number)
             object.__setattr__(metric, "update_state", partial(_read, tracer, metric, metric.update_state, call))
     try:
         yield

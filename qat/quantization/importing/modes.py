@@ -14,18 +14,18 @@ import tensorflow as tf
 from tensorflow.python.framework import func_graph as func_graph_lib
 
 from qat.models.keras_types import KerasModel
-from qat.quantization.importing.added_losses import behind, cutter_of
+from qat.quantization.importing.added_losses import ancestors_of, cutter_of
 from qat.quantization.importing.assignments import assigned_at_inference, unchanged
 from qat.quantization.importing.call_programs import CallCutter, calls, tensors_at
 from qat.quantization.importing.call_signatures import Signatures, find_different
 from qat.quantization.importing.fixed_calls import acting_on_fixed
 from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.importer import import_trace
-from qat.quantization.importing.inlining import inlined
+from qat.quantization.importing.inlining import inline_layers
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.layer_calls import Exchange, Key, LayerCall, Region, Trace
 from qat.quantization.importing.layer_handlers import readers
-from qat.quantization.importing.lookup_layers import cut_behind
+from qat.quantization.importing.lookup_layers import cut_after
 from qat.quantization.importing.output_keys import match_outputs
 from qat.quantization.importing.trace import trace
 from qat.quantization.importing.tracer import Tracer
@@ -71,19 +71,19 @@ def _other_normalizations(model: KerasModel) -> list[str]:
 def _read_both(model: KerasModel, table: dict) -> Graph:
     with unchanged(model):
         trained = trace(model, table, training=True)
-        acting = {call.key: call.acts for call in calls(trained.call)}
-        inferred = trace(model, table, acting=acting)
-        extra = acting.keys() - {call.key for call in calls(inferred.call)}
+        training_modes = {call.key: call.in_training_mode for call in calls(trained.call)}
+        inferred = trace(model, table, training_modes=training_modes)
+        extra = training_modes.keys() - {call.key for call in calls(inferred.call)}
         discarded, fixed = _discarded(trained), acting_on_fixed(trained, inferred)
         if extra or discarded or fixed:
             trained = trace(model, table, training=True, written_out=frozenset(extra | discarded | fixed))
         if fixed:
-            acting |= dict.fromkeys(fixed, False)
-            inferred = trace(model, table, acting=acting)
+            training_modes |= dict.fromkeys(fixed, False)
+            inferred = trace(model, table, training_modes=training_modes)
         both = _Both(model, trained, inferred, discarded, fixed)
         regions = both.regions(inferred)
         if regions:
-            inferred = trace(model, table, acting=acting, regions=regions)
+            inferred = trace(model, table, training_modes=training_modes, regions=regions)
     effects = both.effects
     effects.add_to(inferred)
     both.add_masks(inferred)
@@ -101,16 +101,17 @@ def _discarded(traced: Trace) -> set[Key]:
     without an output, and once more in each TimeDistributed that holds a model, which Keras 2 runs again for its masks.
     """
     norms = {name for name, op in traced.whole.items() if op.op == "batch_norm"}
-    unread = norms - behind(traced, [*traced.outputs, *(each for added in traced.added for each in added.values)])
-    unread -= behind(traced, [each for name in unread for each in traced.whole[name].inputs])  # these read for the last
+    unread = norms - ancestors_of(traced, [*traced.outputs, *(each for added in traced.added for each in added.values)])
+    # what an unread one reads is read for that one alone
+    unread -= ancestors_of(traced, [each for name in unread for each in traced.whole[name].inputs])
     operations = traced.graph.get_operations()
     leaves = (call for call in calls(traced.call) if unread and not call.children)
     return {call.key for call in leaves if any(op.name in unread for op in operations[call.start : call.end])}
 
 
 def _in_other_order(traced: Trace, discarded: set[Key]) -> list[str]:
-    """Normalizations that have a discarded call before one that is read: here it moves the statistics behind that."""
-    first: dict[int, int] = {}  # of each layer with a discarded call: where the first of these begins
+    """Normalizations with a discarded call before one that is read; in the QAT model it updates the statistics last."""
+    first: dict[int, int] = {}  # by layer: where its first discarded call begins
     for call in calls(traced.call):
         if call.key in discarded:
             first[id(call.layer)] = min(call.start, first.get(id(call.layer), call.start))
@@ -122,10 +123,10 @@ def _in_other_order(traced: Trace, discarded: set[Key]) -> list[str]:
     ]
 
 
-def _imported(traced: Trace, model: KerasModel, live: frozenset[int]) -> Graph:
-    inferred = inlined(traced, model, live)
-    graph = import_trace(inferred, model, live)
-    graph.refused, graph.cut = assigned_at_inference(inferred, model), cut_behind(model, graph)
+def _imported(traced: Trace, model: KerasModel, assigned: frozenset[int]) -> Graph:
+    inferred = inline_layers(traced, model, assigned)
+    graph = import_trace(inferred, model, assigned)
+    graph.refused, graph.cut = assigned_at_inference(inferred, model), cut_after(model, graph)
     _add_masks(graph, model, traced)
     return graph
 
@@ -161,7 +162,7 @@ class _Both:
     def regions(self, inferred: Trace) -> dict[Key, Region]:
         """The layer calls that compute something else in training, and what becomes of them."""
         found: dict[Key, Region] = {}
-        whole = self.effects.read_behind
+        whole = self.effects.read_after_assignment
         signatures = Signatures(inferred, self.shared)
         pairs = list(find_different(signatures, self.signatures, inferred.call, self.trained.call))
         self.resized = _resized([(one, other) for one, other, _ in pairs], self.trained)
@@ -183,7 +184,7 @@ class _Both:
     def _look_at_order(self, call: LayerCall, at_inference: Mapping[Key, LayerCall]) -> None:
         """Refuse a call that reads what one assigns that comes before it in training alone."""
         earlier = [each.key for each in self.call_cutter.earlier if each.end <= call.start]
-        if call.key in self.effects.read_behind and any(
+        if call.key in self.effects.read_after_assignment and any(
             at_inference[key].start > at_inference[call.key].start for key in earlier
         ):
             raise NotExtractableError("its calls come in another order at inference")
@@ -266,15 +267,15 @@ class _Both:
                 if at in same:
                     continue
                 key = repr((now.key, len(now.children), at))
-                told = {"program": program, "output": number, "call": key, "path": f"{now.key[0]}#{key}"}
-                made[at] = tracer.keep("in_training", [current[at], *found], current[at].shape, **told)
+                attrs = {"program": program, "output": number, "call": key, "path": f"{now.key[0]}#{key}"}
+                made[at] = tracer.keep("in_training", [current[at], *found], current[at].shape, **attrs)
             return made
 
         return exchange
 
 
 def _resized(pairs: list[tuple[LayerCall, LayerCall]], trained: Trace) -> Resized | None:
-    """Of the calls that differ, in either mode, the first whose outputs have other sizes in training."""
+    """The first of the differing calls whose outputs have other sizes in training."""
     for one, other in sorted(pairs, key=lambda pair: (pair[1].end, pair[1].start)):
         for now, then in zip(one.outputs, other.outputs, strict=False):
             if then is not None and not now.shape.is_compatible_with(then.shape):

@@ -6,7 +6,7 @@ from qat.quantization.importing.import_state import Importer
 from qat.quantization.importing.ops.filling import (
     axis_attr,
     block,
-    filled,
+    make_filled,
     of_integers,
     read_broadcast_to,
     read_cast,
@@ -68,7 +68,7 @@ SAME_NAME = {
     "Maximum": "maximum",
     "Minimum": "minimum",
     "Mul": "mul",
-    "MulNoNan": "mul",  # of numbers that are finite
+    "MulNoNan": "mul",  # equal for finite numbers
     "Neg": "neg",
     "NotEqual": "not_equal",
     "RealDiv": "div",
@@ -88,7 +88,7 @@ SAME_NAME = {
 }
 IDENTITIES = {"Identity", "PreventGradient", "EnsureShape", "CheckNumerics", "PlaceholderWithDefault"}
 PRODUCTS = {"BatchMatMulV2", "MatMul", "SparseMatMul"}
-COMPUTED = {  # of constants and variables, at once; else read by their importers, or written out by rewrites
+COMPUTED = {  # computed at once from constants and variables; else read by their importers, or written out by rewrites
     *PRODUCTS,
     "Cumprod",
     "Cumsum",
@@ -125,15 +125,15 @@ IMPORTERS: dict[str, Importer] = {
     "EuclideanNorm": reduce("euclidean_norm"),
     "ExpandDims": read_reshape,
     "ExtractImagePatches": read_patches,
-    "Fill": filled(None),
+    "Fill": make_filled(None),
     "FloorDiv": of_integers("floor_div", "int32"),
     "FloorMod": of_integers("floor_mod", "int32", "int64"),
     "FusedBatchNormV3": read_fused_batch_norm,
     "GatherNd": read_gather_nd,
     "GatherV2": read_gather,
-    "IsFinite": filled(True),  # of what a code stands for
-    "IsInf": filled(False),
-    "IsNan": filled(False),
+    "IsFinite": make_filled(True),  # what a code stands for is finite
+    "IsInf": make_filled(False),
+    "IsNan": make_filled(False),
     "LRN": read_local_response,
     "LeakyRelu": lambda state, op: state.op(op, "leaky_relu", list(op.inputs), alpha=float(op.get_attr("alpha"))),
     "MatMul": read_matmul,
@@ -144,7 +144,7 @@ IMPORTERS: dict[str, Importer] = {
     "Min": reduce("reduce_min"),
     "MirrorPad": read_mirror_pad,
     "OneHot": read_one_hot,
-    "OnesLike": filled(1.0),
+    "OnesLike": make_filled(1.0),
     "Pack": axis_attr("pack"),
     "Pad": read_pad,
     "PadV2": read_pad,
@@ -172,5 +172,5 @@ IMPORTERS: dict[str, Importer] = {
     "Transpose": with_constants("transpose", perm=1),
     "Unpack": axis_attr("unpack"),
     "XlaDynamicUpdateSlice": read_slice_update,
-    "ZerosLike": filled(0.0),
+    "ZerosLike": make_filled(0.0),
 }

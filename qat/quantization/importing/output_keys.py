@@ -13,7 +13,7 @@ from tensorflow.python.util.nest import flatten_with_tuple_paths
 
 from qat.quantization.importing.layer_calls import Trace
 
-Path = tuple[tuple[bool, Any], ...]  # of each step to an output: whether it is a mapping's key; the key or the number
+Path = tuple[tuple[bool, Any], ...]  # each step to an output: whether it is a mapping's key; the key or the number
 
 _ALONE = "output {!r}: the model gives it in training alone, and here nowhere: let call give it in both modes"
 

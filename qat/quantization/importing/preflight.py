@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from qat.errors import LongLoopError, UnsupportedLayerError
-from qat.quantization.ir.graph import Graph, Node
-from qat.quantization.ir.operations import OPERATIONS
-from qat.quantization.rewrites.builder import LINEAR, is_fixed
+from qat.quantization.ir.graph import Graph, Node, is_fixed
+from qat.quantization.ir.operations import LINEAR, OPERATIONS
 
 LOOPS = {"tf:While", "tf:StatelessWhile"}
 SIZES_AND_BITS = {"tf:Bitcast", "tf:Shape", "tf:Size", "tf:Complex", "tf:ComplexAbs", "tf:Imag", "tf:Real"}
@@ -15,9 +14,9 @@ _LOOP = (
     "a loop stays in float; write a fixed number of steps out (a Python `for` with known bounds), and in place of "
     "tf.map_fn compute all rows at once"
 )
-_RANDOM = "the model draws random numbers at inference; draw them in training only (`if training:`)"
-_FLOAT_ONLY = "TFLite computes it in float only; do without it, or move it behind the model"
-_CUT_OFF = "TFLite computes it in float only; take tf.round, which has an integer form, or move it behind the model"
+RANDOM = "the model draws random numbers at inference; draw them in training only (`if training:`)"
+_FLOAT_ONLY = "TFLite computes it in float only; do without it, or compute it after the model"
+_CUT_OFF = "TFLite computes it in float only; take tf.round, which has an integer form, or compute it after the model"
 _BEHIND = "no integer kernel is used for it; do it in your own code after the model"
 _UNKNOWN = (
     "no op of TFLite in integers is known for it; write it with ops that have one, such as +, *, tf.exp, tf.math.log, "
@@ -94,13 +93,13 @@ WAYS_OUT = {
     "recurrent": "a state kept between calls has no place in the file; take stateful=False, or make the state an input "
     "and an output",
     "Erf": "only GELU's use of erf is known; use {keras}.activations.gelu",
-    "Multinomial": _RANDOM,
-    "RandomStandardNormal": _RANDOM,
-    "RandomUniform": _RANDOM,
-    "RngReadAndSkip": _RANDOM,
-    "StatelessRandomNormalV2": _RANDOM,
-    "StatelessRandomUniformV2": _RANDOM,
-    "TruncatedNormal": _RANDOM,
+    "Multinomial": RANDOM,
+    "RandomStandardNormal": RANDOM,
+    "RandomUniform": RANDOM,
+    "RngReadAndSkip": RANDOM,
+    "StatelessRandomNormalV2": RANDOM,
+    "StatelessRandomUniformV2": RANDOM,
+    "TruncatedNormal": RANDOM,
 }
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from qat.models.keras_types import KerasLayer, Shape, TensorNest
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.layer_calls import Drawn, Key
-from qat.quantization.importing.tracer import Reader, Tracer, argument, is_fixed
+from qat.quantization.importing.tracer import Reader, Tracer, argument, is_variable_or_constant
 from qat.quantization.importing.unrolling import LongLoop, written_out
 
 RECURRENT = ("RNN", "LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D")
@@ -31,12 +31,12 @@ def _recurrent(tracer: Tracer, layer: KerasLayer, original: Callable, args: tupl
     try:
         with (
             written_out(layer, tracer.budget, outermost=not tracer.unrolling),
-            version_of(layer).dropping(layer, _marks(tracer) if tracer.acts else None) as told,
+            version_of(layer).dropping(layer, _marks(tracer) if tracer.in_training_mode else None) as dropout,
             tracer.writing_out_steps(),
         ):
-            return original(layer, *args, **kwargs | told)
+            return original(layer, *args, **kwargs | dropout)
     except LongLoop as loop:
-        return _kept_apart(tracer, layer, x, "tf:recurrence", advice=loop.told(type(layer).__name__))
+        return _kept_apart(tracer, layer, x, "tf:recurrence", advice=loop.advice(type(layer).__name__))
 
 
 def _kept_apart(tracer: Tracer, layer: KerasLayer, x: TensorNest, op: str, **attrs: Any) -> Any:
@@ -49,7 +49,7 @@ def _kept_apart(tracer: Tracer, layer: KerasLayer, x: TensorNest, op: str, **att
 
 
 def _shapes(made: Shape) -> list[Any]:
-    """Of one tensor or several: TensorShapes of Keras 2, which `nest` does not enter, or tuples of Keras 3."""
+    """Shapes of one tensor or several, as a list: TensorShapes in Keras 2, which `nest` does not enter, else tuples."""
     if isinstance(made, tuple) and not any(isinstance(each, (tuple, list, tf.TensorShape)) for each in made):
         return [made]
     return [shape for each in made for shape in _shapes(each)] if isinstance(made, (tuple, list)) else [made]
@@ -102,7 +102,7 @@ def _has_kernel(layer: KerasLayer, x: tf.Tensor | list[tf.Tensor], others: tuple
         return False
     if layer.return_state or getattr(layer, "time_major", False) or any(value is not None for value in others):
         return False
-    if not tf.is_tensor(x) or is_fixed(x) or getattr(x, "_keras_mask", None) is not None:
+    if not tf.is_tensor(x) or is_variable_or_constant(x) or getattr(x, "_keras_mask", None) is not None:
         return False
     return x.shape.rank == 3 and None not in x.shape[1:]
 
@@ -112,7 +112,7 @@ def _lstm(tracer: Tracer, layer: KerasLayer, x: tf.Tensor) -> tf.Tensor:
     weights = {"kernel": cell.kernel, "recurrent": cell.recurrent_kernel, "bias": cell.bias}
     x = tf.reverse(x, [1]) if layer.go_backwards else x
     dropped: dict[str, Any] = {}
-    if tracer.acts and (cell.dropout or cell.recurrent_dropout):
+    if tracer.in_training_mode and (cell.dropout or cell.recurrent_dropout):
         dropped = {
             "dropout": float(cell.dropout),
             "recurrent_dropout": float(cell.recurrent_dropout),

@@ -18,7 +18,7 @@ class Open:
     times: int = 1
 
 
-Known = np.ndarray  # of objects: integers, and `Open`
+Known = np.ndarray  # its elements are objects: integers, and `Open`
 Shape = tuple[int | None, ...]
 
 

@@ -64,10 +64,10 @@ def _refuse_no_tensors(model: KerasModel, outputs: TensorNest) -> None:
     found = {path: each for path, each in named if each is None or isinstance(each, (str, bytes))}
     if found:
         rest = [repr(path) for path, each in named if path not in found]
-        said = [f"output {path!r}" if path else "its output" for path in found]
+        missing = [f"output {path!r}" if path else "its output" for path in found]
         kinds = {"None" if each is None else "a text" for each in found.values()}
         raise ModelError(
-            f"model {model.name!r}: {' and '.join(said)} {'are' if len(said) > 1 else 'is'} "
+            f"model {model.name!r}: {' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} "
             f"{' or '.join(sorted(kinds))}, and an output of a file is a tensor. Let call return tensors alone"
             + (f", {' and '.join(rest)}, and quantize that model" if rest else "")
         )
@@ -84,7 +84,7 @@ def trace(
     readers: dict[Any, Reader],
     *,
     training: bool = False,
-    acting: dict[Key, bool] | None = None,
+    training_modes: dict[Key, bool] | None = None,
     regions: dict[Key, Any] | None = None,
     written_out: frozenset[Key] = frozenset(),
 ) -> Trace:
@@ -94,8 +94,8 @@ def trace(
         model: the Keras model; it stays as it is.
         readers: function that reads a layer that is kept whole, by the `call` function of the layer's class.
         training: whether to trace in training mode, else at inference.
-        acting: whether a layer call is in training mode while the model trains, by the call's key; None where only this
-            trace can tell.
+        training_modes: whether a layer call is in training mode while the model trains, by the call's key; None where
+            only this trace can tell.
         regions: what training computes in another way, by the call's key, as `Tracer` takes it; None for nothing.
         written_out: keys of the layer calls that no reader reads, as `Tracer` takes them.
 
@@ -111,7 +111,7 @@ def trace(
     graph.seed = None  # random ops are read with the seeds of their own alone
     with PATCHING, graph.as_default(), _functions_inline():
         inputs = [tf.compat.v1.placeholder(s.dtype, s.shape, name=f"input_{i}") for i, s in enumerate(specs)]
-        tracer = Tracer(graph, training, acting, regions, written_out)
+        tracer = Tracer(graph, training, training_modes, regions, written_out)
         tracer._seen = len(graph.get_operations())
         with version_of(model).reading(tracer, readers), updates_read(tracer, model), _symbolically(model):
             outputs = model(nest_inputs(model, inputs), training=training)
@@ -120,7 +120,7 @@ def trace(
         flat, masks = [tf.identity(each) for each in given], [_mask_of(each) for each in given]
     graph.variables = graph._watched_variables  # also those that the model does not list
     nest = tf.nest.pack_sequence_as(outputs, list(range(len(flat))))
-    told = {
+    traced = {
         name: getattr(tracer, name) for name in ("whole", "layer_of", "step_of", "added", "updates", "forced", "drawn")
     }
-    return Trace(graph, inputs, flat, names, nest, masks, **told, call=tracer.root)
+    return Trace(graph, inputs, flat, names, nest, masks, **traced, call=tracer.root)

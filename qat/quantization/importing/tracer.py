@@ -15,7 +15,7 @@ from tensorflow.python.framework import func_graph as func_graph_lib
 from qat.models.keras_types import KerasLayer, TensorNest, Training
 from qat.quantization.importing.assignments import forced_to_train
 from qat.quantization.importing.layer_calls import (
-    Added,
+    AddedLoss,
     Drawn,
     Key,
     LayerCall,
@@ -41,8 +41,8 @@ class Tracer:
     Args:
         graph: what is traced into.
         training: whether the model is called in training mode.
-        acting: of each layer call, whether it is in training mode while the model trains; None where only this trace
-            can tell.
+        training_modes: whether a layer call is in training mode while the model trains, by the call's key; None where
+            only this trace can tell.
         regions: layer calls that compute something else in training, or are called with something else.
         written_out: layer calls of which nothing is kept whole.
     """
@@ -51,28 +51,28 @@ class Tracer:
         self,
         graph: func_graph_lib.FuncGraph,
         training: bool = False,
-        acting: dict[Key, bool] | None = None,
+        training_modes: dict[Key, bool] | None = None,
         regions: dict[Key, Region] | None = None,
         written_out: frozenset[Key] = frozenset(),
     ) -> None:
-        self.graph, self.training, self.acting, self.regions = graph, training, acting, regions or {}
+        self.graph, self.training, self.training_modes, self.regions = graph, training, training_modes, regions or {}
         self.written_out = written_out
         self.whole: dict[str, WholeLayer] = {}
         self.layer_of: dict[str, str] = {}
         self.step_of: dict[str, str] = {}
-        self.added: list[Added] = []
+        self.added: list[AddedLoss] = []
         self.updates: list[dict[str, Any]] = []
-        self.masks: dict[Any, list[tf.Tensor]] = {}  # of dropout in recurrent cells
+        self.masks: dict[Any, list[tf.Tensor]] = {}  # masks of dropout in recurrent cells
         self.drawn: dict[str, Drawn] = {}
         self.forced: dict[str, str] = {}
-        self._told: set[int] = set()  # layers in `forced`, which some wrappers call twice
+        self._listed: set[int] = set()  # layers in `forced`, which some wrappers call twice
         self.budget = Budget()
         self.unrolling: list[int] = []  # how deep the recurrent layers are that are being written out
         self.root: LayerCall | None = None
         self._stack: list[LayerCall] = []
         self._counts: Counter[str] = Counter()
         self._path: list[str] = []
-        self._places: list[Counter[str]] = []  # of each layer in the path: how many ops of a type its call has made
+        self._places: list[Counter[str]] = []  # by layer in the path: how many ops of a type its call has made
         self._made: dict[int, tuple[KerasLayer, str]] = {}  # layers made in a call: they are held, so that no id recurs
         self._seen = 0
         self._thread = threading.get_ident()
@@ -114,9 +114,9 @@ class Tracer:
         return self._stack[-1]
 
     @property
-    def acts(self) -> bool:
+    def in_training_mode(self) -> bool:
         """Whether the innermost layer is called in training mode while the model trains."""
-        return self.current.acts
+        return self.current.in_training_mode
 
     def keep(
         self,
@@ -183,7 +183,7 @@ class Tracer:
         path = "/".join(self._path)
         key = (path, self._counts[path])
         self._counts[path] += 1
-        call = LayerCall(layer, key, self._acts(key, training), len(self.graph.get_operations()))
+        call = LayerCall(layer, key, self._is_in_training_mode(key, training), len(self.graph.get_operations()))
         call.arguments = [tensor for tensor in tf.nest.flatten((args, kwargs)) if tf.is_tensor(tensor)]
         masks = [getattr(tensor, "_keras_mask", None) for tensor in call.arguments]
         call.masks = [mask for mask in masks if tf.is_tensor(mask)]
@@ -194,11 +194,11 @@ class Tracer:
         self._stack.append(call)
         return call
 
-    def _acts(self, key: Key, given: Training) -> bool:
-        if self.acting is not None:
-            return self.acting.get(key, False)
+    def _is_in_training_mode(self, key: Key, given: Training) -> bool:
+        if self.training_modes is not None:
+            return self.training_modes.get(key, False)
         if given is None or not self._stack:
-            return not self._stack or self._stack[-1].acts
+            return not self._stack or self._stack[-1].in_training_mode
         return bool(tf.get_static_value(given)) if tf.is_tensor(given) else bool(given)
 
     def add(self, kind: str, layer: KerasLayer, values: list[tf.Tensor], metric: MetricCall | None = None) -> None:
@@ -211,7 +211,7 @@ class Tracer:
                 updated with; of the graph that is traced into.
             metric: which metric; None for a loss.
         """
-        self.added.append(Added(kind, layer, self.current.key, values, metric))
+        self.added.append(AddedLoss(kind, layer, self.current.key, values, metric))
 
     def look_at_mode(self, layer: KerasLayer, args: tuple, kwargs: dict) -> None:
         """Note a layer whose call says that it is to train, though this is inference; each layer once.
@@ -222,8 +222,8 @@ class Tracer:
             kwargs: keyword arguments of its call, `training` perhaps among them.
         """
         found = None if self.training else forced_to_train(layer, args, kwargs)
-        if found is not None and id(layer) not in self._told:
-            self._told.add(id(layer))
+        if found is not None and id(layer) not in self._listed:
+            self._listed.add(id(layer))
             self.forced["/".join(self._path[1:]) or self.name_of(layer)] = found
 
     @contextlib.contextmanager
@@ -316,7 +316,7 @@ def argument(args: tuple, kwargs: dict) -> Any:
     return args[0] if args else next(iter(kwargs.values()))
 
 
-def is_fixed(x: Any) -> bool:
+def is_variable_or_constant(x: Any) -> bool:
     """Whether a layer is called on a variable or a constant, as on embeddings of relative places: its ops are computed
     then."""
     if not isinstance(x, tf.Tensor) or isinstance(x, tf.__internal__.EagerTensor):

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from qat.quantization.importing.added_losses import behind
+from qat.quantization.importing.added_losses import ancestors_of
 from qat.quantization.importing.assignments import has_begun
 from qat.quantization.importing.call_programs import CallCutter, calls, tensors_at
 from qat.quantization.importing.call_signatures import Signatures
@@ -14,7 +14,7 @@ from qat.quantization.importing.continued_states import Assigning, Needed, State
 from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.import_state import handles as handles_of
 from qat.quantization.importing.keras_version import version_of
-from qat.quantization.importing.layer_calls import Added, Key, LayerCall, MetricCall, Trace
+from qat.quantization.importing.layer_calls import AddedLoss, Key, LayerCall, MetricCall, Trace
 from qat.quantization.ir import control_flow
 from qat.quantization.ir.program import ASSIGNMENTS, READS, SCATTERS, NotExtractableError
 
@@ -30,21 +30,21 @@ class Effects:
     Attributes:
         updates: of variables by variables alone, as `Graph.updates` has them.
         assigned: the places of all variables that layers assign.
-        read_behind: calls that use a variable as they have just assigned it, by what they are called with.
+        read_after_assignment: calls that use a variable as they have just assigned it, by what they are called with.
         lost_in_training: what cannot be carried over, a line each.
     """
 
     def __init__(self, cutter: CallCutter, variables: Variables, inferred: set[Key]) -> None:
         self.cutter, self.variables, self.inferred = cutter, variables, inferred
         self.trace, self.operations = cutter.trace, cutter.operations
-        self.needed = behind(self.trace, self.trace.outputs)
-        self.needed_by_draws = behind(self.trace, [each.numbers for each in self.trace.drawn.values()])
-        self.needed_by_losses = behind(self.trace, [each for added in self.trace.added for each in added.values])
+        self.needed = ancestors_of(self.trace, self.trace.outputs)
+        self.needed_by_draws = ancestors_of(self.trace, [each.numbers for each in self.trace.drawn.values()])
+        self.needed_by_losses = ancestors_of(self.trace, [each for added in self.trace.added for each in added.values])
         self.updates: list[dict[str, Any]] = []
-        self.read_behind: dict[Key, LayerCall] = {}
+        self.read_after_assignment: dict[Key, LayerCall] = {}
         self.lost_in_training: list[str] = []
         self._held = {id(inner): id(outer) for outer, inner in self.trace.graph.captures}
-        self._added: list[Added] = []
+        self._added: list[AddedLoss] = []
         self._places: list[list[Any]] = []
         self._by_variables: list[tuple[LayerCall, list[tf.Operation], dict[str, Any]]] = []
         self._in_front: set[Key] = set()  # calls of which a layer that is kept whole reads the result, for a loss
@@ -66,9 +66,9 @@ class Effects:
         shared = self._add_updates_by_variables()
         writes = [op for before in shared.values() for op in before.values()]
         values = [tensor for op in writes for tensor in op.inputs if tensor.dtype != tf.resource]
-        cutter.by_variables = behind(self.trace, values)
+        cutter.by_variables = ancestors_of(self.trace, values)
         _merge(self._forwarded, shared)
-        cutter.cutter.behind = self._forwarded
+        cutter.cutter.last_assignments = self._forwarded
         self._follow_continued()
 
     def add_to(self, inferred: Trace) -> None:
@@ -77,8 +77,9 @@ class Effects:
         Args:
             inferred: the trace at inference, whose `added` grows. What stands in it is not added again.
         """
-        self.cutter.cutter.behind, self.cutter.earlier = self._forwarded, []  # effects run one after the other
-        known: dict[Any, list[Added]] = {}
+        # effects run one after the other
+        self.cutter.cutter.last_assignments, self.cutter.earlier = self._forwarded, []
+        known: dict[Any, list[AddedLoss]] = {}
         for added in inferred.added:
             known.setdefault(_identity(added), []).append(added)
         own, theirs = Signatures(self.trace, self.inferred), Signatures(inferred, self.inferred)
@@ -95,7 +96,7 @@ class Effects:
                     other.inference_alone = carried
         for other in (each for rest in known.values() for each in rest):
             other.inference_alone = True
-        updates: list[Added] = []
+        updates: list[AddedLoss] = []
         for added, places in zip(self._added, self._places, strict=True):
             try:
                 program = added.cut[0] if added.cut is not None else {}
@@ -105,8 +106,8 @@ class Effects:
                 self._lose(added.key, added.kind, reason)
         self._put(updates, inferred.added)
 
-    def _put(self, updates: list[Added], all_added: list[Added]) -> None:
-        """Put updates behind the losses and metrics of the calls that began before theirs ended: what these read of an
+    def _put(self, updates: list[AddedLoss], all_added: list[AddedLoss]) -> None:
+        """Put updates after the losses and metrics of the calls that began before theirs ended: what these read of an
         assignment before them is computed in their programs."""
         ranges = {call.key: (call.start, call.end) for call in calls(self.trace.call)}
         front = [update for update in updates if update.key in self._in_front]
@@ -123,7 +124,7 @@ class Effects:
         inside = {op.name for op in self.operations[call.start : call.end] if op.name in self._forwarded}
         for child in children if inside else []:
             inside -= {op.name for op in self.operations[child.start : child.end]}
-        return bool(inside & behind(self.trace, values)) if inside else False
+        return bool(inside & ancestors_of(self.trace, values)) if inside else False
 
     def _assigned_by(self, op: tf.Operation) -> list[tf.Tensor]:
         """The handles of the variables that an op of the trace assigns; none of a condition that is known not to."""
@@ -158,7 +159,7 @@ class Effects:
                 carried = self.cutter.cut(call, before, [], self._ops[call.key])
                 late = self._late(call, self.needed)
                 if carried[1] and (self._is_whole(late) or (late and self._is_whole(self._late(call)))):
-                    raise NotExtractableError("a layer behind uses it as it is assigned")
+                    raise NotExtractableError("a later layer uses it as it is assigned")
                 found.append((call, carried))
             except NotExtractableError as reason:
                 lost.setdefault(call.key[0], reason)
@@ -188,13 +189,13 @@ class Effects:
 
     def _follow_continued(self) -> None:
         """Tell the programs of outputs what calls read of the assignments of earlier ones."""
-        if self._continued.behind:
-            behind: dict[str, dict[int, tf.Operation]] = {}
-            for each in (self._within_calls, self._forwarded, self._continued.behind):
-                _merge(behind, each)
-            self.cutter.cutter.behind = behind
+        if self._continued.last_assignments:
+            last: dict[str, dict[int, tf.Operation]] = {}
+            for each in (self._within_calls, self._forwarded, self._continued.last_assignments):
+                _merge(last, each)
+            self.cutter.cutter.last_assignments = last
             self.cutter.earlier = [*self._continued.earlier.values()]
-            self.read_behind |= self._continued.readers
+            self.read_after_assignment |= self._continued.readers
 
     def _needed_of(self, assigning: list[Assigning]) -> list[Needed]:
         """What the step computes: the outputs, each loss and metric that is added, and each assignment by inputs."""
@@ -207,7 +208,7 @@ class Effects:
         return found + [Needed(each.call, each.ops, updates=True) for each in assigning if each.by_input]
 
     def _add_update(self, call: LayerCall, program: dict[str, Any], places: list[Any]) -> dict:
-        """What the outputs read behind an assignment that depends on the layer's input, with the assignment.
+        """What the outputs read after an assignment that depends on the layer's input, with the assignment.
 
         Assignments that depend on variables alone are put down in `_by_variables` with their program.
         """
@@ -221,13 +222,13 @@ class Effects:
             self._in_front.add(call.key)
             return {}
         if self._late(call, self.needed):
-            self.read_behind[call.key] = call
+            self.read_after_assignment[call.key] = call
         first = self._ids(ops[::-1])
         read = self._reads_in(self.operations[call.start : call.end], first)
         return self._forwarding(ops, read, first) if late else {}
 
     def _late(self, call: LayerCall, needed: set[str] | None = None) -> list[tuple[tf.Operation, int]]:
-        """What is read of variables behind the call's first assignment of each: by ops of `needed`, else by those that
+        """What is read of variables after the call's first assignment of each: by ops of `needed`, else by those that
         outputs, losses and metrics need."""
         used = (self.needed | self.needed_by_losses) if needed is None else needed
         first = self._ids(self._ops[call.key][::-1])
@@ -237,7 +238,7 @@ class Effects:
     def _add_updates_by_variables(self) -> dict[str, dict[int, tf.Operation]]:
         """What is read between assignments of the same variables, with the assignment before it.
 
-        What is read before all of them has them behind the model's outputs; what is read behind all, in front.
+        What is read before all of them has them after the model's outputs; what is read after all, in front.
         """
         forwarded: dict[str, dict[int, tf.Operation]] = {}
         for group in self._groups():
@@ -259,7 +260,7 @@ class Effects:
             if between:
                 _merge(forwarded, self._forwarding(ops, read, first))
                 owners = [self._owner(self._numbers[op.name]) for op, at in of_outputs if op._id > first[at]]
-                self.read_behind |= {owner.key: owner for owner in owners}
+                self.read_after_assignment |= {owner.key: owner for owner in owners}
         return forwarded
 
     def _groups(self) -> list[list[tuple[LayerCall, list[tf.Operation], dict[str, Any]]]]:
@@ -287,7 +288,7 @@ class Effects:
     def _forwarding(
         self, ops: list[tf.Operation], read: list[tuple[tf.Operation, int]], first: dict[int | None, int]
     ) -> dict[str, dict[int, tf.Operation]]:
-        """All reads behind the first assignment, and all further assignments, each with the last one before it."""
+        """All reads after the first assignment, and all further assignments, each with the last one before it."""
         writes = [(op, at) for op in ops for at in self._written[op.name] if at is not None]
         found: dict[str, dict[int, tf.Operation]] = {}
         for op, at in [*read, *writes]:
@@ -295,8 +296,8 @@ class Effects:
                 found.setdefault(op.name, {})[at] = self._last(ops, op, at)
         return found
 
-    def _last(self, ops: list[tf.Operation], behind: tf.Operation, place: int) -> tf.Operation:
-        return [op for op in ops if op._id < behind._id and place in self._written[op.name]][-1]
+    def _last(self, ops: list[tf.Operation], before: tf.Operation, place: int) -> tf.Operation:
+        return [op for op in ops if op._id < before._id and place in self._written[op.name]][-1]
 
     def _read_by(self, op: tf.Operation) -> list[int]:
         """Places of the variables that the op reads."""
@@ -320,7 +321,7 @@ class Effects:
     def _take_down(
         self, call: LayerCall, kind: str, metric: MetricCall | None, program: dict[str, Any], places: list[Any]
     ) -> None:
-        self._added.append(Added(kind, call.layer, call.key, [], metric, (program, [])))
+        self._added.append(AddedLoss(kind, call.layer, call.key, [], metric, (program, [])))
         self._places.append(places)
 
     def _lose(self, key: Key, kind: str, reason: NotExtractableError) -> None:
@@ -363,6 +364,6 @@ def _merge(found: dict[str, dict[int, tf.Operation]], more: dict[str, dict[int, 
         found.setdefault(name, {}).update(before)
 
 
-def _identity(added: Added) -> tuple:
+def _identity(added: AddedLoss) -> tuple:
     """What the two modes have in common, where both add it: the layer's call, and the metric."""
     return added.kind, added.key, None if added.metric is None else (added.metric.name, added.metric.number)

@@ -19,7 +19,7 @@ from qat import limits
 from qat.models.keras_types import KerasLayer, TensorNest
 from qat.quantization.importing.keras_version import version_of
 
-SECONDS_PER_1000_OPS = 15  # of quantize_model on two idle cores
+SECONDS_PER_1000_OPS = 15  # quantize_model takes, on two idle cores
 UNCOUNTED = {"Const", "Identity", "NoOp", "ReadVariableOp", "Shape"}  # they make no op of the file
 
 
@@ -34,7 +34,7 @@ class LongLoop(BaseException):
         self.steps, self.each, self.left = steps, each, left
         self.place = tf.compat.v1.get_default_graph().get_name_scope()  # the layer's path, where Keras has opened it
 
-    def told(self, kind: str) -> str:
+    def advice(self, kind: str) -> str:
         """How long the loop of a layer of this kind is, how long it may be, and the ways out."""
         limit, ops = limits.current().unrolled_ops, self.steps * self.each
         needed = limit - self.left + ops
@@ -59,7 +59,7 @@ class Budget:
     spent: int = 0
 
     def take(self, steps: int, each: int, outermost: bool) -> None:
-        """Take the ops of one loop; loops behind one that was too long have none left, and take no time either.
+        """Take the ops of one loop; loops after one that was too long have none left, and take no time either.
 
         Args:
             steps: number of time steps of the loop.

@@ -11,7 +11,7 @@ from tensorflow.python.framework.function_def_to_graph import function_def_to_gr
 
 Function = Callable[..., list[tf.Tensor]]
 
-PREFIX = "functions:"  # of the kind of a program's step
+PREFIX = "functions:"  # begins the kind of a program's step
 LOOPS = ("While", "StatelessWhile")
 CONDITIONS = ("If", "StatelessIf")
 CASES = ("Case", "StatelessCase")

@@ -36,8 +36,8 @@ def convolve(
     return _with_gradient(x, kernel, strides, padding, dilations, groups)
 
 
-def _with_gradient(x: tf.Tensor, kernel: tf.Tensor, *told: Any) -> tf.Tensor:
-    *form, groups = told
+def _with_gradient(x: tf.Tensor, kernel: tf.Tensor, *settings: Any) -> tf.Tensor:
+    *form, groups = settings
 
     @tf.custom_gradient
     def run(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:

@@ -16,7 +16,7 @@ from qat.quantization.ir.program import (
     ASSIGNMENTS,
     READS,
     SCATTERS,
-    Behind,
+    LastAssignments,
     NotExtractableError,
     Program,
     StatedGradient,
@@ -28,13 +28,14 @@ from qat.quantization.ir.weight_source import pack_array
 class _Cut:
     """A program while it is cut: its steps so far, and the reference of each tensor that it knows.
 
-    `known` holds, too, what a variable is behind an op that assigns it, by the op's name and the variable's index.
-    `behind` is empty where `effects` are run, by name, in their order: reads between them give what was assigned.
+    `known` holds, too, what a variable is after an op that assigns it, by the op's name and the variable's index.
+    `last_assignments` is empty where `effects` are run, by name, in their order: reads between them give what was
+    assigned.
     """
 
     program: Program
     known: dict[Any, list[Any]]
-    behind: Behind
+    last_assignments: LastAssignments
     effects: frozenset[str] = frozenset()
 
     def append(self, step: list[Any], *made: Any) -> None:
@@ -48,24 +49,24 @@ class Cutter:
     """Cuts programs out of a traced graph.
 
     Args:
-        index_of: the index of the variable behind a resource handle; None where it is no variable of the model.
+        index_of: the index of the variable of a resource handle; None where it is no variable of the model.
         value_of: the array that a tensor captured from outside holds; None where it holds none.
-        behind: by the name of an op that reads or assigns variables, and the index of each, the op that has assigned it
-            just before; results are computed from what that assigns.
+        last_assignments: by the name of an op that reads or assigns variables, and the index of each, the op that has
+            assigned it just before; results are computed from what that assigns.
         gradient_of: the gradient that an op states, None where it states none.
-        outside_of: the variable behind a resource handle that is none of the model's; None where there is none.
+        outside_of: the variable of a resource handle that is none of the model's; None where there is none.
     """
 
     def __init__(
         self,
         index_of: Callable[[tf.Tensor], int | None],
         value_of: Callable[[tf.Tensor], np.ndarray | None],
-        behind: Behind | None = None,
+        last_assignments: LastAssignments | None = None,
         gradient_of: Callable[[tf.Operation], StatedGradient | None] = lambda op: None,
         outside_of: Callable[[tf.Tensor], Any] = lambda handle: None,
     ) -> None:
         self.outside_of = outside_of
-        self.index_of, self.value_of, self.behind = index_of, value_of, behind or {}
+        self.index_of, self.value_of, self.last_assignments = index_of, value_of, last_assignments or {}
         self.gradient_of = lru_cache(maxsize=None)(gradient_of)
 
     def cut(
@@ -87,7 +88,7 @@ class Cutter:
         program = Program(dtypes=[tensor.dtype.name for tensor in inputs])
         known = {tensor.ref(): ["in", index] for index, tensor in enumerate(inputs)}
         names = frozenset(op.name for op in effects)
-        cut = _Cut(program, known, {} if effects else self.behind, names)
+        cut = _Cut(program, known, {} if effects else self.last_assignments, names)
         self._run(cut, [tensor.op for tensor in results if tensor.ref() not in known] + list(effects))
         program.results = [known[tensor.ref()] for tensor in results]
         return program
@@ -113,7 +114,7 @@ class Cutter:
             if tensor.dtype == tf.resource or self.value_of(tensor) is not None:
                 continue
             read = tensor.op.type in READS
-            if read and (tensor.op.name in self.behind or not reads):
+            if read and (tensor.op.name in self.last_assignments or not reads):
                 stack.extend(tensor.op.inputs[1:])  # which rows of the variable
                 stack.extend(self._assigned_before(tensor.op))
             elif tensor.dtype != tf.variant and not within(tensor.op):  # no layer gives a list of tensors
@@ -134,7 +135,8 @@ class Cutter:
         found = {op.name: op}
         stack = [op]
         while stack:
-            before = {each.name: each for each in _before(stack.pop(), self.behind).values() if each.name not in found}
+            last = _before(stack.pop(), self.last_assignments).values()
+            before = {each.name: each for each in last if each.name not in found}
             found |= before
             stack.extend(before.values())
         return [tensor for each in found.values() if each is not op for tensor in each.inputs]
@@ -142,7 +144,7 @@ class Cutter:
     def _run(self, cut: _Cut, targets: Sequence[tf.Operation]) -> None:
         """Append the steps that run these ops, and what they depend on."""
         for op in _sort_ops(targets, cut, self._operands):
-            if op.name in cut.behind and op.type in READS:
+            if op.name in cut.last_assignments and op.type in READS:
                 self._add_assigned(cut, op)
             elif (op.type in ASSIGNMENTS or op.type in SCATTERS) and op.name not in cut.effects:
                 self._add_assignment(cut, op)
@@ -157,7 +159,7 @@ class Cutter:
         cut.known[op.outputs[0].ref()] = found
 
     def _add_assignment(self, cut: _Cut, op: tf.Operation) -> None:
-        """What the variable holds behind an assignment, which is not run."""
+        """What the variable holds after an assignment, which is not run."""
         if op.type in SCATTERS:
             raise NotExtractableError("it reads rows of a variable that it assigns")
         at = self._variable_index(op.inputs[0])
@@ -168,7 +170,7 @@ class Cutter:
     @staticmethod
     def _held(cut: _Cut, op: tf.Operation, at: int) -> list[list[Any]]:
         """The reference of what a variable holds in front of an op, if anything has assigned it before."""
-        by = cut.behind.get(op.name, {}).get(at)
+        by = cut.last_assignments.get(op.name, {}).get(at)
         return [] if by is None else [cut.known[by.name, at]]
 
     def _add(self, cut: _Cut, op: tf.Operation) -> None:
@@ -184,7 +186,7 @@ class Cutter:
             attrs = {"operands": [["params", None], ["indices", None], ["axis", None]], "attrs": {"batch_dims": 0}}
             operands = [table, known[op.inputs[1].ref()], ["step", len(steps) - 1, 0]]
             cut.append(["raw:GatherV2", operands, attrs], *made)
-        elif op.type == "RngReadAndSkip":  # of a generator that is the layer's own
+        elif op.type == "RngReadAndSkip":  # the generator is the layer's own
             cut.append(["random_state", [], {"shape": op.outputs[0].shape.as_list()}], *made)
         elif op.type in ASSIGNMENTS:
             value = known[op.inputs[1].ref()]
@@ -214,7 +216,7 @@ class Cutter:
             raise NotExtractableError(f"op {op.type} cannot be run apart from its model")
 
     def _add_functions(self, cut: _Cut, op: tf.Operation, made: Sequence[Any]) -> None:
-        """A loop, condition or call. One that assigns, and is no effect, gives what the variables would hold behind it
+        """A loop, condition or call. One that assigns, and is no effect, gives what the variables would hold after it
         as outputs more; what they were assigned before it are operands more."""
         runs = op.name in cut.effects
         handles = {
@@ -224,7 +226,7 @@ class Cutter:
         written = [] if runs else sorted({self._variable_index(each) for each in control_flow.assigned_by(op)})
         if (given or written) and control_flow.kind_of(op) in control_flow.LOOPS:
             raise NotExtractableError("it uses a variable that it assigns inside of a loop")
-        before = [(at, _dtype_behind(handles[at])) for at in given]
+        before = [(at, _dtype_of_variable(handles[at])) for at in given]
         functions = [self._function(*each, before, written, runs).to_json() for each in control_flow.functions_of(op)]
         operands = [cut.known[tensor.ref()] for tensor in op.inputs if tensor.dtype != tf.resource]
         attrs = control_flow.describe(op) | {"functions": functions}
@@ -242,7 +244,7 @@ class Cutter:
         """A function that an op runs, as a program of those operands that are no variables.
 
         `before` are the variables, with their dtypes, whose values are operands more; `written` those whose values
-        behind it are results more. `runs`: it assigns.
+        after it are results more. `runs`: it assigns.
         """
         outer = {inner.ref(): given for inner, given in zip(graph.inputs, operands, strict=True)}
         inputs = [tensor for tensor in graph.inputs if tensor.dtype != tf.resource]
@@ -280,23 +282,23 @@ class Cutter:
         before: Sequence[tuple[int, str]],
         written: Sequence[int],
     ) -> Program:
-        """A function that gives, behind its results, what it would assign, and assigns nothing."""
+        """A function that gives, after its results, what it would assign, and assigns nothing."""
         handles = {self.index_of(each): each for each in graph.inputs if each.dtype == tf.resource}
         last = {at: handles[at].op for at, _ in before}
-        self.behind = self._behind_in(graph, last)
+        self.last_assignments = self._find_last_assignments(graph, last)
         program = Program(dtypes=[*(tensor.dtype.name for tensor in inputs), *(dtype for _, dtype in before)])
         keys = [*(tensor.ref() for tensor in inputs), *((handles[at].op.name, at) for at, _ in before)]
-        cut = _Cut(program, {key: ["in", index] for index, key in enumerate(keys)}, self.behind)
+        cut = _Cut(program, {key: ["in", index] for index, key in enumerate(keys)}, self.last_assignments)
         wanted = [last[at] for at in written if at in last and (last[at].name, at) not in cut.known]
         self._run(cut, [*(tensor.op for tensor in results if tensor.ref() not in cut.known), *wanted])
         for at in written:
             if at not in last:  # another branch assigns it
                 cut.append(["read", [], {"place": at}], ("read", at))
-        behind = [cut.known[last[at].name if at in last else "read", at] for at in written]
-        program.results = [*(cut.known[tensor.ref()] for tensor in results), *behind]
+        assigned = [cut.known[last[at].name if at in last else "read", at] for at in written]
+        program.results = [*(cut.known[tensor.ref()] for tensor in results), *assigned]
         return program
 
-    def _behind_in(self, graph: Any, last: dict[int, tf.Operation]) -> Behind:
+    def _find_last_assignments(self, graph: Any, last: dict[int, tf.Operation]) -> LastAssignments:
         """For all ops of a function, what has assigned their variables before; `last`, which grows, says what has done
         so first."""
         found: dict[str, Mapping[int, tf.Operation]] = {}
@@ -313,13 +315,13 @@ def _check_constant(value: np.ndarray) -> np.ndarray:
     return value
 
 
-def _dtype_behind(handle: tf.Tensor) -> str:
+def _dtype_of_variable(handle: tf.Tensor) -> str:
     return tf.as_dtype(get_resource_handle_data(handle).shape_and_type[0].dtype).name
 
 
-def _before(op: tf.Operation, behind: Behind) -> dict[int, tf.Operation]:
+def _before(op: tf.Operation, last_assignments: LastAssignments) -> dict[int, tf.Operation]:
     """By the index of each variable, the assignment whose result an op sees."""
-    return {} if op.type == "AssignVariableOp" else dict(behind.get(op.name, {}))
+    return {} if op.type == "AssignVariableOp" else dict(last_assignments.get(op.name, {}))
 
 
 def _sort_ops(
@@ -334,5 +336,5 @@ def _sort_ops(
         if op.name not in needed:
             needed[op.name] = op
             stack.extend(t.op for t in operands(op) if t.ref() not in cut.known and t.dtype != tf.resource)
-            stack.extend(by for at, by in _before(op, cut.behind).items() if (by.name, at) not in cut.known)
+            stack.extend(by for at, by in _before(op, cut.last_assignments).items() if (by.name, at) not in cut.known)
     return sorted(needed.values(), key=lambda op: op._id)

@@ -40,9 +40,9 @@ class Weight:
     source: Source | None = None
 
     @property
-    def live(self) -> bool:
+    def is_trainable(self) -> bool:
         """Whether training may change it."""
-        return self.source is not None and self.source.live
+        return self.source is not None and self.source.is_trainable
 
     @property
     def key(self) -> str | None:
@@ -83,7 +83,7 @@ class Weight:
         with tf.init_scope():
             inputs = [tf.constant(value) for value in _widest([weight.value for weight in weights])]
             values = [result.numpy() for result in as_list(operation(op)(*inputs, **attrs))]
-        if not any(weight.live for weight in weights):
+        if not any(weight.is_trainable for weight in weights):
             return [cls(value) for value in values]
         sources = [weight.source or Source.constant(weight.value) for weight in weights]
         return [cls(value, Source(op, attrs, sources, index)) for index, value in enumerate(values)]
@@ -114,7 +114,7 @@ class Weight:
 
         Args:
             start: first index on the last axis, from 0.
-            end: index behind the last one, on the same axis.
+            end: index after the last one, on the same axis.
 
         Returns:
             A weight of shape [..., end - start].
@@ -195,6 +195,11 @@ class Resized:
     outputs: list[Any]  # shapes of the model's outputs in training
 
 
+def is_fixed(tensor: Tensor) -> bool:
+    """Whether the tensor is a constant or a variable, and so no activation."""
+    return tensor.node.op in ("const", "variable")
+
+
 class Graph:
     """Nodes in topological order, the input nodes, and the nest of output tensors."""
 
@@ -206,9 +211,9 @@ class Graph:
         self.taps: list[
             Node
         ] = []  # what training alone computes: losses, metrics, values that variables are updated with
-        self.updates: list[dict[str, Any]] = []  # of variables, before each training step or behind it
+        self.updates: list[dict[str, Any]] = []  # they assign variables before each training step or after it
         self.penalties: list[dict[str, Any]] = []  # losses on weights alone: programs
-        self.masks: list[dict[str, Any] | None] = []  # of the loss of each output: programs of the model's inputs
+        self.masks: list[dict[str, Any] | None] = []  # masks of each output's loss: programs of the model's inputs
         self.keras = "tf_keras"  # the package that the model is of, as advice names it
         self.real = "float32"  # float dtype of the model; in the graph all floats are "float32"
         self.preserved: dict[int, PreservedEntries] = {}  # by variable index: zeros and centroids that training keeps
@@ -248,7 +253,7 @@ class Graph:
 
         Args:
             op: name of the node's op, as "dense".
-            name: name of the node; made unique by a number behind it.
+            name: name of the node; made unique by a number after it.
             inputs: the tensors that it reads, in order.
             shape: sizes of its output, None for the batch size; None where the rank is not known.
             dtype: dtype of its output, as "float32".
@@ -268,7 +273,7 @@ class Graph:
 
         Args:
             value: an array of any shape or a number; floats of any width count as float32.
-            name: name of the node; made unique by a number behind it.
+            name: name of the node; made unique by a number after it.
             layer: path of the Keras layer that it came from; "" for none.
 
         Returns:
@@ -281,7 +286,7 @@ class Graph:
 
         Args:
             weight: value of the node, of any shape and dtype, and what it is computed from.
-            name: name of the node; made unique by a number behind it.
+            name: name of the node; made unique by a number after it.
             layer: path of the Keras layer that it came from; "" for none.
 
         Returns:
@@ -353,14 +358,14 @@ class Graph:
 
     def prune(self) -> None:
         """Remove nodes that neither outputs nor taps need; inputs stay."""
-        needed = self._behind([*(tensor.node for tensor in self.outputs), *self.taps])
+        needed = self._needed_by([*(tensor.node for tensor in self.outputs), *self.taps])
         self.nodes = [node for node in self.nodes if id(node) in needed or node.op == "input"]
 
-    def behind_outputs(self) -> set[int]:
+    def needed_by_outputs(self) -> set[int]:
         """Identities of the nodes that the outputs need: what the file computes."""
-        return self._behind([tensor.node for tensor in self.outputs])
+        return self._needed_by([tensor.node for tensor in self.outputs])
 
-    def _behind(self, nodes: list[Node]) -> set[int]:
+    def _needed_by(self, nodes: list[Node]) -> set[int]:
         needed: set[int] = set()
         stack = list(nodes)
         while stack:

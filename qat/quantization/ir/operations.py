@@ -12,8 +12,13 @@ import tensorflow as tf
 
 from qat.quantization.ir.program import Program, with_gradient
 
-PER_SAMPLE = "tf:Tile as often as there are samples"  # of a node that a rewrite takes out, else the pre-flight refuses
+PER_SAMPLE = "tf:Tile as often as there are samples"  # a rewrite takes it out, else the pre-flight refuses it
 MASKED = -1e9  # a score whose probability is 0 in any softmax
+MASKED_BELOW = -1e4  # scores below stand for a hidden one
+MISSING_BELOW = -1e8  # stands for no number; one that is chosen in the place of others may be larger, as -20000
+LINEAR = ("conv2d", "depthwise_conv2d", "dense", "conv2d_transpose")
+RELUS = ("relu", "relu6")
+COMPARISONS = ("greater", "greater_equal", "less", "less_equal")
 
 
 def _resize(kernel: Callable) -> Callable:

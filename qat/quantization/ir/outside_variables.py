@@ -38,18 +38,18 @@ def read(described: dict[str, Any]) -> tf.Tensor:
     return tf.convert_to_tensor(held)
 
 
-def held_by(value: Any) -> list[Any]:
+def find_variables(value: Any) -> list[Any]:
     """The variables that are described among JSON values, for those who must keep them alive."""
     return [held for described in _described(value) if (held := _HELD.get(described["name"])) is not None]
 
 
-def described_now(value: Any) -> Any:
+def describe_now(value: Any) -> Any:
     """JSON values, with each described variable among them as it is now."""
     if isinstance(value, list):
         described = value[2] if len(value) == 3 and isinstance(value[2], dict) else {}
         held = _HELD.get(str(described.get("name")))
-        return [described_now(each) for each in value] if held is None else [STEP, value[1], describe(held)]
-    return {name: described_now(each) for name, each in value.items()} if isinstance(value, dict) else value
+        return [describe_now(each) for each in value] if held is None else [STEP, value[1], describe(held)]
+    return {name: describe_now(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def _described(value: Any) -> Iterator[dict[str, Any]]:

@@ -18,10 +18,10 @@ from qat.quantization.ir.weight_source import unpack_array
 
 ASSIGNMENTS = {"AssignVariableOp": "assign", "AssignAddVariableOp": "assign_add", "AssignSubVariableOp": "assign_sub"}
 SCATTERS = {"ResourceScatterUpdate": "scatter_update", "ResourceScatterAdd": "scatter_add"}
-SCATTERS |= {"ResourceScatterSub": "scatter_sub"}  # of rows of a variable
+SCATTERS |= {"ResourceScatterSub": "scatter_sub"}  # they assign rows of a variable
 SCATTERS |= {f"ResourceScatterNd{kind}": f"scatter_nd_{kind.lower()}" for kind in ("Update", "Add", "Sub")}
 READS = ("ReadVariableOp", "ResourceGather")
-Behind = Mapping[str, Mapping[int, tf.Operation]]  # by an op's name and a variable's index: what has assigned it before
+LastAssignments = Mapping[str, Mapping[int, tf.Operation]]  # by an op's name and a variable's index
 
 OF_A_POLE = 1e3  # times a gradient half a step away: one at 0 that is larger has a pole there, and is no mere peak
 WITH_POLES = ("Div", "Inv", "Log", "Pow", "Reciprocal", "Rsqrt", "Sqrt")  # in names of ops that may be infinite at 0
@@ -54,7 +54,7 @@ class Program:
 
     steps: list[list[Any]] = field(default_factory=list)
     results: list[list[Any]] = field(default_factory=list)
-    dtypes: list[str] = field(default_factory=list)  # of the inputs
+    dtypes: list[str] = field(default_factory=list)  # dtypes of the inputs
 
     def to_json(self) -> dict[str, Any]:
         return {"steps": self.steps, "results": self.results, "dtypes": self.dtypes}
@@ -130,10 +130,8 @@ class Program:
     def _functions(self) -> list[Program]:
         """The programs of loops, conditions, calls and stated gradients in it."""
         attrs = [attrs for _, _, attrs in self.steps]
-        inside = [each for told in attrs for each in told.get("functions", ())]
-        return [
-            Program.from_json(each) for each in [*inside, *(told["program"] for told in attrs if "program" in told)]
-        ]
+        inside = [each for own in attrs for each in own.get("functions", ())]
+        return [Program.from_json(each) for each in [*inside, *(own["program"] for own in attrs if "program" in own)]]
 
 
 def _call(program: Program, variables: Sequence[Any], *inputs: tf.Tensor) -> list[tf.Tensor]:
@@ -141,7 +139,7 @@ def _call(program: Program, variables: Sequence[Any], *inputs: tf.Tensor) -> lis
 
 
 def _assigned(variable: Any, kind: str, value: tf.Tensor, assigned: tf.Tensor | None = None) -> tf.Tensor:
-    """What is read of a variable behind an assignment, and one before it: no gradient goes into the value, one goes to
+    """What is read of a variable after an assignment, and one before it: no gradient goes into the value, one goes to
     the variable."""
     before = tf.convert_to_tensor(variable)
     base = before if assigned is None else assigned
@@ -158,7 +156,7 @@ def with_gradient(
     variables: Sequence[Any] = (),
     steps: Sequence[tf.Tensor | None] = (),
 ) -> Any:
-    """The first `results` tensors, unchanged, with the program's gradients for the `arguments` tensors behind them.
+    """The first `results` tensors, unchanged, with the program's gradients for the `arguments` tensors after them.
 
     Rounding takes small numbers to 0. Where the gradient is infinite at 0, or far larger than half a step away, as that
     of a root with a small number in its denominator, it is 0, as that of a root of ours.

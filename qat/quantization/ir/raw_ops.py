@@ -44,7 +44,7 @@ def encode_attributes(op: tf.Operation) -> dict[str, Any]:
 
 
 def _attributes(op: tf.Operation) -> dict[str, str]:
-    """The arguments of the op's function behind its operands, and the attributes that they are."""
+    """The arguments of the op's function after its operands, and the attributes that they are."""
     names = _parameters(op.type)[len(op.op_def.input_arg) :]
     return {name: RENAMED.get((op.type, name), name) for name in names}
 

@@ -63,31 +63,31 @@ class Source:
         inputs: the expressions that it is computed from.
         index: which of the op's results it is.
         key: a digest of all of this.
-        live: whether training may change it.
+        is_trainable: whether training may change it.
     """
 
-    __slots__ = ("attrs", "index", "inputs", "key", "live", "op")
+    __slots__ = ("attrs", "index", "inputs", "is_trainable", "key", "op")
 
     def __init__(
-        self, op: str, attrs: dict[str, Any], inputs: Sequence[Source] = (), index: int = 0, live: bool = False
+        self, op: str, attrs: dict[str, Any], inputs: Sequence[Source] = (), index: int = 0, is_trainable: bool = False
     ) -> None:
         self.op, self.attrs, self.inputs, self.index = op, attrs, tuple(inputs), index
-        self.live = live or any(each.live for each in self.inputs)
+        self.is_trainable = is_trainable or any(each.is_trainable for each in self.inputs)
         data = json.dumps([op, index, _to_json_values(attrs), [each.key for each in self.inputs]], sort_keys=True)
         self.key = hashlib.blake2b(data.encode(), digest_size=16).hexdigest()
 
     @classmethod
-    def variable(cls, variable_index: int, live: bool) -> Source:
+    def variable(cls, variable_index: int, is_trainable: bool) -> Source:
         """One variable of the float model.
 
         Args:
             variable_index: place of the variable in the model's `variables`, from 0.
-            live: whether training may change it.
+            is_trainable: whether training may change it.
 
         Returns:
             An expression that is the variable itself.
         """
-        return cls(VARIABLE, {"place": variable_index, "live": live}, live=live)
+        return cls(VARIABLE, {"place": variable_index, "is_trainable": is_trainable}, is_trainable=is_trainable)
 
     @classmethod
     def constant(cls, value: NDArray) -> Source:
@@ -107,7 +107,7 @@ class Source:
     def to_json(self) -> Any:
         """Lists and plain values, for a Keras config."""
         if self.op == VARIABLE:
-            return ["variable", self.attrs["place"], self.attrs["live"]]
+            return ["variable", self.attrs["place"], self.attrs["is_trainable"]]
         return [self.op, _to_json_values(self.attrs), self.index, [each.to_json() for each in self.inputs]]
 
     @classmethod

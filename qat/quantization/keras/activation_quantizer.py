@@ -10,19 +10,19 @@ import tensorflow as tf
 import tf_keras
 
 from qat.models.keras_types import Shape
+from qat.quantization.ir.operations import MASKED_BELOW
 from qat.quantization.keras.grids import fake_quant
 from qat.quantization.keras.tfmot import quantizers
-from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.training.replicas import least_over_replicas
 
-SMALLEST_SPAN = 1e-6  # of a range that was wider at calibration
-LEAST_LEFT = 1e-3  # of a narrower one: what is left of it at least
+SMALLEST_SPAN = 1e-6  # limit for a range that was wider at calibration
+LEAST_LEFT = 1e-3  # share of a narrower one that is left at least
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
-CALIBRATED_STEPS = 20.0  # of training: the weight of calibration against the first batches
-SHRINKS = 0.1  # of what an average forgets: how fast a range forgets the largest number that it has seen
+CALIBRATED_STEPS = 20.0  # weight of calibration against the first batches, in training steps
+SHRINKS = 0.1  # how fast a range forgets its largest number, as a share of how fast averages forget
 FIRST_STEPS, TOO_WIDE = 20.0, 8.0  # steps in which a range that is so many times too wide goes to the batch at once
 FAR_TOO_WIDE = 16.0  # times: what made it so was a single batch
-OUTWARDS = (-1.0, 1.0)  # of the lower and the upper end
+OUTWARDS = (-1.0, 1.0)  # direction of the lower and the upper end
 
 
 def _with_lsq_gradient(end: Any, inputs: tf.Tensor, bits: int) -> tf.Tensor:
@@ -44,8 +44,8 @@ class ActivationQuantizer(quantizers.Quantizer):
     `fixed` ranges are what a kernel prescribes (softmax, tanh) and never move; the others follow the batches
     (`follow`), or, with `learned`, by the gradient of the fake-quant op (Jain et al. 2019, TQT; Esser et al. 2020,
     LSQ). `bounds` are those of a clamp of the model's own: the range lies between them, and values are clamped to them
-    even when nothing is quantized (`saturates`: to a fixed range, in models that were saved before). Of a range that is
-    `masked`, scores that are hidden from a softmax are left out. `least` is how narrow training may make it.
+    even when nothing is quantized (`saturates`: to a fixed range, in models that were saved before). If a range is
+    `masked`, scores hidden from a softmax are left out. `least` is how narrow training may make it.
     `settled` says that calibration has shown what training will: it is a model input, or nothing normalises by the
     batch. `observing` and `enabled` are switches for training schedules: a change needs a new trace.
     """
@@ -93,7 +93,7 @@ class ActivationQuantizer(quantizers.Quantizer):
         self.least = min(SMALLEST_SPAN, LEAST_LEFT * (high - low)) or SMALLEST_SPAN
 
     def __call__(
-        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, ends: Any = None, **kwargs: Any
+        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, min_max: Any = None, **kwargs: Any
     ) -> tf.Tensor:
         """The tensor on its grid.
 
@@ -101,11 +101,11 @@ class ActivationQuantizer(quantizers.Quantizer):
             inputs: any shape.
             training: whether the range may move.
             weights: the range's ends.
-            ends: what stands in for these in this call.
+            min_max: what stands in for these in this call.
         """
         if not self.enabled:
             return inputs if self.bounds is None else tf.clip_by_value(inputs, *self.bounds)
-        low, high = (weights["min_var"], weights["max_var"]) if ends is None else ends
+        low, high = (weights["min_var"], weights["max_var"]) if min_max is None else min_max
         if self.learned and self.fixed is None:
             low, high = (_with_lsq_gradient(end, inputs, self.bits) for end in (low, high))
         return fake_quant(inputs, low, high, self.bits)
@@ -170,14 +170,14 @@ class ActivationQuantizer(quantizers.Quantizer):
         """
         count = steps.assign_add(1.0, read_value=True) + CALIBRATED_STEPS
         share = 1.0 - self.ema_decay if self.settled else tf.maximum(1.0 - self.ema_decay, 9.0 / (9.0 + count))
-        ends, shown = tf.stack([weights[name] for name in ("min_var", "max_var")]), tf.stack(seen)
-        further, span, of_batch = shown - ends, ends[1] - ends[0], seen[1] - seen[0]
+        min_max, shown = tf.stack([weights[name] for name in ("min_var", "max_var")]), tf.stack(seen)
+        further, span, of_batch = shown - min_max, min_max[1] - min_max[0], seen[1] - seen[0]
         first = not self.settled and count < CALIBRATED_STEPS + FIRST_STEPS
         at_once = (of_batch * TOO_WIDE < span) & first
         back = tf.where(at_once, 1.0, tf.where(of_batch * FAR_TOO_WIDE < span, share, SHRINKS * share))
         # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
         moves = tf.math.is_finite(shown) & (of_batch > 0.0)
-        low, high = tf.unstack(ends + tf.where(moves, tf.where(further * OUTWARDS > 0.0, 1.0, back) * further, 0.0))
+        low, high = tf.unstack(min_max + tf.where(moves, tf.where(further * OUTWARDS > 0.0, 1.0, back) * further, 0.0))
         high = tf.maximum(high, low + self.least)
         if narrowest is not None:
             least = tf.cast(narrowest, tf.float32)

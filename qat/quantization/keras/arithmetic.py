@@ -88,7 +88,7 @@ def settled(value: Array | Sequence[Array]) -> Any:
     return arrays.as_arrays(value) if in_numpy() else value
 
 
-def arithmetic_is_told() -> bool:
+def arithmetic_is_chosen() -> bool:
     """Whether somebody around this call has said in which arithmetic it is to compute."""
     return _integer_arithmetic.get() is not None
 

@@ -1,4 +1,4 @@
-"""Which range each layer of a canonical model reads and writes, told to the layers."""
+"""Which range each layer of a canonical model reads and writes, as the layers get them."""
 
 from __future__ import annotations
 

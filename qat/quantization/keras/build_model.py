@@ -16,11 +16,12 @@ from qat.config import QuantConfig
 from qat.models.keras_types import KerasModel, KerasTensor, TensorNest
 from qat.quantization.importing.keras_version import is_keras3, version_of
 from qat.quantization.importing.model_inputs import nest_inputs
-from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
+from qat.quantization.ir.graph import Graph, Node, Tensor, Weight, is_fixed
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.keras.activation_quantizer import ActivationQuantizer
 from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
-from qat.quantization.keras.copied_variables import copied_variables
+from qat.quantization.keras.copied_variables import copy_variables
 from qat.quantization.keras.custom_training import driven_class, drives_itself, parts_of
 from qat.quantization.keras.deep_recursion import deep_recursion
 from qat.quantization.keras.float_layers import float_layers
@@ -30,7 +31,7 @@ from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.names import (
-    layer_name,
+    keras_name,
     name_apart,
     name_of_given,
     names_in_nest,
@@ -38,9 +39,8 @@ from qat.quantization.keras.names import (
     range_name,
     refuse_same_names,
 )
-from qat.quantization.keras.observing import cuts_nothing_off, observes
+from qat.quantization.keras.observing import cuts_nothing_off, observes, own_end
 from qat.quantization.keras.op import Op
-from qat.quantization.keras.own_ends import own_end
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.result_shapes import resulting_in
 from qat.quantization.keras.to_float import architecture, foreign_classes
@@ -48,7 +48,6 @@ from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, 
 from qat.quantization.keras.variables import FloatVariables, building
 from qat.quantization.keras.wrapper import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
 from qat.quantization.placement import ONE_RANGE_FOR_ALL, SAME_SCALE, QuantSpec
-from qat.quantization.rewrites.builder import LINEAR, is_fixed
 from qat.quantization.rewrites.normalizations import NORM
 
 UNSIGNED = ("relu", "relu6")  # ops whose results are never below 0
@@ -75,7 +74,7 @@ class Emitter:
             with resulting_in(inputs[0].type_spec):
                 results = self._range(node, inputs[0])
         elif node.op == "clamp" and not node.in_float:
-            results = inputs[0]  # the range behind it saturates
+            results = inputs[0]  # the range after it saturates
         elif node.op in LINEAR or node.op == "embedding":
             with resulting_in(self._result(node)):
                 results = self._linear(node, inputs[0])
@@ -94,26 +93,27 @@ class Emitter:
     def _result(self, node: Node) -> tf.TensorSpec | None:
         """What the node's layer gives, where that is one tensor of real numbers with a shape that is known."""
         shape, dtype = node.output.shape, node.output.dtype
-        told = len(node.outputs) == 1 and shape is not None and dtype == self.real == "float32"
-        return tf.TensorSpec(shape, tf.float32) if told else None
+        is_known = len(node.outputs) == 1 and shape is not None and dtype == self.real == "float32"
+        return tf.TensorSpec(shape, tf.float32) if is_known else None
 
     def _range(self, node: Node, tensor: KerasTensor) -> Any:
-        on = node.attrs["range"].root()
-        if on not in self.range_layers:
+        quant_spec = node.attrs["quant_spec"].root()
+        if quant_spec not in self.range_layers:
             quantizer = ActivationQuantizer(
                 ema_decay=self.settings.ema_decay,
                 learned=self.settings.learned_ranges,
-                fixed=on.fixed,
-                bounds=on.bounds,
-                masked=on.masked,
+                fixed=quant_spec.fixed,
+                bounds=quant_spec.bounds,
+                masked=quant_spec.masked,
             )
-            name, calls = range_name(on), max(self.uses[on], 1)
-            self.range_layers[on] = RangeLayer(quantizer, source=on.layer, calls=calls, name=name, dtype=self.real)
-        layer = self.range_layers[on]
+            name, calls = range_name(quant_spec), max(self.uses[quant_spec], 1)
+            layer = RangeLayer(quantizer, source=quant_spec.layer, calls=calls, name=name, dtype=self.real)
+            self.range_layers[quant_spec] = layer
+        layer = self.range_layers[quant_spec]
         if not observes(node):
             return layer(tensor, observe="loose" if cuts_nothing_off(node, self.consumers) else "off")
         unsigned = node.inputs[0].node.op in UNSIGNED
-        return layer(tensor, observe="together" if self.uses[on] > 1 else "ema", unsigned=unsigned)
+        return layer(tensor, observe="together" if self.uses[quant_spec] > 1 else "ema", unsigned=unsigned)
 
     def _linear(self, node: Node, tensor: KerasTensor) -> Any:
         keys = tuple((name, weight.key) for name, weight in node.weights.items())
@@ -188,10 +188,10 @@ class Emitter:
             where nothing is added.
         """
         for tap in taps:
-            told = {name: tap.attrs[name] for name in ("kind", "metric", "program", "in_training", "inference_alone")}
+            config = {name: tap.attrs[name] for name in ("kind", "metric", "program", "in_training", "inference_alone")}
             name = f"training_{part_name(tap.name, tap.layer)}--"
             inputs = self._for_training(tap.inputs)
-            output = Added(**told, name=name, dtype=self.real)([output, *inputs])
+            output = Added(**config, name=name, dtype=self.real)([output, *inputs])
         return output
 
     def _for_training(self, tensors: Sequence[Tensor]) -> list[Any]:
@@ -225,20 +225,20 @@ class Emitter:
 
     def _in_training(self, node: Node, inputs: list[Any]) -> Any:
         """What acts in training alone; calls of one layer share it, and so its random numbers."""
-        told = {name: node.attrs[name] for name in ("layer", "program", "output") if name in node.attrs}
-        key = ("in_training", node.attrs["path"], repr(told))
+        config = {name: node.attrs[name] for name in ("layer", "program", "output") if name in node.attrs}
+        key = ("in_training", node.attrs["path"], repr(config))
         if key not in self.shared:
             name = f"training_{part_name(node.name, node.layer)}--"
-            self.shared[key] = InTraining(**told, name=name, dtype=self.real)
+            self.shared[key] = InTraining(**config, name=name, dtype=self.real)
         return self.shared[key](inputs if len(inputs) > 1 else inputs[0])
 
     def _mask(self, node: Node, inputs: list[Any]) -> Any:
         name = f"training_{part_name(node.name, node.layer)}--"
         if node.op == "dropped":
             return Dropped(name=name, dtype=self.real)(inputs)
-        told = {word: node.attrs[word] for word in ("rate", "seed", "sizes", "batch_axis")}
-        told["program"] = next(iter(node.attrs.get("programs", {}).values()), None)
-        return DropoutMask(**told, name=name, dtype=self.real)(inputs[0])
+        config = {word: node.attrs[word] for word in ("rate", "seed", "sizes", "batch_axis")}
+        config["program"] = next(iter(node.attrs.get("programs", {}).values()), None)
+        return DropoutMask(**config, name=name, dtype=self.real)(inputs[0])
 
     def _weights(self, weights: dict[str, Weight]) -> dict[str, Any]:
         """The weights of a layer as `Holder` takes them."""
@@ -270,30 +270,30 @@ class Emitter:
 
 
 def _norm_of(node: Node) -> dict[str, Any] | None:
-    """What a linear op is told of the BatchNormalization inside it; calls in two modes are told two things."""
+    """What a linear op holds of the BatchNormalization inside it; it differs between calls in two modes."""
     norm = node.attrs.get("norm")
     return norm and {name: norm[name] for name in NORM}
 
 
 def _dropped_by(node: Node) -> dict[str, Any]:
-    """What an LSTM is told of its dropout; nothing where it is called for inference while the model trains."""
+    """What an LSTM holds of its dropout; nothing where it is called for inference while the model trains."""
     return {name: node.attrs[name] for name in DROPPED if name in node.attrs}
 
 
 def _inner_name(node: Node) -> str:
-    """Of a layer that a wrapper will hold, or, left in float, that stands for itself next to an output's own name."""
+    """The name of a layer inside a wrapper; one left in float needs another name than a model's output has."""
     name = part_name(node.name, node.layer)
     return f"float_{name}--" if node.in_float else name
 
 
-def _name_of(on: QuantSpec | None) -> str | None:
-    return range_name(on.root()) if on is not None else None
+def _name_of(quant_spec: QuantSpec | None) -> str | None:
+    return range_name(quant_spec.root()) if quant_spec is not None else None
 
 
-def _scale_of(tensor: Tensor, on: QuantSpec | None) -> str | None:
+def _scale_of(tensor: Tensor, quant_spec: QuantSpec | None) -> str | None:
     """The name of what says the tensor's scale: its range, or the embedding whose rows it holds."""
-    if on is not None:
-        return _name_of(on)
+    if quant_spec is not None:
+        return _name_of(quant_spec)
     while tensor.node.op in SAME_SCALE and tensor.node.op != "embedding":
         tensor = tensor.node.inputs[0]
     return _inner_name(tensor.node) if tensor.node.op == "embedding" else None
@@ -301,7 +301,7 @@ def _scale_of(tensor: Tensor, on: QuantSpec | None) -> str | None:
 
 def _input_ranges(node: Node) -> list[str | None]:
     """What says the scale of each operand, for an op that asks."""
-    return [_scale_of(tensor, on) for tensor, on in zip(node.inputs, node.input_ranges, strict=False)]
+    return [_scale_of(tensor, quant_spec) for tensor, quant_spec in zip(node.inputs, node.input_ranges, strict=False)]
 
 
 def _called(
@@ -314,8 +314,8 @@ def _called(
     layer = getattr(wrapper, "layer", wrapper)
     layer.input_ranges.append(input_range)
     layer.output_ranges.append(output_range)
-    place = len(layer.output_ranges) - 1
-    return wrapper(inputs, place=place) if place else wrapper(inputs)
+    call_index = len(layer.output_ranges) - 1
+    return wrapper(inputs, place=call_index) if call_index else wrapper(inputs)  # saved models call it `place`
 
 
 def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
@@ -338,35 +338,37 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
     with policy_scope(tf_keras.mixed_precision.Policy(graph.real)), building(FloatVariables(graph.real)) as variables:
         variables.constants = [(weakref.ref(each), each.numpy()) for each in graph.constants]
         taken = {*entries, *outputs_named}
-        copies, order = copied_variables(model, taken, layer_name, graph.preserved, graph.assigned)
+        copies, order = copy_variables(model, taken, keras_name, graph.preserved, graph.assigned)
         made, ranges = _emitted(graph, model, outputs_named, Emitter(settings, scheme_of, graph.real))
         name_apart(copies, made.layers)
         made._insert_layers(copies)
-    told = {"real": graph.real, "fake_quantization": True, "order": order}
-    told |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": None, "lent": NOTHING_LENT}
-    told |= {"attributes": {}, "masks": graph.masks, "trained": trained_parts(model)}
-    told["layers"] = float_layers(model, layer_name)
+    qat_config = {"real": graph.real, "fake_quantization": True, "order": order}
+    qat_config |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": None, "lent": NOTHING_LENT}
+    qat_config |= {"attributes": {}, "masks": graph.masks, "trained": trained_parts(model)}
+    qat_config["layers"] = float_layers(model, keras_name)
     if not is_keras3(model):
-        _tell_of_keras2(made, told, variables, model)
-    made.hold(variables, told)
+        _add_keras2_config(made, qat_config, variables, model)
+    made.hold(variables, qat_config)
     return made, ranges
 
 
-def _tell_of_keras2(made: QatModel, told: dict[str, Any], variables: FloatVariables, model: tf_keras.Model) -> None:
+def _add_keras2_config(
+    made: QatModel, qat_config: dict[str, Any], variables: FloatVariables, model: tf_keras.Model
+) -> None:
     """Add what a model of Keras 2 is built again by, and what its own class does in training."""
-    told |= {"float_model": architecture(model), "lent": lent_variables(model)}
+    qat_config |= {"float_model": architecture(model), "lent": lent_variables(model)}
     if made.driver is not None:
-        told |= {"driver": tf_keras.saving.get_registered_name(type(model)), "parts": parts_of(model)}
-    told["attributes"] = carried_attributes(model, made)
-    give_attributes(made, told["attributes"], variables.variables, model)
-    if told["float_model"] is None or foreign_classes(told["float_model"]):
+        qat_config |= {"driver": tf_keras.saving.get_registered_name(type(model)), "parts": parts_of(model)}
+    qat_config["attributes"] = carried_attributes(model, made)
+    give_attributes(made, qat_config["attributes"], variables.variables, model)
+    if qat_config["float_model"] is None or foreign_classes(qat_config["float_model"]):
         object.__setattr__(made, "origin", model)
 
 
 def _emitted(
     graph: Graph, model: KerasModel, names: list[str], emitter: Emitter
 ) -> tuple[tf_keras.Model, dict[QuantSpec, Any]]:
-    emitter.uses = Counter(node.attrs["range"].root() for node in graph.nodes_of("fake_quant") if observes(node))
+    emitter.uses = Counter(node.attrs["quant_spec"].root() for node in graph.nodes_of("fake_quant") if observes(node))
     emitter.consumers = graph.consumers()
     entries = []
     for node in graph.inputs:

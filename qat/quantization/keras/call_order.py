@@ -53,7 +53,7 @@ def _moved_by(layer: Any) -> Any:
 
 
 def _number(node: Any) -> tuple[int, int]:
-    """Of a call, in the order of the float model's."""
+    """The number of a call, in the order of the float model's calls."""
     norm = getattr(getattr(node.layer, "layer", node.layer), "norm", None)
     return (norm or {}).get("call", 0), node.layer._inbound_nodes.index(node)
 

@@ -50,17 +50,18 @@ def carried_attributes(model: KerasModel, made: KerasModel) -> dict[str, Any]:
         for name, value in vars(model).items()
         if name not in known and (not name.startswith("_") or name in mentioned)
     }
-    return {name: _told(value, places) for name, value in held.items() if not holds_layers(value)}
+    return {name: _describe(value, places) for name, value in held.items() if not holds_layers(value)}
 
 
 def give_attributes(
-    made: KerasModel, told: dict[str, Any], variables: Sequence[Any], origin: KerasModel | None = None
+    made: KerasModel, attributes: dict[str, Any], variables: Sequence[Any], origin: KerasModel | None = None
 ) -> None:
     """Put what `carried_attributes` gave into the quantized model.
 
     Args:
         made: the quantized model, whose attributes are set.
-        told: what `carried_attributes` gave. What is unknown raises an error when it is read, unless `origin` is given.
+        attributes: what `carried_attributes` gave. What is unknown raises an error when it is read, unless `origin` is
+            given.
         variables: copies of the float model's variables, in its order.
         origin: the float model, where this process has it; None where not.
 
@@ -68,16 +69,16 @@ def give_attributes(
         ModelError: a name is one that every model has, as only a damaged file says.
     """
     copied = {} if origin is None else _copies(origin, made, variables)
-    for name, said in told.items():
-        if name.startswith("__") or (origin is None and "unknown" in said and _has_own(type(made), name)):
+    for name, config in attributes.items():
+        if name.startswith("__") or (origin is None and "unknown" in config and _has_own(type(made), name)):
             raise ModelError(f"attribute {name[:200]!r} is in the file as the user's, and every model has one")
-        value = _read(said, variables)
+        value = _read(config, variables)
         if value is not _UNKNOWN:
             _give(made, name, value)
         elif origin is not None:
             _give(made, name, _own_copy(getattr(origin, name), copied))
         else:
-            setattr(type(made), name, _Unsaved(name, said.get("unknown", "of a kind that is not known here")))
+            setattr(type(made), name, _Unsaved(name, config.get("unknown", "of a kind that is not known here")))
 
 
 def _has_own(kind: type, name: str) -> bool:
@@ -133,27 +134,27 @@ _UNKNOWN = object()
 _PLAIN = (bool, int, float, str, type(None))
 
 
-def _told(value: object, places: dict[int, int]) -> Any:
+def _describe(value: object, places: dict[int, int]) -> Any:
     if isinstance(value, _PLAIN):
         return {"value": value}
     if isinstance(value, np.generic):
         return {"value": value.item()}
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {"dictionary": {key: _told(each, places) for key, each in value.items()}}
+        return {"dictionary": {key: _describe(each, places) for key, each in value.items()}}
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return {"tuple" if isinstance(value, tuple) else "list": [_told(each, places) for each in value]}
+        return {"tuple" if isinstance(value, tuple) else "list": [_describe(each, places) for each in value]}
     if id(value) in places:
         return {"variable": places[id(value)]}
     if isinstance(value, keras.random.SeedGenerator) and id(value.state) in places:
         return {"seeds": places[id(value.state)]}
-    said = describe_object(value)
-    if said is not None:
-        return {"object": said}
+    config = describe_object(value)
+    if config is not None:
+        return {"object": config}
     return {"unknown": type(value).__name__}
 
 
-def _read(said: dict[str, Any], variables: Sequence[Any]) -> Any:
-    ((form, value),) = said.items()
+def _read(config: dict[str, Any], variables: Sequence[Any]) -> Any:
+    ((form, value),) = config.items()
     if form == "value":
         return value
     if form == "variable":

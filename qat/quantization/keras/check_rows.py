@@ -20,7 +20,7 @@ from qat.quantization.keras.range_layer import RangeLayer
 
 MOST_ROWS = 4
 FEWEST_IDS = 2  # 0 and 1: what an integer input of unknown meaning holds at least
-OPEN_SIZE = 16  # of an axis that the model leaves open
+OPEN_SIZE = 16  # size of an axis that the model leaves open
 
 
 def keep_rows(model: QatModel, batch: Sequence[NDArray]) -> None:

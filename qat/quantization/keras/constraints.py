@@ -24,8 +24,8 @@ def write_constraint(constraint: Any, package: str) -> Any:
         package: of its Keras, "keras" or "tf_keras".
 
     Returns:
-        JSON values that `read_constraint` takes; None where there is none. Of a lambda,
-        and of one that Keras cannot write down, the name.
+        JSON values that `read_constraint` takes; None where there is none. For a lambda, and for one that Keras cannot
+        write down, the name.
     """
     if constraint is None:
         return None
@@ -36,11 +36,11 @@ def write_constraint(constraint: Any, package: str) -> Any:
         return {_NAME_ALONE: name}
 
 
-def read_constraint(said: Any, package: str, variable: str) -> Any:
+def read_constraint(config: Any, package: str, variable: str) -> Any:
     """The constraint of a config. One that is not known here is left out, and that is said.
 
     Args:
-        said: what `write_constraint` gave.
+        config: what `write_constraint` gave.
         package: of its Keras, "keras" or "tf_keras".
         variable: path of the variable, for the message.
 
@@ -50,17 +50,17 @@ def read_constraint(said: Any, package: str, variable: str) -> Any:
     Raises:
         ModelError: `package` is another one.
     """
-    if said is None:
+    if config is None:
         return None
     if package not in list(_PACKAGES):  # anything may stand in a file
         raise ModelError(f"variable {variable!r}: keras={package!r} in its config: expected one of {list(_PACKAGES)}")
-    told = said if isinstance(said, dict) else {"class_name": said}
-    for form in () if told.get(_NAME_ALONE) else (said, _of_older_formats(told)):
+    named = config if isinstance(config, dict) else {"class_name": config}
+    for form in () if named.get(_NAME_ALONE) else (config, _of_older_formats(named)):
         with contextlib.suppress(*CONFIG_ERRORS):
             found = _PACKAGES[package].constraints.deserialize(form)
             if callable(found):
                 return found
-    name = told.get(_NAME_ALONE) or told.get("registered_name") or told.get("class_name")
+    name = named.get(_NAME_ALONE) or named.get("registered_name") or named.get("class_name")
     warn(
         f"variable {variable!r} is trained without its constraint {name}, which is not known here: register it "
         f"with {package}.saving.register_keras_serializable, or give it to load_model as custom_objects",
@@ -69,8 +69,8 @@ def read_constraint(said: Any, package: str, variable: str) -> Any:
     return None
 
 
-def _of_older_formats(told: dict[str, Any]) -> Any:
+def _of_older_formats(named: dict[str, Any]) -> Any:
     """The same config as Keras reads it while it loads `.h5` files and SavedModels: by the registered name alone."""
-    if told.get("class_name") == "function":
-        return told.get("config")
-    return {"class_name": told.get("registered_name"), "config": told.get("config")}
+    if named.get("class_name") == "function":
+        return named.get("config")
+    return {"class_name": named.get("registered_name"), "config": named.get("config")}

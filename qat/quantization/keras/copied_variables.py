@@ -14,12 +14,12 @@ from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.ir.preserved_kernels import PreservedEntries
 from qat.quantization.keras.constraints import write_constraint
 from qat.quantization.keras.float_layers import layers_by_path
-from qat.quantization.keras.misuse import settings_of
+from qat.quantization.keras.misuse import layer_settings
 from qat.quantization.keras.names import free_name
 from qat.quantization.keras.variables import LayerVariables, being_built
 
 
-def copied_variables(
+def copy_variables(
     model: KerasModel,
     taken: set[str],
     name_of: Callable[[str], str],
@@ -54,7 +54,7 @@ def copied_variables(
         if not own:
             continue
         known.update(map(id, own))
-        being_built().settings += settings_of(layer, own, places, trained | assigned)
+        being_built().settings += layer_settings(layer, own, places, trained | assigned)
         layers.append(_copied(layer, own, places, trained, free_name(name_of(path), names), kept))
         held = {id(v) for v in own if places[id(v)] in trained}
         object.__setattr__(layers[-1], "held_back", bool(layer.trainable and held and not held & now))

@@ -69,7 +69,7 @@ def drives_itself(model: KerasModel) -> bool:
 
 
 def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
-    """`base` behind the methods of `model_class` that do not make its graph.
+    """`base` with the methods of `model_class` that do not make its graph.
 
     Args:
         base: class of the quantized model: `QatModel`, or its skin of Keras 3.
@@ -111,11 +111,11 @@ def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
 
 
 def _missing(model_class: type, name: str, parts: dict[str, str]) -> property:
-    said = f"{model_class.__name__}.{name} ({parts[name]}) is a part of the float model, and the quantized model is "
-    said += f"one graph without such parts: {_way_out(model_class, name, parts)}"
+    message = f"{model_class.__name__}.{name} ({parts[name]}) is a part of the float model, and the quantized model is "
+    message += f"one graph without such parts: {_way_out(model_class, name, parts)}"
 
     def refuse(self: Any) -> Any:
-        raise MissingAttributeError(said)
+        raise MissingAttributeError(message)
 
     return property(refuse)
 

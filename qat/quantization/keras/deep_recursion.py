@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-RECURSION_LIMIT = 20_000  # of frames
+RECURSION_LIMIT = 20_000  # in frames
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ class EvaluatedInIntegers(tf_keras.Model):
     """A model that computes outside of training as its file does."""
 
     float_variables = None  # copies of the float model's, out of Keras' sight: `LayerVariables` are what it sees
-    graph = None  # of `answers`
+    graph = None  # the graph that runs `answers`
     evaluates_itself = False  # by a `test_step` of the float model's class
 
     def answers(self, inputs: TensorNest) -> Any:
@@ -91,7 +91,7 @@ class EvaluatedInIntegers(tf_keras.Model):
     def _conform_to_reference_input(self, tensor: tf.Tensor, ref_input: KerasTensor) -> Any:
         """Keras' own; where the model computes in float64, its inputs keep what float32 would round.
 
-        A size that a generator does not tell, and the model's input does, is known behind it.
+        A size that a generator does not tell, and the model's input does, is known after it.
         """
         dtype = self._entry_dtype(ref_input)
         given = ref_input if dtype == ref_input.dtype else tf.TensorSpec(ref_input.shape, dtype)

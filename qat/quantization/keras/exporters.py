@@ -1,6 +1,6 @@
-"""Who makes a graph of a model: a user who evaluates, or what writes a file.
+"""Whether a graph of a model is traced for evaluation or for a file.
 
-TensorFlow tells a model that is called in neither case what the graph is for. Keras' mark for saving is gone in the
+A model cannot learn from TensorFlow which of the two it is. Keras' mark for saving is gone in the
 call of a model inside another one, and `tf.saved_model.save` and the TFLite converter set none.
 """
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qat.models.keras_types import KerasLayer, KerasModel
 from qat.quantization.importing.keras_version import is_keras3, version_of
 from qat.quantization.keras.misuse import warn_of_set_attribute
+from qat.quantization.keras.variables import own_name
 
 if TYPE_CHECKING:
     from qat.quantization.keras.variables import FloatVariables, LayerVariables
@@ -52,7 +53,7 @@ def float_layers(model: KerasModel, name_of: Callable[[str], str]) -> dict[str, 
         name_of: function of a layer's path to the name under which it is found.
 
     Returns:
-        Of each layer with variables, by name, their places among `model.variables`, from 0.
+        Places among `model.variables`, from 0, of the variables of each layer, by its name.
     """
     places = {id(variable): at for at, variable in enumerate(model.variables)}
     metrics = (each for each in model._flatten_layers() if isinstance(each, tf_keras.metrics.Metric))
@@ -115,7 +116,7 @@ class FloatLayer:
         self.name, self._groups, self._table, self._computing = name, groups, table, computing
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set `trainable`; of anything else, nothing here computes with it, which is said."""
+        """Set `trainable`; of anything else, nothing here computes with it, and a warning says so."""
         if not name.startswith("_") and name not in ("name", "trainable"):
             warn_of_set_attribute(self, name)
         object.__setattr__(self, name, value)
@@ -212,18 +213,13 @@ class FloatLayer:
             raise AttributeError(name)
         if name in ("input", "output") and self._computing is not None:
             return getattr(self._computing, name)
-        own = [each for each in self.weights if _own_name(each.name) == name]
+        own = [each for each in self.weights if own_name(each.name) == name]
         if len(own) == 1:
             return own[0]
         raise AttributeError(
             f"layer {self.name!r} of a quantization-aware model has no {name!r}, but weights, get_weights, set_weights "
             f"and trainable. {self._table.inside(self.name)}"
         )
-
-
-def _own_name(name: str) -> str:
-    """Of a variable, without its layer's."""
-    return name.split(":")[0].rsplit("/", 1)[-1]
 
 
 class NamedLayers:
@@ -285,5 +281,5 @@ class NamedLayers:
     def inside(self, name: str = "") -> str:
         """Which names there are, of all layers or below one."""
         names = [each for each in self.layers if not name or each.startswith(f"{name}.")]
-        said = f"below {name!r}" if name else "of the float model"
-        return f"Layers {said} with variables: {', '.join(map(repr, names)) or 'none'}"
+        where = f"below {name!r}" if name else "of the float model"
+        return f"Layers {where} with variables: {', '.join(map(repr, names)) or 'none'}"

@@ -48,7 +48,7 @@ def load_either(
     if not names or any(map(OWN.search, names)):
         return load_own(path, *arguments, **options)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a model that is made to read the file alone
+        warnings.simplefilter("ignore")  # the model is made to read the file alone
         float_model = model.to_float()
     if type(float_model).__module__.startswith("qat."):
         raise ModelError(_refusal(model.name, path, "its class cannot build the float model again to read them"))

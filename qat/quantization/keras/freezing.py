@@ -30,7 +30,7 @@ def freeze_alike(made: KerasModel, trained: dict[str, list[bool]] | None) -> Non
     for layer, is_trained in zip(layers, trained["layers"], strict=True):
         layer._trainable = is_trained
     for variable, is_trained in zip(made.variables, trained["variables"], strict=False):
-        if isinstance(variable, keras.Variable):  # of Keras 2, they say what their layer says
+        if isinstance(variable, keras.Variable):  # those of Keras 2 say what their layer says
             variable.trainable = is_trained
 
 

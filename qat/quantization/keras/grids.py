@@ -14,12 +14,12 @@ from qat.codes import scale_of_range, zero_point_of_range
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
 
-SMALLEST_STEP = 2.0**-120  # of a kernel, and of a kernel times that of its input: normal float32
-LARGEST_BIAS = 2.0**30  # codes: half of what an int32 holds, the other half is for the sum of products
+SMALLEST_SCALE = 2.0**-120  # for a kernel's, also times that of its input: normal float32
+HALF_OF_INT32 = 2.0**30  # codes: half of what an int32 holds, the other half is for the sum of products
 
 
-def step_of(low: tf.Tensor | float, high: tf.Tensor, steps: int) -> tf.Tensor:
-    """The step between two codes, `(high - low) / steps`, to the last bit of float32.
+def scale_of(low: tf.Tensor | float, high: tf.Tensor, steps: int) -> tf.Tensor:
+    """The scale, `(high - low) / steps`, to the last bit of float32.
 
     It is computed in float64. In float32 alone, TensorFlow's graph optimizer makes a product with 1 / steps of it, and
     one output code in a million differs.
@@ -45,7 +45,7 @@ def zero_point_of(low: tf.Tensor, scale: tf.Tensor, bits: int) -> tf.Tensor:
 
     Args:
         low: the real number that the lowest code stands for, at most 0, of any shape.
-        scale: the step between two codes, float32, a scalar or shaped as `low`.
+        scale: of the grid, float32, a scalar or shaped as `low`.
         bits: bits of a code; the lowest is -2^(bits - 1).
 
     Returns:
@@ -80,7 +80,7 @@ def fake_quant(x: tf.Tensor, low: Array | float, high: Array | float, bits: int 
 @lru_cache
 def _fake_quant_op(bits: int, narrow: bool) -> Callable:
     """The FakeQuant op, whose gradient has a gradient: TensorFlow states none, and a tape takes what has none for a
-    constant, so that a penalty on a gradient would lose all that lies behind it."""
+    constant, so that a penalty on a gradient would lose all that lies after it."""
     options = {"num_bits": bits, "narrow_range": narrow}
 
     @tf.custom_gradient
@@ -151,8 +151,8 @@ def _straight_through(x: tf.Tensor, rounded: tf.Tensor) -> Any:
     return tf.identity(rounded), lambda upstream: (upstream, None)
 
 
-def least_step(bias: tf.Tensor | None, source: tf.Tensor) -> tf.Tensor:
-    """The smallest step of a kernel with which its bias is an int32 of the file's; no gradient.
+def min_scale(bias: tf.Tensor | None, source: tf.Tensor) -> tf.Tensor:
+    """The smallest scale of a kernel with which its bias is an int32 of the file's; no gradient.
 
     The file holds a bias in steps of the input's scale times the kernel's. With a kernel of zeros or of very small
     weights, that is too little for any bias.
@@ -165,7 +165,7 @@ def least_step(bias: tf.Tensor | None, source: tf.Tensor) -> tf.Tensor:
         float32 [channels], or a scalar where there is no bias.
     """
     source = tf.cast(source, tf.float32)
-    least = tf.maximum(SMALLEST_STEP / source, SMALLEST_STEP)
+    least = tf.maximum(SMALLEST_SCALE / source, SMALLEST_SCALE)
     if bias is None:
         return least
-    return tf.maximum(tf.abs(tf.cast(tf.stop_gradient(bias), tf.float32)) / LARGEST_BIAS / source, least)
+    return tf.maximum(tf.abs(tf.cast(tf.stop_gradient(bias), tf.float32)) / HALF_OF_INT32 / source, least)

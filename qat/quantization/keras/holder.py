@@ -13,8 +13,8 @@ import tf_keras
 
 from qat.models.keras_types import Shape, TensorNest
 from qat.quantization.ir.weight_source import Source
-from qat.quantization.keras.arithmetic import arithmetic_is_told, in_integers, settled
-from qat.quantization.keras.result_shapes import ToldResult
+from qat.quantization.keras.arithmetic import arithmetic_is_chosen, in_integers, settled
+from qat.quantization.keras.result_shapes import KnownResult
 from qat.quantization.keras.variables import being_built
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class CallRanges:
 
     @property
     def source(self) -> Scaled | None:
-        """Of the first input."""
+        """The range of the first input."""
         return self.sources[0] if self.sources else None
 
     def rounding(self) -> CallRanges:
@@ -52,7 +52,7 @@ class CallRanges:
         return CallRanges(tuple(sources), self.target if self.target is not None and self.target.rounds else None)
 
 
-class PlainCalls(ToldResult):
+class PlainCalls(KnownResult):
     """A layer whose `call` Keras leaves as it is: nothing in it needs autograph, which is slow.
 
     In a call of the model at inference that runs op by op, what Keras does around a layer's `call` takes half as long
@@ -60,7 +60,7 @@ class PlainCalls(ToldResult):
     """
 
     def __call__(self, inputs: TensorNest, *args: Any, **kwargs: Any) -> Any:
-        if arithmetic_is_told() and self.built and self.compute_dtype == "float32" and _are_values(inputs):
+        if arithmetic_is_chosen() and self.built and self.compute_dtype == "float32" and _are_values(inputs):
             return settled(self.call(settled(inputs), *args, **kwargs))
         return super().__call__(inputs, *args, **kwargs)
 
@@ -78,7 +78,7 @@ class _OfCall(threading.local):
     """What a layer's call goes by: of each thread its own, for a model may be called in several at once."""
 
     def __init__(self) -> None:
-        self.live: dict[str, tf.Tensor] = {}  # what the wrapper quantized, for the call that follows
+        self.quantized_weights: dict[str, tf.Tensor] = {}  # what the wrapper quantized, for the call that follows
         self.ranges = CallRanges()
 
     def __reduce__(self) -> tuple:
@@ -126,7 +126,7 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
 
     def weight(self, name: str) -> Any:
         """A weight's value, quantized where the wrapper has done so for this call."""
-        return settled(self.live[name] if name in self.live else self.real_weight(name))
+        return settled(self.quantized_weights[name] if name in self.quantized_weights else self.real_weight(name))
 
     def real_weight(self, name: str) -> Any:
         """A weight's value as training sees it."""
@@ -138,14 +138,14 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
     def current(self) -> dict[str, Any]:
         return {name: self.weight(name) for name in self.weight_specs}
 
-    def use(self, live: dict[str, tf.Tensor]) -> None:
+    def use(self, quantized_weights: dict[str, tf.Tensor]) -> None:
         """Compute the next call of this thread with these tensors."""
-        self.of_call.live = {name: settled(tensor) for name, tensor in live.items()}
+        self.of_call.quantized_weights = {name: settled(tensor) for name, tensor in quantized_weights.items()}
 
     @property
-    def live(self) -> dict[str, tf.Tensor]:
+    def quantized_weights(self) -> dict[str, tf.Tensor]:
         """What the wrapper quantized, for the call that follows."""
-        return self.of_call.live
+        return self.of_call.quantized_weights
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"weights": self.weight_specs}
@@ -167,9 +167,9 @@ class RangedHolder(Holder):
     """A layer that is told on which ranges its inputs and its output lie, in each of its calls.
 
     Args:
-        input_ranges: for each place where the layer is called, the name of its input's range, or a list with one for
+        input_ranges: for each call of the layer, the name of its input's range, or a list with one for
             each operand; None for what is on no range.
-        output_ranges: for each place, the name of the output's range.
+        output_ranges: for each call, the name of the output's range.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class RangedHolder(Holder):
         object.__setattr__(self, "ranges_of_calls", found or (CallRanges(),))
 
     def begin_call(self, call_index: int) -> None:
-        """Compute the call that follows, in this thread, on the ranges of this place; those switched off are none."""
+        """Compute the call that follows, in this thread, on the ranges of this index; those switched off are none."""
         of_call = self.ranges_of_calls[min(call_index, len(self.ranges_of_calls) - 1)]
         self.of_call.ranges = of_call.rounding()
 

@@ -1,4 +1,4 @@
-"""Variables that a float model's layers set in a training step, before they are used or behind it."""
+"""Variables that a float model's layers set in a training step, before they are used or after it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qat.quantization.ir.program import Program
 from qat.quantization.keras.variables import FloatVariables
 
 
-def run_updates(updates: Sequence[dict[str, Any]], variables: FloatVariables, behind: bool) -> None:
+def run_updates(updates: Sequence[dict[str, Any]], variables: FloatVariables, after: bool) -> None:
     """Run updates of variables, in their order: of spectral normalization, and programs of assignments.
 
     Args:
@@ -19,10 +19,10 @@ def run_updates(updates: Sequence[dict[str, Any]], variables: FloatVariables, be
             used as they were, or the places of `kernel` and `vector` among the float model's variables, with
             `iterations`, an integer.
         variables: the copies that are read and assigned.
-        behind: whether to run those that come behind the step's outputs; else those in front.
+        after: whether to run those that come after the step's outputs; else those in front.
     """
     for update in updates:
-        if update.get("behind", False) != behind:
+        if update.get("behind", False) != after:
             continue
         if "program" in update:
             Program.from_json(update["program"]).run([], variables.readable)
@@ -40,7 +40,7 @@ def normalize_spectrum(kernel: tf.Variable, vector: tf.Variable, iterations: int
         iterations: number of iterations to go on by.
     """
     flat = tf.reshape(kernel, [-1, kernel.shape[-1]])
-    u = v = was = tf.cast(vector, flat.dtype)  # of mixed precision, a kernel is read in half
+    u = v = was = tf.cast(vector, flat.dtype)  # in mixed precision, a kernel is read in half
     for _ in range(iterations):
         v = tf.math.l2_normalize(tf.matmul(u, flat, transpose_b=True))
         u = tf.math.l2_normalize(tf.matmul(v, flat))

@@ -11,7 +11,7 @@ import tf_keras
 from qat.models.keras_types import Training
 from qat.quantization.ir.interpret import WEIGHTED
 from qat.quantization.keras.arithmetic import in_integers, settled, with_gradients
-from qat.quantization.keras.grids import least_step, straight_through
+from qat.quantization.keras.grids import min_scale, straight_through
 from qat.quantization.keras.holder import RangedHolder
 from qat.quantization.keras.weight_quantizers import KernelQuantizer
 from qat.quantization.kernels import arrays
@@ -39,7 +39,7 @@ class Linear(RangedHolder):
         super().__init__(**kwargs)
         self.kind, self.norm = kind, norm
         object.__setattr__(self, "attrs", dict(attrs))
-        self.momentum = None if norm is None else norm["momentum"]  # of the moving statistics; a schedule may set it
+        self.momentum = None if norm is None else norm["momentum"]  # for the moving statistics; a schedule may set it
         self.coarse = False  # stored as int4, which the wrapper knows
         self.norm_frozen = False  # by a schedule
         if norm is not None:
@@ -55,7 +55,7 @@ class Linear(RangedHolder):
         return self.sources["mean"].variable_index if "mean" in self.sources else None
 
     def set_momentum(self, value: float) -> None:
-        """Of the moving statistics, from the next trace on."""
+        """Set the momentum of the moving statistics, from the next trace on."""
         self.momentum, self.norm = value, {**self.norm, "momentum": value}
 
     def uses_batch(self, training: Training) -> bool:
@@ -86,10 +86,10 @@ class Linear(RangedHolder):
             scale = tf.reshape(scale, kernel.shape[2:])
         return kernel * (scale[:, None] if self.kind == "conv2d_transpose" else scale)
 
-    def least_kernel_step(self, raw: bool = False) -> tf.Tensor | None:
-        """The smallest step of the kernel at which the file holds the bias of every call; no gradient.
+    def min_kernel_scale(self, raw: bool = False) -> tf.Tensor | None:
+        """The smallest scale of the kernel with which the file holds the bias of every call; no gradient.
 
-        Source: `least_step`, with the smallest of the calls' input scales.
+        Source: `grids.min_scale`, with the smallest of the calls' input scales.
 
         Args:
             raw: of the kernel as it is before the normalization's scale comes in.
@@ -102,7 +102,7 @@ class Linear(RangedHolder):
         sources = [each.scale() for each in ranges.values()]
         if not sources:
             return None
-        least = least_step(self.folded_bias(), tf.reduce_min(tf.stack(sources)) if len(sources) > 1 else sources[0])
+        least = min_scale(self.folded_bias(), tf.reduce_min(tf.stack(sources)) if len(sources) > 1 else sources[0])
         if not raw or self.norm is None:
             return least
         return tf.math.divide_no_nan(least, tf.abs(tf.cast(tf.stop_gradient(self.norm_scale()), least.dtype)))
@@ -130,13 +130,13 @@ class Linear(RangedHolder):
             held = {name: self.weight(name) for name in self.weight_specs if name in ("kernel", "bias")}
             return self._normalized(WEIGHTED[self.kind](inputs, held, self.attrs))
         name = self.kernel_name
-        if name == "table" and name in self.live and (tf.get_static_value(training) or with_gradients()):
+        if name == "table" and name in self.quantized_weights and (tf.get_static_value(training) or with_gradients()):
             return self._rows(inputs)
-        weights = {name: self.live[name] if name in self.live else self.folded_kernel()}
+        weights = {name: self.quantized_weights[name] if name in self.quantized_weights else self.folded_kernel()}
         self.note_narrowest(partial(self._narrowest, weights[name]))
         bias = settled(self.folded_bias())
         between_ranges = self.ranges.source is not None and self.ranges.target is not None
-        exact = in_integers() and between_ranges and "scale" in self.live
+        exact = in_integers() and between_ranges and "scale" in self.quantized_weights
         if exact and not with_gradients():
             return self._as_kernel(inputs, bias)
         if bias is not None:
@@ -148,7 +148,7 @@ class Linear(RangedHolder):
         """Rows of the table on its grid. Their gradient is that of a lookup, of these rows alone: optimizers and what
         clips gradients see which rows a batch has, as in the float model."""
         rows = self._computed(ids, {"table": self.folded_kernel()})
-        return straight_through(rows, self._computed(ids, {"table": tf.stop_gradient(self.live["table"])}))
+        return straight_through(rows, self._computed(ids, {"table": tf.stop_gradient(self.quantized_weights["table"])}))
 
     def _narrowest(self, kernel: tf.Tensor) -> tf.Tensor:
         """How wide the range of the output is at least."""
@@ -157,7 +157,7 @@ class Linear(RangedHolder):
         return narrowest_span(self.kind, largest, largest, product)
 
     def _computed(self, inputs: Array, weights: dict[str, Array]) -> Array:
-        """The op itself."""
+        """The result of the op in real numbers, or in codes if it is given codes."""
         names = list(weights)
 
         def compute(inputs: tf.Tensor, *values: tf.Tensor) -> tf.Tensor:
@@ -167,9 +167,9 @@ class Linear(RangedHolder):
 
     def _as_int32(self, bias: tf.Tensor) -> tf.Tensor:
         """The bias on the grid of the file's: input scale times kernel scale, one step per channel."""
-        if self.ranges.source is None or "scale" not in self.live:
+        if self.ranges.source is None or "scale" not in self.quantized_weights:
             return bias
-        step = arrays.cast(self.live["scale"] * self.ranges.source.scale(), bias.dtype)
+        step = arrays.cast(self.quantized_weights["scale"] * self.ranges.source.scale(), bias.dtype)
         return straight_through(bias, arrays.rint(bias / step) * step)
 
     def _as_kernel(self, inputs: Array, bias: Array | None) -> Array:
@@ -180,9 +180,9 @@ class Linear(RangedHolder):
 
         Sums of products of codes stay below 2^24 in all but the widest layers, so float32 holds them exactly.
         """
-        scale, step = self.live["scale"], self.ranges.source.scale()
+        scale, step = self.quantized_weights["scale"], self.ranges.source.scale()
         codes = arrays.rint(inputs / step)
-        kernel = arrays.rint(self.live[self.kernel_name] / self._along_kernel(scale))
+        kernel = arrays.rint(self.quantized_weights[self.kernel_name] / self._along_kernel(scale))
         total = self._computed(codes, {self.kernel_name: kernel})
         if bias is not None:
             total = total + arrays.rint(bias / (scale * step))

@@ -23,9 +23,10 @@ from qat.quantization.ir.lstm_steps import apply_gates, compute_state_gates, mak
 from qat.quantization.ir.program import Program
 from qat.quantization.keras.activation_quantizer import SHRINKS
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, settled, with_gradients
-from qat.quantization.keras.grids import fake_quant, least_step, straight_through
+from qat.quantization.keras.grids import fake_quant, min_scale, straight_through
 from qat.quantization.keras.holder import CallRanges, RangedHolder
 from qat.quantization.keras.range_layer import RangeLayer
+from qat.quantization.keras.training_layers import is_training
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
 from qat.quantization.kernels.lstm_tables import HIGHEST, LOWEST, WIDEST_CELL, tables_of_all
@@ -49,7 +50,7 @@ class Masks:
 
 @dataclass(frozen=True)
 class LstmWeights:
-    """Of one LSTM, the four gates in the order input, forget, cell, output.
+    """The weights of one LSTM, its four gates in the order input, forget, cell, output.
 
     `kernel` and `recurrent` are int8 [units, inputs] and [units, units] a gate, each with one scale and the zero point
     0; `bias` is real, [units] a gate. The cell's scale is 2^(cell_bits - 15). `scale` and `zero_point` are the state's,
@@ -72,7 +73,7 @@ class Lstm(RangedHolder):
 
     Weights: `kernel` [inputs, 4 * units], `recurrent` [units, 4 * units], `bias` [4 * units], gates in Keras' order
     (input, forget, cell, output), and `cell_limit`, the largest cell seen. The state that goes round is on the range of
-    the output, which stands behind the layer.
+    the output, which stands after the layer.
 
     Args:
         dropped: rates `dropout` and `recurrent_dropout`, whether each gate has masks of its own (`per_gate`), whether
@@ -92,17 +93,17 @@ class Lstm(RangedHolder):
     def call(self, inputs: tf.Tensor, training: Training = None, place: int = 0) -> tf.Tensor:
         self.begin_call(place)
         ranges = self.ranges
-        live = bool(tf.get_static_value(training)) if training is not None else False
-        masks = self._masks(inputs) if live and self.dropped else None
-        if "kernel" not in self.live or ranges.target is None:
+        in_training = is_training(training)
+        masks = self._masks(inputs) if in_training and self.dropped else None
+        if "kernel" not in self.quantized_weights or ranges.target is None:
             of_x = self._of_inputs(inputs, masks)
             step = make_float_step(self.weight("recurrent"), masks and masks.of_state)
-            return run_time_steps(of_x, self.units, step, unrolled="kernel" not in self.live)[0]
-        on = ranges.source is not None and all(f"{name}/scale" in self.live for name in QUANTIZED)
-        exact = in_integers() and on
+            return run_time_steps(of_x, self.units, step, unrolled="kernel" not in self.quantized_weights)[0]
+        on_grid = ranges.source is not None and all(f"{name}/scale" in self.quantized_weights for name in QUANTIZED)
+        exact = in_integers() and on_grid
         if exact and not with_gradients():
             return self._as_kernel(inputs, ranges)
-        simulated = self._simulated(inputs, ranges.target, live, masks)
+        simulated = self._simulated(inputs, ranges.target, in_training, masks)
         return straight_through(simulated, self._as_kernel(inputs, ranges)) if exact else simulated
 
     def _of_inputs(self, inputs: tf.Tensor, masks: Masks | None) -> tf.Tensor:
@@ -119,13 +120,13 @@ class Lstm(RangedHolder):
         """Drawn once for a batch; of the inputs in each step anew, if the layer does so."""
         if self.dropped.get("programs"):
             return self._masks_by_programs(inputs)
-        told, count = self.dropped, 4 if self.dropped["per_gate"] else 1
-        ones = tf.ones_like(inputs if told["per_step"] else inputs[:, :1])
-        of_inputs = [self.generator.dropout(ones, told["dropout"]) for _ in range(count)] if told["dropout"] else []
+        drop, count = self.dropped, 4 if self.dropped["per_gate"] else 1
+        ones = tf.ones_like(inputs if drop["per_step"] else inputs[:, :1])
+        of_inputs = [self.generator.dropout(ones, drop["dropout"]) for _ in range(count)] if drop["dropout"] else []
         state = tf.ones([tf.shape(inputs)[0], self.units], inputs.dtype)
-        rate = told["recurrent_dropout"] if told["per_gate"] else 0.0
+        rate = drop["recurrent_dropout"] if drop["per_gate"] else 0.0
         of_state = [self.generator.dropout(state, rate) for _ in range(4)] if rate else []
-        return Masks(of_inputs[:1] if told["per_step"] else of_inputs, of_state)
+        return Masks(of_inputs[:1] if drop["per_step"] else of_inputs, of_state)
 
     def _masks_by_programs(self, inputs: tf.Tensor) -> Masks:
         found: dict[str, list[tf.Tensor]] = {"dropout": [], "recurrent_dropout": []}
@@ -166,8 +167,8 @@ class Lstm(RangedHolder):
     def cell_bits(self) -> Array:
         """How many whole bits the cell's codes have: an int32 scalar, 0 to 6."""
         limit = arrays.cast(settled(tf.convert_to_tensor(self.weight_cell_limit)), "float32")
-        ends = 2.0 ** np.arange(WIDEST_CELL, dtype=np.float32)
-        return arrays.run(tf.reduce_sum, arrays.cast(limit > ends, "int32"))
+        min_max = 2.0 ** np.arange(WIDEST_CELL, dtype=np.float32)
+        return arrays.run(tf.reduce_sum, arrays.cast(limit > min_max, "int32"))
 
     def cell_end(self) -> tf.Tensor:
         """The power of two at which the cell saturates."""
@@ -185,21 +186,21 @@ class Lstm(RangedHolder):
     def _as_kernel(self, inputs: Array, ranges: CallRanges) -> Array:
         """What LiteRT computes, to the last bit, in integers held by float64."""
         source, target = ranges.source.scale(), ranges.target.scale()
-        scales = {name: arrays.repeat(self.live[f"{name}/scale"], self.units) for name in QUANTIZED}
-        codes = {name: _whole(self.live[name] / scale) for name, scale in scales.items()}
+        scales = {name: arrays.repeat(self.quantized_weights[f"{name}/scale"], self.units) for name in QUANTIZED}
+        codes = {name: _whole(self.quantized_weights[name] / scale) for name, scale in scales.items()}
         total = arrays.run(partial(tf.tensordot, axes=1), _whole(inputs / source), codes["kernel"])
         total = total + _whole(settled(self.real_weight("bias")) / (scales["kernel"] * source))
         of_x = _saturated(_rescaled(total, rounding_factors(rescaling_factor(scales["kernel"], source, GATE_SCALE))))
         of_output = arrays.cast(2.0**-30 / arrays.cast(target, "float64"), "float32")
-        told = _KernelTold(
+        parameters = _KernelParameters(
             recurrent=codes["recurrent"],
             of_state=rounding_factors(rescaling_factor(scales["recurrent"], target, GATE_SCALE)),
             of_output=rounding_factors(of_output),
-            lowest=_whole(ranges.target.ends()[0] / target),
+            lowest=_whole(ranges.target.min_max()[0] / target),
             cell_bits=self.cell_bits(),
         )
         in_graph = tf.executing_eagerly() and not in_numpy() and of_x.shape[1] > EAGER_STEPS
-        outputs = (_graph_of_kernel_steps if in_graph else _kernel_steps)(of_x, told)
+        outputs = (_graph_of_kernel_steps if in_graph else _kernel_steps)(of_x, parameters)
         return arrays.cast(outputs, inputs.dtype) * target
 
     def matrix_on_grid(self, name: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -208,15 +209,15 @@ class Lstm(RangedHolder):
         return self.variables_of_model.once(f"{name} of {self.name}", partial(self._matrix_on_grid, name))
 
     def _matrix_on_grid(self, name: str) -> tuple[tf.Tensor, tf.Tensor]:
-        matrix, least = tf.convert_to_tensor(self.real_weight(name)), self.least_step(name)
-        return self.quantizers[name](matrix, False, {}, least=least), self.quantizers[name].scale(matrix, least)
+        matrix, least = tf.convert_to_tensor(self.real_weight(name)), self.min_scale(name)
+        return self.quantizers[name](matrix, False, {}, min_scale=least), self.quantizers[name].scale(matrix, least)
 
-    def least_step(self, name: str) -> tf.Tensor | None:
-        """The smallest step of a matrix at which the file holds its bias, [4 * units]; None without one."""
+    def min_scale(self, name: str) -> tf.Tensor | None:
+        """The smallest scale of a matrix with which the file holds its bias, [4 * units]; None without one."""
         sources = [each.source.scale() for each in self.ranges_of_calls if each.source is not None]
         if name != "kernel" or not sources:
             return None
-        return least_step(tf.convert_to_tensor(self.real_weight("bias")), tf.reduce_min(tf.stack(sources)))
+        return min_scale(tf.convert_to_tensor(self.real_weight("bias")), tf.reduce_min(tf.stack(sources)))
 
     def file_weights(self, target: RangeLayer) -> LstmWeights:
         """The weights as the file holds them, where the output is on this range."""
@@ -243,7 +244,7 @@ def codes_of_gates(matrix: tf.Tensor, scales: tf.Tensor) -> tuple[list[NDArray[n
     Args:
         matrix: real numbers on the grids of its gates, float32 [inputs, 4 * units], in the order input, forget, cell,
             output.
-        scales: the step between two codes of each gate, float32 [4].
+        scales: scale of each gate, float32 [4].
 
     Returns:
         Codes of each gate, int8 [units, inputs], and its scale: four of both.
@@ -252,7 +253,7 @@ def codes_of_gates(matrix: tf.Tensor, scales: tf.Tensor) -> tuple[list[NDArray[n
     return [np.round(gate / scale).astype(np.int8).T for gate, scale in gates], scales.numpy().tolist()
 
 
-class _KernelTold(NamedTuple):
+class _KernelParameters(NamedTuple):
     """What the kernel's steps read: recurrent codes, `rounding_factors`, the output's lowest code, the cell's bits."""
 
     recurrent: Array
@@ -262,16 +263,16 @@ class _KernelTold(NamedTuple):
     cell_bits: Array
 
 
-def _kernel_steps(of_x: Array, told: _KernelTold) -> Array:
+def _kernel_steps(of_x: Array, parameters: _KernelParameters) -> Array:
     """Output codes [batch, steps, units] of what the inputs add to the gates' codes [batch, steps, 4 * units]."""
     units = of_x.shape[-1] // 4
-    activate = _Activations(told.cell_bits, units)
+    activate = _Activations(parameters.cell_bits, units)
 
     def step(of_x: Array, state: Array, cell: Array) -> tuple[Array, Array, Array]:
-        gates = _saturated(of_x + _rescaled(arrays.matmul(state, told.recurrent), told.of_state))
+        gates = _saturated(of_x + _rescaled(arrays.matmul(state, parameters.recurrent), parameters.of_state))
         leave, cell = activate.cell(gates, cell)
-        output = _rescaled(leave * activate.tanh_of_cell(cell), told.of_output)
-        output = arrays.clip(output, told.lowest, told.lowest + 255)
+        output = _rescaled(leave * activate.tanh_of_cell(cell), parameters.of_output)
+        output = arrays.clip(output, parameters.lowest, parameters.lowest + 255)
         return output, output, cell
 
     return run_time_steps(of_x, units, step)[0]

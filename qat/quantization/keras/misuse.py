@@ -72,7 +72,7 @@ def warn_of_zeros(name: str, variables: FloatVariables, trained: Iterable[int]) 
 
 
 def warn_of_frozen_originals(model: KerasModel, variables: FloatVariables) -> None:
-    """Warn of layers of the float model that were frozen, or trained again, behind `quantize_model`.
+    """Warn of layers of the float model that were frozen, or trained again, after `quantize_model`.
 
     Args:
         model: the quantized model, of either Keras; it is said once for each way.
@@ -80,19 +80,19 @@ def warn_of_frozen_originals(model: KerasModel, variables: FloatVariables) -> No
     """
     if not tf.executing_eagerly():
         return
-    said = vars(model).setdefault("originals", set())
+    warned = vars(model).setdefault("originals", set())
     layers = [(own, own.theirs[0](), own.theirs[1]) for own in variables.layers]
     if not any(theirs is not None and theirs.trainable for _, theirs, _ in layers):
         return  # gone, or all frozen, as a teacher is
-    for now in {True, False} - said:
+    for now in {True, False} - warned:
         moved = [
             own for own, theirs, before in layers if theirs is not None and bool(theirs.trainable) == now != before
         ]
         names = [own.name.removesuffix("_variables") for own in moved if own.trainable != now]
         if names:
-            said.add(now)
+            warned.add(now)
             _warn(
-                f"model {model.name!r}: trainable={now} was set behind quantize_model in {len(names)} "
+                f"model {model.name!r}: trainable={now} was set after quantize_model in {len(names)} "
                 f"layer{'s' * (len(names) > 1)} of the float model ({_few(map(repr, names))}); this model's own are as "
                 f"they were. If both were meant, set it here too, by each name, and compile again: "
                 f"model.get_layer({names[0]!r}).trainable = {now}"
@@ -107,10 +107,10 @@ def warn_of_set_attribute(layer: KerasLayer, attribute: str) -> None:
         layer: what holds the variables of the float model's layer.
         attribute: its name, as "epsilon"; it is said once.
     """
-    said = vars(layer).setdefault("said", set())
-    if attribute in said or attribute in set_by_keras():
+    warned = vars(layer).setdefault("warned", set())
+    if attribute in warned or attribute in set_by_keras():
         return
-    said.add(attribute)
+    warned.add(attribute)
     name = layer.name.removesuffix("_variables")
     _warn(
         f"layer {name!r} of a quantized model: {attribute} was set, and nothing computes with it. The model computes "
@@ -118,7 +118,7 @@ def warn_of_set_attribute(layer: KerasLayer, attribute: str) -> None:
     )
 
 
-def settings_of(
+def layer_settings(
     layer: KerasLayer, own: list[Any], places: dict[int, int], moved: frozenset[int]
 ) -> Iterator[tuple[Callable[[], Any], int, NDArray]]:
     """Numbers and flags that a layer of a user's class holds and neither training nor Keras moves, as the strength of a
@@ -174,7 +174,7 @@ def warn_of_moved_settings(name: str, variables: FloatVariables) -> None:
         held = [each.name.split(":")[0].rpartition("/")[2] for each in variables.owners[place].held]
         how = f".{attribute}.assign(...)" if held.count(attribute) == 1 else ".variables holds it"
         _warn(
-            f"model {name!r}: {attribute!r} of layer {layer!r} was set to {_short(now)} in the float model behind "
+            f"model {name!r}: {attribute!r} of layer {layer!r} was set to {_short(now)} in the float model after "
             f"quantize_model; this model trains with its own, which is still {_short(own)}. If both were meant, as "
             f"by a callback's schedule, set it here too: model.get_layer({layer!r}){how}"
         )

@@ -17,10 +17,10 @@ from tensorflow.python.saved_model.function_deserialization import RestoredFunct
 from qat.models.keras_types import TensorNest, Training
 from qat.quantization.build_report import build_report
 from qat.quantization.importing.output_keys import given_in_training
-from qat.quantization.ir.outside_variables import described_now, held_by
+from qat.quantization.ir.outside_variables import describe_now, find_variables
 from qat.quantization.ir.program import Program
 from qat.quantization.ir.weight_source import pack_array, unpack_array
-from qat.quantization.keras.arithmetic import arithmetic_is_told, in_reals, integer_arithmetic
+from qat.quantization.keras.arithmetic import arithmetic_is_chosen, in_reals, integer_arithmetic
 from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.call_order import ordered_by_calls
 from qat.quantization.keras.carried_attributes import give_attributes
@@ -46,9 +46,9 @@ from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.registered import by_bare_names
 from qat.quantization.keras.save_formats import refuse_other_formats
 from qat.quantization.keras.to_float import (
-    cloned,
+    clone,
     own_objects,
-    rebuilt,
+    rebuild,
     set_variables,
     warn_of_lost_losses,
 )
@@ -72,9 +72,9 @@ class QatModel(EvaluatedInIntegers):
     distilling = False  # while a training step is traced
     bound = False
     gives_all = False  # in training too; another model around it leaves out what only inference gives
-    post_training = False  # made to be exported as it is: `quantize_model` was told `name="ptq"`
+    post_training = False  # made to be exported as it is: `quantize_model` was called with `name="ptq"`
     origin = None  # a float model that only the process that has quantized it can build again
-    told: Any = None  # what `hold` was told
+    qat_config: Any = None  # see `hold`
     check_rows = None  # some calibration rows, one array per input: `qat.quantization.keras.check_rows`
 
     driver = None  # name of the float model's class, whose `train_step` and the like this one has
@@ -108,30 +108,30 @@ class QatModel(EvaluatedInIntegers):
     def to_float(self) -> tf_keras.Model:
         """The float model with the weights as they are now; ranges are dropped.
 
-        Of a float model that can be written down and read again (functional, sequential, with `get_config`), a model
-        of its class; of any other, and of one with `Lambda` functions once it has been saved, the same function and
-        variables in this model's own layers, without quantization.
+        If Keras can write the float model down and read it again (functional, sequential, with `get_config`), this is
+        a model of its class. If not, and for one with `Lambda` functions once it has been saved, it is the same
+        function and variables in this model's own layers, without quantization.
 
         Raises:
             ModelError: a class of the float model is not known in this process.
         """
-        said = self.told.get("float_model")
+        config = self.qat_config.get("float_model")
         if self.origin is not None:
-            model = cloned(self.origin)
+            model = clone(self.origin)
         else:
-            model = None if said is None else rebuilt(said, self._nested_inputs, self.name)
+            model = None if config is None else rebuild(config, self._nested_inputs, self.name)
         if model is None:
             warn_of_other_layers(self.name)
             return self._unquantized()
-        lend_again(model, self.told.get("lent", NOTHING_LENT))
+        lend_again(model, self.qat_config.get("lent", NOTHING_LENT))
         names = [None if each is None else each.name for each in self.float_variables.variables]
         values, caller = self.float_variables.values(), model if self.origin is None else self.origin
         make_missing_variables(model, values, self.inputs, caller, self._nested_inputs)
         set_variables(model, values, names, self.name)
-        freeze_alike(model, self.told.get("trained"))
-        freeze_as_now(model, self.float_variables, self.told["order"], bool(self._trainable))
+        freeze_alike(model, self.qat_config.get("trained"))
+        freeze_as_now(model, self.float_variables, self.qat_config["order"], bool(self._trainable))
         set_momentum_as_now(model, self.float_variables)
-        warn_of_lost_losses(model, len(self.told["penalties"]))
+        warn_of_lost_losses(model, len(self.qat_config["penalties"]))
         return model
 
     @property
@@ -139,7 +139,7 @@ class QatModel(EvaluatedInIntegers):
         """What is quantized on which grid, as it is now; what is not, and why; and what was rewritten into what."""
         if not self.bound:
             bind_ranges(self)
-        return build_report(self, self.told.get("outcome", {}))
+        return build_report(self, self.qat_config.get("outcome", {}))
 
     def _unquantized(self) -> tf_keras.Model:
         replica = clone_qat_model(self)
@@ -148,20 +148,20 @@ class QatModel(EvaluatedInIntegers):
         replica.fake_quantization(False)
         return replica
 
-    def hold(self, variables: FloatVariables, told: dict[str, Any]) -> None:
+    def hold(self, variables: FloatVariables, qat_config: dict[str, Any]) -> None:
         """Take the copies of the float model's variables, and what else training does.
 
         Args:
             variables: copies of the float model's variables, from which the layers compute their weights.
-            told: `order`, the places of the variables in the order of `trainable_variables`; `penalties`, `updates`
-                and `masks`, as `Graph` has them; `real`, the dtype of real numbers; `fake_quantization`, whether
-                anything is rounded.
+            qat_config: `order`, the places of the variables in the order of `trainable_variables`; `penalties`,
+                `updates` and `masks`, as `Graph` has them; `real`, the dtype of real numbers; `fake_quantization`,
+                whether anything is rounded.
         """
         object.__setattr__(self, "float_variables", variables)
-        object.__setattr__(self, "told", dict(told))
-        for penalty in told["penalties"]:
+        object.__setattr__(self, "qat_config", dict(qat_config))
+        for penalty in qat_config["penalties"]:
             self.add_loss(_Penalty(Program.from_json(penalty["program"]), variables, penalty.get("of")))
-        if not told["fake_quantization"]:
+        if not qat_config["fake_quantization"]:
             self._switch(False)
 
     def call(self, inputs: TensorNest, training: Training = None, mask: TensorNest | None = None) -> Any:
@@ -174,31 +174,32 @@ class QatModel(EvaluatedInIntegers):
             return super().call(inputs, training=training, mask=mask)
         with self.float_variables.one_pass(), self._arithmetic(training), in_reals(self.float_variables.real):
             update = tf.autograph.experimental.do_not_convert(partial(self._update, training))
-            update(behind=False)
+            update(after=False)
             outputs = super().call(inputs, training=training, mask=mask)
-            update(behind=True)
+            update(after=True)
             tf.autograph.experimental.do_not_convert(mask_outputs)(self, inputs, outputs)
         if self.gives_all or not is_training(training):
             return outputs
-        return tf.autograph.experimental.do_not_convert(given_in_training)(self.told.get("training_nest"), outputs)
+        nest = self.qat_config.get("training_nest")
+        return tf.autograph.experimental.do_not_convert(given_in_training)(nest, outputs)
 
     def _begin(self) -> None:
         """Once, before the first call of a model that Keras has read."""
         bind_ranges(self)
         if self.float_variables is not None:
-            warn_of_zeros(self.name, self.float_variables, self.told["order"])
+            warn_of_zeros(self.name, self.float_variables, self.qat_config["order"])
 
-    def _update(self, training: Training, behind: bool) -> None:
+    def _update(self, training: Training, after: bool) -> None:
         if is_training(training):
-            run_updates(self.told["updates"], self.float_variables, behind)
+            run_updates(self.qat_config["updates"], self.float_variables, after)
 
     def _arithmetic(self, training: Training) -> contextlib.AbstractContextManager:
-        """Of a call at inference, the deployed kernels', with the gradients of fake quantization.
+        """The kernels' arithmetic, with the gradients of fake quantization, for a call at inference; else nothing.
 
         What is traced for a file stays fake quantization, which TensorFlow's converter knows.
         """
-        as_it_is = is_training(training) or not self.told["fake_quantization"]
-        if as_it_is or arithmetic_is_told() or tf.autograph.experimental.do_not_convert(is_traced_for_a_file)():
+        as_it_is = is_training(training) or not self.qat_config["fake_quantization"]
+        if as_it_is or arithmetic_is_chosen() or tf.autograph.experimental.do_not_convert(is_traced_for_a_file)():
             return contextlib.nullcontext()
         return integer_arithmetic(with_gradients=True)
 
@@ -209,11 +210,11 @@ class QatModel(EvaluatedInIntegers):
 
     @property
     def trainable_weights(self) -> list:
-        """The float model's, in its order; ranges that are learned come behind them."""
+        """The float model's, in its order; ranges that are learned come after them."""
         if self.float_variables is None or not self._trainable:
             return super().trainable_weights
         warn_of_frozen_parts(self, self.float_variables)
-        return [*self.float_variables.trainable(self.told["order"]), *self.range_variables]
+        return [*self.float_variables.trainable(self.qat_config["order"]), *self.range_variables]
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """As Keras has it; a name that a layer of the float model and an output share is that of the layer.
@@ -241,7 +242,7 @@ class QatModel(EvaluatedInIntegers):
 
     def named_layers(self, shown: Callable[[Any], Any] = lambda held: held) -> NamedLayers:
         """The float model's layers that have variables, by name; `shown` as `NamedLayers` takes it."""
-        return NamedLayers(self.float_variables, self.told.get("layers"), self.name, shown)
+        return NamedLayers(self.float_variables, self.qat_config.get("layers"), self.name, shown)
 
     @property
     def range_variables(self) -> list:
@@ -254,7 +255,7 @@ class QatModel(EvaluatedInIntegers):
 
         Switched off, the model is the float model in training, with the same variables. The switch is saved with it.
         """
-        self.told["fake_quantization"] = bool(on)
+        self.qat_config["fake_quantization"] = bool(on)
         self._switch(bool(on))
 
     def _switch(self, on: bool) -> None:
@@ -277,24 +278,24 @@ class QatModel(EvaluatedInIntegers):
                 layer._set_dtype_policy(policy)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"quantization": described_now(self.told)}
+        return super().get_config() | {"quantization": describe_now(self.qat_config)}
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict[str, type] | None = None) -> Any:
         config = dict(config)
-        told = config.pop("quantization", None)
-        if told is None:  # a part of a QAT model
+        qat_config = config.pop("quantization", None)
+        if qat_config is None:  # a part of a QAT model
             with deep_recursion():
                 return super().from_config(config, custom_objects)
-        driver = cls.driver or told.get("driver")
+        driver = cls.driver or qat_config.get("driver")
         made_by = cls
         if driver is not None and cls.driver is None:
             found = found_driver(driver, custom_objects, cls)
-            made_by = cls if found is None else driven_class(cls, found, told.get("parts", {}))
-        with deep_recursion(), by_bare_names(), building(FloatVariables(told["real"])) as variables:
+            made_by = cls if found is None else driven_class(cls, found, qat_config.get("parts", {}))
+        with deep_recursion(), by_bare_names(), building(FloatVariables(qat_config["real"])) as variables:
             made = super(QatModel, made_by).from_config(config, custom_objects)
-        give_attributes(made, told.get("attributes", {}), variables.variables)
-        made.hold(variables, told)
+        give_attributes(made, qat_config.get("attributes", {}), variables.variables)
+        made.hold(variables, qat_config)
         return made
 
     def load_own_variables(self, store: Any) -> None:
@@ -353,7 +354,7 @@ def part_of(model: QatModel, tensors: list[Any]) -> QatModel:
     if not model.bound:
         bind_ranges(model)
     part = QatModel(model.inputs, tensors)
-    for name in ("float_variables", "told", "bound"):
+    for name in ("float_variables", "qat_config", "bound"):
         object.__setattr__(part, name, getattr(model, name))
     return part
 
@@ -367,6 +368,9 @@ def clone_qat_model(model: QatModel) -> QatModel:
     return replica
 
 
+_WITH_DTYPES = ("attrs", "dtype", "dtypes", "real", "steps")  # keys of configs under which float64 is a dtype
+
+
 class _Penalty:
     """A loss on weights alone, as Keras wants one: a function of nothing, which gives None for no loss.
 
@@ -378,7 +382,7 @@ class _Penalty:
 
     def __init__(self, program: Program, variables: FloatVariables, of: int | None) -> None:
         self.program, self.variables, self.of = program, variables, of
-        self.outside = held_by(program.to_json())
+        self.outside = find_variables(program.to_json())
 
     def __call__(self) -> tf.Tensor | None:
         frozen = self.of is not None and not self.variables.is_penalized(self.of)
@@ -389,18 +393,20 @@ def in_float32(model: tf_keras.Model) -> tf_keras.Model:
     """A QAT model of a float64 model as one that computes in float32, as files do; any other model as it is."""
     if not isinstance(model, QatModel) or model.float_variables is None or model.float_variables.real == "float32":
         return model
-    config = json.loads(json.dumps(model.get_config()), object_hook=_array_in_float32)
-    config = json.loads(json.dumps(config).replace('"float64"', '"float32"'))
-    replica = QatModel.from_config(config)
+    replica = QatModel.from_config(_config_in_float32(json.loads(json.dumps(model.get_config()))))
     replica.set_weights([np.asarray(w, np.float32) if w.dtype == np.float64 else w for w in model.get_weights()])
     return replica
 
 
-def _array_in_float32(found: dict[str, Any]) -> dict[str, Any]:
-    """A packed array of float64 as one of float32; anything else as it is."""
-    if "array" not in found or found["dtype"] != "float64":
-        return found
-    return pack_array(unpack_array(found).astype(np.float32))
+def _config_in_float32(found: Any, is_dtype: bool = False) -> Any:
+    """A part of a config with float32 for float64 as a dtype and in arrays; the name of a layer stays."""
+    if isinstance(found, dict) and "array" in found and found["dtype"] == "float64":
+        return pack_array(unpack_array(found).astype(np.float32))
+    if isinstance(found, dict):
+        return {key: _config_in_float32(each, is_dtype or key in _WITH_DTYPES) for key, each in found.items()}
+    if isinstance(found, list):
+        return [_config_in_float32(each, is_dtype) for each in found]
+    return "float32" if is_dtype and found == "float64" else found
 
 
 tf_keras.utils.get_custom_objects()["QatModel"] = QatModel  # as an .h5 file names it

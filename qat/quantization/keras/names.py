@@ -12,14 +12,14 @@ from qat.quantization.ir.graph import Graph
 from qat.quantization.placement import QuantSpec
 
 
-def layer_name(name: str) -> str:
+def keras_name(name: str) -> str:
     """A node's name as a Keras layer name."""
     return re.sub(r"[^A-Za-z0-9_.-]", ".", name)
 
 
-def range_name(on: QuantSpec) -> str:
+def range_name(quant_spec: QuantSpec) -> str:
     """The Keras name of a range's layer."""
-    return f"{part_name(on.name, on.layer)}--range"
+    return f"{part_name(quant_spec.name, quant_spec.layer)}--range"
 
 
 def part_name(name: str, layer: str) -> str:
@@ -30,20 +30,20 @@ def part_name(name: str, layer: str) -> str:
         layer: path of the Keras layer that it belongs to; "" where it belongs to none.
 
     Returns:
-        A Keras layer name: the layer's, with "--" and the rest of the node's behind it, if there is any.
+        A Keras layer name: the layer's, with "--" and the rest of the node's after it, if there is any.
 
     >>> part_name("encoder/conv/BiasAdd", "encoder/conv")
     'encoder.conv--BiasAdd'
     """
     own, rest = (layer, name[len(layer) + 1 :]) if layer and name.startswith(f"{layer}/") else (name, "")
-    return layer_name(own) + (f"--{layer_name(rest)}" if rest else "")
+    return keras_name(own) + (f"--{keras_name(rest)}" if rest else "")
 
 
 def names_in_nest(graph: Graph) -> list[str]:
     """Names for the outputs of a subclassed model, which has none: the keys of its dictionary, or their places."""
     flat = isinstance(graph.nest, dict) and all(isinstance(place, int) for place in graph.nest.values())
     if flat and sorted(graph.nest.values()) == list(range(len(graph.outputs))):
-        return [layer_name(str(key)) for key in sorted(graph.nest, key=graph.nest.get)]
+        return [keras_name(str(key)) for key in sorted(graph.nest, key=graph.nest.get)]
     return [f"output_{i}" for i in range(len(graph.outputs))]
 
 
@@ -55,7 +55,7 @@ def free_name(name: str, names: set[str]) -> str:
         names: those that are taken.
 
     Returns:
-        The name, with "_variables" and a number from 2 behind it where that is needed.
+        The name, with "_variables" and a number from 2 after it where that is needed.
     """
     candidate, count = name, 0
     while candidate in names:

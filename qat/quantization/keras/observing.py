@@ -1,19 +1,23 @@
-"""What a call of a range layer does while training: whether the range follows what it is shown, whether it cuts off."""
+"""What an op and its ranges do in training: follow what they are shown, cut off what lies beyond, end at a bound."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.ir.graph import Node, Tensor, is_fixed
 from qat.quantization.placement import ONLY_RESULT, SAME_SCALE, SHARES_RANGE, Derived
-from qat.quantization.rewrites.builder import is_fixed
 
 Consumers = Mapping[Tensor, Sequence[Node]]
+ENDS = {"relu": {"maximum": 0.0}, "relu6": {"maximum": 0.0, "minimum": 6.0}}
+MOVING = SAME_SCALE - {"custom_gradient", "dropped", "embedding", "in_training", "pad"} | {"fake_quant", "requantize"}
 
 
 def observes(node: Node) -> bool:
     """Whether the range of a `fake_quant` node learns something new at this place."""
-    return not isinstance(node.attrs["range"].kind, Derived) and node.inputs[0] in node.attrs["range"].root().tensors
+    return (
+        not isinstance(node.attrs["quant_spec"].kind, Derived)
+        and node.inputs[0] in node.attrs["quant_spec"].root().tensors
+    )
 
 
 def cuts_nothing_off(node: Node, consumers: Consumers) -> bool:
@@ -24,13 +28,13 @@ def cuts_nothing_off(node: Node, consumers: Consumers) -> bool:
         consumers: the nodes that read each tensor of the graph.
 
     Returns:
-        True behind what scales up in training alone, as Dropout does, and before maxima and choices, whose result is
+        True after what scales up in training alone, as Dropout does, and before maxima and choices, whose result is
         quantized again: of what lies beyond its range the gradient goes where it goes in float.
     """
-    return _behind_training_only(node.inputs[0]) or _only_result_counts(node, consumers)
+    return _comes_from_training_only(node.inputs[0]) or _only_result_counts(node, consumers)
 
 
-def _behind_training_only(tensor: Tensor) -> bool:
+def _comes_from_training_only(tensor: Tensor) -> bool:
     """Whether something that acts in training alone stands between the tensor and where its scale is said."""
     while tensor.node.op in SHARES_RANGE and tensor.node.inputs:
         if tensor.node.op in ("in_training", "dropped"):
@@ -45,3 +49,15 @@ def _only_result_counts(node: Node, consumers: Consumers) -> bool:
     return bool(readers) and all(
         each.op in ONLY_RESULT or (each.op in SAME_SCALE and _only_result_counts(each, consumers)) for each in readers
     )
+
+
+def own_end(node: Node) -> float | None:
+    """The value at which the first operand of a maximum or minimum ends; None of another op, and where it has none."""
+    if node.op not in ("maximum", "minimum"):
+        return None
+    before = node.inputs[0].node
+    while before.op in MOVING:
+        before = before.inputs[0].node
+    if before.op == "clamp":
+        return float(before.attrs["low" if node.op == "maximum" else "high"])
+    return ENDS.get(before.op, {}).get(node.op)

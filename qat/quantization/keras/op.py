@@ -11,23 +11,18 @@ import tensorflow as tf
 import tf_keras
 
 from qat.quantization.ir.operations import OPERATIONS, POLES, RENAMED_OPS
-from qat.quantization.ir.outside_variables import described_now, held_by
+from qat.quantization.ir.outside_variables import describe_now, find_variables
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, with_gradients
 from qat.quantization.keras.grids import straight_through
 from qat.quantization.keras.holder import RangedHolder
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
-from qat.quantization.kernels.integer_kernels import (
-    SIMULATED_KERNELS,
-    TAKES_ZERO_POINT,
-    TAKES_ZERO_POINTS,
-    WITHOUT_OUTPUT_CODES,
-)
+from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS, WITHOUT_OUTPUT_CODES, KernelCall
 from qat.quantization.kernels.narrowest_output import narrowest_span
 
 EXTREMES = ("maximum", "minimum")
-SMALLEST_FACTORS = {"mul": 2.0**-16, "add": 2.0**-10, "sub": 2.0**-10}  # of an operand, that XNNPACK takes
-MARGIN = 1.01  # of what float32 makes of them
+SMALLEST_FACTORS = {"mul": 2.0**-16, "add": 2.0**-10, "sub": 2.0**-10}  # least factor that XNNPACK takes
+MARGIN = 1.01  # for the rounding of float32
 OF_LOGITS = ("softmax", "sigmoid")  # probabilities, of which Keras' losses take the logarithm
 
 
@@ -35,10 +30,12 @@ OF_LOGITS = ("softmax", "sigmoid")  # probabilities, of which Keras' losses take
 class Op(RangedHolder):
     """A weightless op of `OPERATIONS`; `operands` tells for each place "x" (the next input) or a weight's name.
 
-    For each place where the layer is called, `input_ranges` has a list with a name for each operand, None for a
-    weight's, and `output_ranges` a name. Both are told of those ops only that are in `SIMULATED_KERNELS`, or that put
-    their constants on the one range of all; the first of `POLES` and `custom_gradient`, too. `own_end` is that of
-    `own_ends`.
+    - `output_ranges` has for each call the name of a range.
+    - `input_ranges` has for each call a list with a name for each operand, None for a weight.
+    - `own_end` is what `observing.own_end` gives.
+
+    Ranges are set only for ops of `SIMULATED_KERNELS` and ops that put their constants on one range for all operands;
+    `input_ranges` also for ops of `POLES` and `custom_gradient`.
     """
 
     def __init__(self, op: str, attrs: dict, operands: list[str], own_end: float | None = None, **kwargs: Any) -> None:
@@ -46,7 +43,7 @@ class Op(RangedHolder):
         self.own_end = own_end
         self.op, self.operands = RENAMED_OPS.get(op, op), list(operands)
         object.__setattr__(self, "attrs", dict(attrs))
-        object.__setattr__(self, "outside", held_by(attrs))
+        object.__setattr__(self, "outside", find_variables(attrs))
 
     def call(self, inputs: Array | Sequence[Array], place: int = 0) -> Any:
         self.begin_call(place)
@@ -87,8 +84,8 @@ class Op(RangedHolder):
         ]
         return narrowest_span(self.op, tf.minimum(*sizes), tf.maximum(*sizes), math.prod(sizes))
 
-    def least_step(self) -> tf.Tensor | None:
-        """The smallest step of a weight at which XNNPACK takes the op, a scalar; None where it takes any.
+    def min_scale(self) -> tf.Tensor | None:
+        """The smallest scale of a weight with which XNNPACK takes the op, a scalar; None where it takes any.
 
         With a smaller one all of the weight's codes would make less than half a code of the output. A weight may shrink
         faster than the ranges around it: its own is that of its values.
@@ -137,7 +134,7 @@ class Op(RangedHolder):
         return arrays.where(arrays.absolute(x) < half, shifted, x)
 
     def _for_loss(self, result: Array, arguments: list[tf.Tensor]) -> Any:
-        """The result with the logits behind it, as Keras' own activations leave them for the loss."""
+        """The result with its logits as an attribute, as Keras' own activations leave them for the loss."""
         if in_numpy():
             return result
         logits = arguments[0] if self.op in OF_LOGITS else getattr(arguments[0], "_keras_logits", None)
@@ -150,10 +147,9 @@ class Op(RangedHolder):
         scales, target = self._scales(arguments), self.ranges.target
         if scales is None:
             return None
-        more: dict[str, Any] = {"zero_point": target.zero_point()} if self.op in TAKES_ZERO_POINT else {}
-        more |= {"zero_points": self._zero_points()} if self.op in TAKES_ZERO_POINTS else {}
-        scale = None if target is None else target.scale()
-        return SIMULATED_KERNELS[self.op](arguments, scales, scale, **self.attrs, **more)
+        scale, zero_point = (None, float) if target is None else (target.scale(), target.zero_point)
+        call = KernelCall(arguments, scales, scale, self.attrs, self._zero_points, zero_point)
+        return SIMULATED_KERNELS[self.op](call)
 
     def _held(self, name: str, value: Array) -> Any:
         """A constant as the converter writes it on the op's one range."""
@@ -163,21 +159,21 @@ class Op(RangedHolder):
         return straight_through(value, written) if with_gradients() else written
 
     def _scales(self, arguments: list[tf.Tensor]) -> list[tf.Tensor] | None:
-        """The step of each operand's codes; None where one is on no range."""
-        on = [
-            source.scale() if source is not None else self.live.get(f"{name}/scale")
+        """The scale of each operand; None where one is on no range."""
+        scales = [
+            source.scale() if source is not None else self.quantized_weights.get(f"{name}/scale")
             for source, name in zip(self.ranges.sources, self.operands, strict=True)
         ]
-        return None if any(scale is None for scale in on) or len(on) != len(arguments) else on
+        return None if any(scale is None for scale in scales) or len(scales) != len(arguments) else scales
 
     def _zero_points(self) -> list[tf.Tensor]:
         """The code of 0 of each operand."""
         return [
-            self.live[f"{name}/zero_point"] if source is None else source.zero_point()
+            self.quantized_weights[f"{name}/zero_point"] if source is None else source.zero_point()
             for source, name in zip(self.ranges.sources, self.operands, strict=True)
         ]
 
     def get_config(self) -> dict[str, Any]:
-        attrs = described_now(self.attrs)
-        told = {"op": self.op, "attrs": attrs, "operands": self.operands}
-        return super().get_config() | told | ({} if self.own_end is None else {"own_end": self.own_end})
+        attrs = describe_now(self.attrs)
+        own = {"op": self.op, "attrs": attrs, "operands": self.operands}
+        return super().get_config() | own | ({} if self.own_end is None else {"own_end": self.own_end})

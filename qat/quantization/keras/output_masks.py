@@ -14,11 +14,11 @@ def mask_outputs(model: Any, inputs: TensorNest, outputs: TensorNest) -> None:
     """Give outputs the masks that the float model's have, where Keras looks for them.
 
     Args:
-        model: a `QatModel`, which has been told the programs of the masks.
+        model: a `QatModel`, which holds the programs of the masks.
         inputs: what it was called with, nested as its inputs.
         outputs: what it gave, nested as its outputs; each tensor that has a mask gets it, bool [batch, ...].
     """
-    programs = (model.told or {}).get("masks", ())
+    programs = (model.qat_config or {}).get("masks", ())
     if not any(programs):
         return
     flat = model._flatten_to_reference_inputs(inputs)

@@ -10,9 +10,10 @@ import tf_keras
 from qat.models.keras_types import Shape, Training
 from qat.quantization.keras.activation_quantizer import ActivationQuantizer
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, settled, with_gradients
-from qat.quantization.keras.grids import step_of, straight_through, zero_point_of
+from qat.quantization.keras.grids import scale_of, straight_through, zero_point_of
 from qat.quantization.keras.holder import PlainCalls
 from qat.quantization.keras.tfmot import QuantizeLayer
+from qat.quantization.keras.training_layers import is_training
 from qat.quantization.keras.variables import being_built
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
@@ -27,7 +28,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     `observe` says what a call does for the range while training: "ema" (follow), "together" (follow, with the other
     calls of the step), "off" (a kernel that rounds on its input's scale), "loose" (the same where nothing is cut off:
-    behind what scales up in training, as Dropout does, or before a maximum, whose result is quantized). `unsigned`
+    after what scales up in training, as Dropout does, or before a maximum, whose result is quantized). `unsigned`
     says that no value of the call is below 0.
 
     Args:
@@ -54,15 +55,15 @@ class RangeLayer(PlainCalls, QuantizeLayer):
     def call(
         self, inputs: tf.Tensor, training: Training = None, observe: str = "ema", unsigned: bool = False
     ) -> tf.Tensor:
-        live = bool(tf.get_static_value(training)) if training is not None else False
-        if live and self.quantizer.enabled:
+        in_training = is_training(training)
+        if in_training and self.quantizer.enabled:
             return self._in_training(inputs, observe, unsigned)
-        if live and self.quantizer.follows and observe in FOLLOWED:
+        if in_training and self.quantizer.follows and observe in FOLLOWED:
             self._follow(inputs, unsigned)
-        if self.entry and self.quantizer.enabled and not live and in_integers():
+        if self.entry and self.quantizer.enabled and not in_training and in_integers():
             inputs = straight_through(inputs, self._as_caller(inputs))
-        ends = self.ends() if in_numpy() else None
-        on_grid = self.quantizer(inputs, live, weights=self.quantizer_vars, ends=ends)
+        min_max = self.min_max() if in_numpy() else None
+        on_grid = self.quantizer(inputs, in_training, weights=self.quantizer_vars, min_max=min_max)
         if with_gradients() and self.quantizer.enabled and self.quantizer.follows and observe in FOLLOWED:
             return straight_through(self._bounded(inputs), on_grid)
         return on_grid
@@ -85,7 +86,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         if not self.quantizer.follows or observe == "off":
             return self.quantizer(inputs, True, weights=self.quantizer_vars)
         held = tf.stop_gradient(inputs)
-        on_grid = self.quantizer(held, True, weights=self.quantizer_vars, ends=self._follow(held, unsigned))
+        on_grid = self.quantizer(held, True, weights=self.quantizer_vars, min_max=self._follow(held, unsigned))
         return straight_through(
             inputs, on_grid
         )  # nothing is cut off; the op's own gradient is three passes over memory
@@ -104,12 +105,12 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         if count == self.calls:
             self.quantizer.follow(everything, self.quantizer_vars, self.optimizer_step, least)
             self.variables_of_model.note(self.name, None)
-        low, high = self.ends()
+        low, high = self.min_max()
         return tf.minimum(low, seen[0]), tf.maximum(high, seen[1])
 
     def size(self) -> tf.Tensor:
         """The largest absolute value that has a code: a scalar."""
-        return tf.reduce_max(tf.abs(tf.stack(self.ends())))
+        return tf.reduce_max(tf.abs(tf.stack(self.min_max())))
 
     def _as_caller(self, real: tf.Tensor) -> tf.Tensor:
         """Model inputs on the grid as `qat.codes.quantize` puts them there, halves away from zero.
@@ -135,39 +136,39 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         return bool(self.quantizer.enabled)
 
     def scale(self) -> tf.Tensor:
-        """The step between two codes, as TFLite nudges it: a scalar; made once in a pass in which no range moves."""
+        """The scale, as TFLite nudges it: a scalar; made once in a pass in which no range moves."""
         if not in_integers():
             return self._scale()
         return settled(self.variables_of_model.once(f"scale of {self.name}", self._scale))
 
-    def note_grid(self, scale: tf.Tensor, ends: tuple[tf.Tensor, tf.Tensor]) -> None:
-        """Put down for the rest of a pass, in which no range moves, what is made of its variables.
+    def note_grid(self, scale: tf.Tensor, min_max: tuple[tf.Tensor, tf.Tensor]) -> None:
+        """Cache scale and min/max for the rest of a forward pass; ranges do not change in it.
 
         Args:
-            scale: what `scale` would compute, the step between two codes, a float32 scalar.
-            ends: lowest and highest real number that has a code, float32 scalars.
+            scale: what `scale` would compute, a float32 scalar.
+            min_max: lowest and highest real number that has a code, float32 scalars.
         """
         self.variables_of_model.note(f"scale of {self.name}", scale)
-        self.variables_of_model.note(f"ends of {self.name}", ends)
+        self.variables_of_model.note(f"min_max of {self.name}", min_max)
 
     def _scale(self) -> tf.Tensor:
-        return step_of(*self.ends(), 2**self.quantizer.bits - 1)
+        return scale_of(*self.min_max(), 2**self.quantizer.bits - 1)
 
     def zero_point(self) -> tf.Tensor:
         """The code of 0, as TFLite nudges it: a scalar, float32."""
-        return zero_point_of(self.ends()[0], self.scale(), self.quantizer.bits)
+        return zero_point_of(self.min_max()[0], self.scale(), self.quantizer.bits)
 
     def as_written(self, values: tf.Tensor) -> tf.Tensor:
         """Constants on this range as the converter writes them into the file."""
-        return quantize_constants(values, *self.ends(), self.zero_point())[1]
+        return quantize_constants(values, *self.min_max(), self.zero_point())[1]
 
-    def ends(self) -> tuple[Array, Array]:
+    def min_max(self) -> tuple[Array, Array]:
         """Lowest and highest value, 0 among them: scalars."""
         if in_numpy():
-            return settled(self.variables_of_model.once(f"ends of {self.name}", self._ends))
-        return self._ends()
+            return settled(self.variables_of_model.once(f"min_max of {self.name}", self._min_max))
+        return self._min_max()
 
-    def _ends(self) -> tuple[tf.Tensor, tf.Tensor]:
+    def _min_max(self) -> tuple[tf.Tensor, tf.Tensor]:
         low, high = (tf.convert_to_tensor(self.quantizer_vars[name]) for name in ("min_var", "max_var"))
         return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
 
@@ -179,7 +180,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         """Set both ends of the range, as calibration found them.
 
         Args:
-            low: lower end, a real number in the tensor's unit; one above 0 counts as 0 in `ends`.
+            low: lower end, a real number in the tensor's unit; one above 0 counts as 0 in `min_max`.
             high: upper end, in the same unit; one below 0 counts as 0.
         """
         self.quantizer.begin(low, high)

@@ -1,4 +1,4 @@
-"""What a layer makes of a Keras tensor, told to Keras instead of found out.
+"""What a layer makes of a Keras tensor, given to Keras instead of found out.
 
 Keras calls each layer of a functional model in a graph of its own, to see the shape of the result: that is most of what
 building a quantization-aware model takes. The canonical form knows all shapes already.
@@ -17,26 +17,26 @@ from tf_keras.src.engine.keras_tensor import KerasTensor
 
 from qat.models.keras_types import TensorNest
 
-_told: ContextVar[tf.TensorSpec | None] = ContextVar("told_result", default=None)
+_result: ContextVar[tf.TensorSpec | None] = ContextVar("result", default=None)
 
 
 @contextlib.contextmanager
 def resulting_in(spec: tf.TensorSpec | None) -> Iterator[None]:
-    """A `ToldResult` that is called inside, on Keras tensors, gives one of this shape and dtype; None: Keras looks."""
-    token = _told.set(spec)
+    """A `KnownResult` that is called inside, on Keras tensors, gives one of this shape and dtype; None: Keras looks."""
+    token = _result.set(spec)
     try:
         yield
     finally:
-        _told.reset(token)
+        _result.reset(token)
 
 
-class ToldResult:
-    """A layer that is built, but not run, where its result is told."""
+class KnownResult:
+    """A layer that is built, but not run, where its result is known."""
 
     def _keras_tensor_symbolic_call(
         self, inputs: TensorNest, input_masks: TensorNest | None, args: tuple, kwargs: dict
     ) -> Any:
-        spec = _told.get()
+        spec = _result.get()
         if spec is None:
             return super()._keras_tensor_symbolic_call(inputs, input_masks, args, kwargs)
         with tf_keras.backend.name_scope(self._name_scope()):

@@ -14,6 +14,7 @@ from qat.errors import TrainingSemanticsWarning
 from qat.json_values import Json
 from qat.models.keras_patches import PATCHING
 from qat.models.keras_types import KerasModel
+from qat.quantization.importing.keras_version import is_keras3, version_of
 from qat.quantization.importing.model_inputs import input_tensors, nest_inputs
 from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
 from qat.warning import warn
@@ -22,48 +23,50 @@ from qat.warning import warn
 def architecture(model: tf_keras.Model) -> dict[str, Any] | None:
     """The model as Keras writes it down, to be built again; None where its class cannot be written down."""
     try:
-        said = tf_keras.saving.serialize_keras_object(model)
-        json.dumps(said)
+        config = tf_keras.saving.serialize_keras_object(model)
+        json.dumps(config)
     except CONFIG_ERRORS:
         return None
-    return said if isinstance(said, dict) and not _holds_code(said) else None
+    return config if isinstance(config, dict) and not _holds_code(config) else None
 
 
-def _holds_code(said: Json) -> bool:
+def _holds_code(config: Json) -> bool:
     """Whether Python code is in it, which must not travel with a file unasked."""
-    if isinstance(said, dict):
-        own = said.get("class_name") == "__lambda__" or said.get("function_type") == "lambda"
-        return own or any(map(_holds_code, said.values()))
-    return isinstance(said, (list, tuple)) and any(map(_holds_code, said))
+    if isinstance(config, dict):
+        own = config.get("class_name") == "__lambda__" or config.get("function_type") == "lambda"
+        return own or any(map(_holds_code, config.values()))
+    return isinstance(config, (list, tuple)) and any(map(_holds_code, config))
 
 
-def foreign_classes(said: Json, registered: Callable[[str], Any] = tf_keras.saving.get_registered_object) -> list[str]:
+def foreign_classes(
+    config: Json, registered: Callable[[str], Any] = tf_keras.saving.get_registered_object
+) -> list[str]:
     """Classes in a written model that are neither Keras' nor registered: reading them would import modules.
 
     Args:
-        said: what `architecture` gave, or a part of it: nested JSON values.
+        config: what `architecture` gave, or a part of it: nested JSON values.
         registered: function of a registered name to a class, in the Keras of the model, or to None.
 
     Returns:
         Their names, each as often as it is there.
     """
-    if isinstance(said, (list, tuple)):
-        return [name for each in said for name in foreign_classes(each, registered)]
-    if not isinstance(said, dict):
+    if isinstance(config, (list, tuple)):
+        return [name for each in config for name in foreign_classes(each, registered)]
+    if not isinstance(config, dict):
         return []
-    found = [name for each in said.values() for name in foreign_classes(each, registered)]
-    module, kind = said.get("module"), said.get("class_name")
-    own = isinstance(kind, str) and not kind.startswith("__") and "config" in said  # "__keras_tensor__" is Keras' own
+    found = [name for each in config.values() for name in foreign_classes(each, registered)]
+    module, kind = config.get("module"), config.get("class_name")
+    own = isinstance(kind, str) and not kind.startswith("__") and "config" in config  # "__keras_tensor__" is Keras' own
     if own and str(module).split(".")[0] not in ("keras", "tf_keras", "builtins"):
-        found += [] if registered(str(said.get("registered_name") or kind)) is not None else [str(kind)]
+        found += [] if registered(str(config.get("registered_name") or kind)) is not None else [str(kind)]
     return found
 
 
-def rebuilt(said: dict[str, Any], entries: Json, name: str) -> tf_keras.Model | None:
+def rebuild(config: dict[str, Any], entries: Json, name: str) -> tf_keras.Model | None:
     """The float model with fresh weights, as Keras builds it from what it has written down.
 
     Args:
-        said: what `architecture` gave: the model as Keras has written it down, JSON values.
+        config: what `architecture` gave: the model as Keras has written it down, JSON values.
         entries: Keras inputs, nested as the model takes them; a model that was not built by its config is called on
             them.
         name: name of the model, for messages.
@@ -75,12 +78,12 @@ def rebuilt(said: dict[str, Any], entries: Json, name: str) -> tf_keras.Model | 
     Raises:
         ModelError: a class in it is not known here.
     """
-    unknown = foreign_classes(said)
+    unknown = foreign_classes(config)
     if unknown:
         raise unknown_classes(name, unknown, "tf_keras")
     try:
         with _building_once():
-            model = tf_keras.saving.deserialize_keras_object(said)
+            model = tf_keras.saving.deserialize_keras_object(config)
     except (TypeError, ValueError, ImportError, AttributeError):
         return None
     if not model.built or not model.variables:
@@ -122,7 +125,7 @@ def name_alike(made: KerasModel, model: KerasModel) -> None:
     if [type(layer) for layer in theirs] == [type(layer) for layer in ours]:
         for layer, given in zip(ours, theirs, strict=True):
             if layer.name != given.name:
-                setattr(layer, "_name" if hasattr(layer, "_name") else "name", given.name)  # of Keras 2 and of Keras 3
+                setattr(layer, "_name" if hasattr(layer, "_name") else "name", given.name)  # in Keras 2 and in Keras 3
 
 
 def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:
@@ -141,13 +144,14 @@ def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:
         )
 
 
-def set_variables(model: tf_keras.Model, values: list[Any], names: list[str | None], name: str) -> None:
+def set_variables(model: KerasModel, values: list[Any], names: list[str | None], name: str) -> None:
     """Assign values to the variables of a float model that was built again, and give the variables their names.
 
     Classes that make layers without names find new names for the variables each time.
 
     Args:
-        model: the float model that was built again; its variables are assigned and renamed.
+        model: the float model that was built again, of either Keras; its variables are assigned, those of Keras 2 also
+            renamed.
         values: one array per variable, in the order of `model.variables`, shaped as it; None, of a metric, leaves one
             as it is.
         names: name of each variable, as "conv/kernel:0"; None where its value is None.
@@ -162,16 +166,18 @@ def set_variables(model: tf_keras.Model, values: list[Any], names: list[str | No
     for at, (value, its_name) in enumerate(known):
         shape = tuple(held[at].shape) if at < len(held) else None
         if shape != tuple(value.shape):
-            raise other_variables(name, its_name, value.shape, None if shape is None else (held[at].name, shape))
+            given = None if shape is None else (getattr(held[at], "path", held[at].name), shape)
+            raise other_variables(name, its_name, value.shape, given)
     for variable, (value, its_name) in zip(held, known, strict=True):
         variable.assign(value)
-        getattr(variable, "_variable", variable)._handle_name = its_name
+        if not is_keras3(model):
+            getattr(variable, "_variable", variable)._handle_name = its_name
     for layer in model._flatten_layers():
-        if isinstance(layer, tf_keras.layers.Normalization):
+        if isinstance(layer, version_of(model).layers.Normalization):
             layer.finalize_state()  # it computes with what it made of its variables when it was built
 
 
-def cloned(model: tf_keras.Model) -> tf_keras.Model | None:
+def clone(model: tf_keras.Model) -> tf_keras.Model | None:
     """The model built anew by its own class, with fresh weights; None where its class cannot do so."""
     try:
         with tf_keras.utils.custom_object_scope(own_parts(model)), _building_once():

@@ -14,7 +14,7 @@ from qat.models.keras_types import Training
 from qat.quantization.importing.keras2 import BEING_BUILT
 from qat.quantization.importing.layer_calls import MetricCall
 from qat.quantization.importing.metric_calls import make_metric
-from qat.quantization.ir.outside_variables import described_now, held_by
+from qat.quantization.ir.outside_variables import describe_now, find_variables
 from qat.quantization.ir.program import Program
 from qat.quantization.keras.holder import PlainCalls
 from qat.quantization.keras.variables import being_built
@@ -40,14 +40,14 @@ class InTraining(PlainCalls, tf_keras.layers.Layer):
 
     def __init__(self, layer: dict | None = None, program: dict | None = None, output: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        object.__setattr__(self, "told", {"layer": layer, "program": program, "output": output})
+        object.__setattr__(self, "config", {"layer": layer, "program": program, "output": output})
         self.runs = None
         if layer is not None:
             self.runs = getattr(tf_keras.layers, layer["class_name"]).from_config(
                 dict(layer["config"]) | {"dtype": self.dtype}
             )
         object.__setattr__(self, "program", None if program is None else Program.from_json(program))
-        object.__setattr__(self, "outside", held_by(program))
+        object.__setattr__(self, "outside", find_variables(program))
         object.__setattr__(self, "variables_of_model", being_built())
 
     def call(self, inputs: tf.Tensor | Sequence[tf.Tensor], training: Training = None) -> tf.Tensor:
@@ -57,13 +57,13 @@ class InTraining(PlainCalls, tf_keras.layers.Layer):
         if self.runs is not None:
             made = self.runs(tensors[-1], training=True)
         else:
-            made = self.program.run(tensors[1:], self.variables_of_model.readable)[self.told["output"]]
+            made = self.program.run(tensors[1:], self.variables_of_model.readable)[self.config["output"]]
         made = tf.cast(made, tensors[0].dtype)
         made.set_shape(tensors[0].shape) if made.shape.rank is None else None
         return made
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | described_now(self.told)
+        return super().get_config() | describe_now(self.config)
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -73,7 +73,7 @@ class DropoutMask(PlainCalls, tf_keras.layers.Layer):
     Args:
         rate: the share of zeros.
         seed: of the random numbers.
-        sizes: of the mask, behind the batch axis; None: as the input's.
+        sizes: of the mask, after the batch axis; None: as the input's.
         batch_axis: of the input, where it has as many rows as the mask.
         program: what draws the mask, as `Program` holds it, where the random numbers are a variable of the model.
     """
@@ -105,8 +105,8 @@ class DropoutMask(PlainCalls, tf_keras.layers.Layer):
         return self.generator.dropout(ones, self.rate) if is_training(training) else ones
 
     def get_config(self) -> dict[str, Any]:
-        told = {"rate": self.rate, "seed": self.seed, "sizes": self.sizes, "batch_axis": self.batch_axis}
-        return super().get_config() | told | {"program": self.program}
+        config = {"rate": self.rate, "seed": self.seed, "sizes": self.sizes, "batch_axis": self.batch_axis}
+        return super().get_config() | config | {"program": self.program}
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -148,22 +148,22 @@ class Added(PlainCalls, tf_keras.layers.Layer):
                 object.__setattr__(self, "counts", counters[self.metric.number])
             else:
                 self.counts = counters[self.metric.number] = make_metric(self.metric.described)
-        told = {"kind": kind, "metric": metric, "program": program, "in_training": in_training}
-        told["inference_alone"] = inference_alone
-        object.__setattr__(self, "told", told)
+        config = {"kind": kind, "metric": metric, "program": program, "in_training": in_training}
+        config["inference_alone"] = inference_alone
+        object.__setattr__(self, "config", config)
         object.__setattr__(self, "program", Program.from_json(program))
-        object.__setattr__(self, "outside", held_by(program))
+        object.__setattr__(self, "outside", find_variables(program))
         object.__setattr__(self, "variables_of_model", being_built())
 
     def call(self, inputs: tf.Tensor | Sequence[tf.Tensor], training: Training = None) -> tf.Tensor:
         output, *rest = (
             inputs if isinstance(inputs, (list, tuple)) else [inputs]
         )  # Keras loads a list of one as its one
-        acts = not self.told["inference_alone" if is_training(training) else "in_training"]
+        adds = not self.config["inference_alone" if is_training(training) else "in_training"]
         graph = getattr(tf.compat.v1.get_default_graph(), "name", "")  # the one of eager calls has no name
-        if self.told["inference_alone"] and graph.endswith(BEING_BUILT):
-            acts = False  # Keras would show in training what was added there
-        if acts and call_context().in_call:  # a look at the values alone, as an export's, adds nothing
+        if self.config["inference_alone"] and graph.endswith(BEING_BUILT):
+            adds = False  # Keras would show in training what was added there
+        if adds and call_context().in_call:  # a look at the values alone, as an export's, adds nothing
             self._add(self.program.run(rest, self.variables_of_model.readable))
         return tf.identity(output)
 
@@ -178,4 +178,4 @@ class Added(PlainCalls, tf_keras.layers.Layer):
                 self.add_metric(value, name=self.metric.name)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | described_now(self.told)
+        return super().get_config() | describe_now(self.config)

@@ -63,7 +63,7 @@ class FloatVariables:
         return source.evaluate(self.readable, results, self.real, self.quantized)
 
     def values(self) -> list[NDArray | None]:
-        """Of all variables, as they are read, in order."""
+        """The values of all variables as they are read, in order; None where there is no copy."""
         return [None if each is None else tf.convert_to_tensor(each).numpy() for each in self.readable]
 
     def note(self, name: str, value: TensorNest) -> None:
@@ -225,11 +225,11 @@ class LayerVariables(tf_keras.layers.Layer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "table" in self.__dict__:
-            self.told_later(name, value)
+            self.set_later(name, value)
         super().__setattr__(name, value)
 
-    def told_later(self, name: str, value: Any) -> None:
-        """Do what setting an attribute behind `quantize_model` does to the float model's layer, or say that it does
+    def set_later(self, name: str, value: Any) -> None:
+        """Do what setting an attribute after `quantize_model` does to the float model's layer, or say that it does
         nothing here.
 
         Args:
@@ -263,10 +263,10 @@ class LayerVariables(tf_keras.layers.Layer):
         """A variable by its own name, as `layer.kernel` is one in the float model."""
         if name in ("input", "output") and "computing" in self.__dict__:
             return getattr(self.__dict__["computing"], name)
-        own = [each for each in self.__dict__.get("held", ()) if _own_name(each.name) == name]
+        own = [each for each in self.__dict__.get("held", ()) if own_name(each.name) == name]
         if len(own) == 1:
             return own[0]
-        names = [_own_name(each.name) for each in self.__dict__.get("held", ())]
+        names = [own_name(each.name) for each in self.__dict__.get("held", ())]
         raise AttributeError(no_attribute(str(self.__dict__.get("_name")), name, names, "tf_keras"))
 
     def _lookup_dependency(self, name: str, cached_dependencies: Any = None) -> Any:
@@ -274,7 +274,7 @@ class LayerVariables(tf_keras.layers.Layer):
         found = super()._lookup_dependency(name, cached_dependencies)
         if found is not None:
             return found
-        own = [variable for variable in self.__dict__.get("held", ()) if _own_name(variable.name) == _own_name(name)]
+        own = [variable for variable in self.__dict__.get("held", ()) if own_name(variable.name) == own_name(name)]
         return own[0] if len(own) == 1 else None
 
     def get_config(self) -> dict[str, Any]:
@@ -305,8 +305,8 @@ def no_attribute(layer: str, name: str, held: Sequence[str], package: str) -> st
     )
 
 
-def _own_name(name: str) -> str:
-    """Of a variable, without its layer's."""
+def own_name(name: str) -> str:
+    """A variable's own name, without its layer's."""
     return name.split(":")[0].rsplit("/", 1)[-1]
 
 

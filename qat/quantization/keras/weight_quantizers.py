@@ -9,12 +9,12 @@ import tf_keras
 
 from qat.codes import scale_of_range
 from qat.models.keras_types import Shape
-from qat.quantization.keras.grids import fake_quant, step_of, straight_through
+from qat.quantization.keras.grids import fake_quant, scale_of, straight_through
 from qat.quantization.keras.tfmot import quantizers
 from qat.quantization.kernels.arrays import Array
 
-Weights = dict[str, tf.Variable]  # of tfmot's quantizers; these have none
-SMALLEST_SHARE = 1e-5  # of the widest channel: what is less makes no code of the output's
+Weights = dict[str, tf.Variable]  # what tfmot's quantizers hold; these hold none
+SMALLEST_SHARE = 1e-5  # share of the widest channel: less makes no code of the output
 OF_ZEROS = 1e-12  # what the largest code of a kernel of zeros stands for
 GATE_OF_ZEROS = 1e-4  # the same of an LSTM's gate
 OPERAND_OF_ZEROS = 1e-9  # the same of an operand
@@ -59,7 +59,7 @@ class KernelQuantizer(_OfValues):
 
     `channels_last` says how to bring the output channels to the last axis: "last" (they are there), "depthwise"
     (the last two axes together), "third" (transposed convolution: [h, w, out, in]). With `one_range` the limits of the
-    channels are told, not taken from the values.
+    channels are given, not taken from the values.
     """
 
     def __init__(
@@ -73,29 +73,29 @@ class KernelQuantizer(_OfValues):
         training: bool,
         weights: Weights,
         *,
-        least: Array | None = None,
+        min_scale: Array | None = None,
         limit: Array | None = None,
         **kwargs: Any,
     ) -> tf.Tensor:
         """The kernel on its grid.
 
         Args:
-            inputs: the kernel.
+            inputs: the kernel, real numbers, its channels where `channels` says.
             training: whether a gradient is wanted.
             weights: none.
-            least: the smallest step that the grid may have, one number per channel, or one for all (`least_step`).
+            min_scale: the smallest scale that is allowed, one number per channel, or one for all (`grids.min_scale`).
             limit: with `one_range`, the largest absolute value that has a code, one number per channel.
         """
-        return self._quantized(inputs, self._limit(inputs, least, limit), training) if self.enabled else inputs
+        return self._quantized(inputs, self._limit(inputs, min_scale, limit), training) if self.enabled else inputs
 
     def on_grid(
-        self, kernel: tf.Tensor, least: Array | None = None, limit: Array | None = None
+        self, kernel: tf.Tensor, min_scale: Array | None = None, limit: Array | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The kernel as a call at inference gives it, and the step between two of its codes.
 
         Args:
             kernel: real numbers of any rank, with its output channels on the axis that `channels` says.
-            least: the smallest step that the grid may have, [channels] or a scalar (`least_step`); None: no such bound.
+            min_scale: the smallest scale that is allowed, [channels] or a scalar (`grids.min_scale`); None: any.
             limit: with `one_range`, the largest absolute value that has a code, [channels]; None: taken from the
                 kernel.
 
@@ -103,9 +103,9 @@ class KernelQuantizer(_OfValues):
             The kernel, same shape and dtype (as it is, if the quantizer is switched off), and the step, float32
             [channels], or a scalar where all channels have one.
         """
-        limit = self._limit(kernel, least, limit)
+        limit = self._limit(kernel, min_scale, limit)
         quantized = self._quantized(kernel, limit, False) if self.enabled else kernel
-        return quantized, step_of(0.0, limit, self._largest_code)
+        return quantized, scale_of(0.0, limit, self._largest_code)
 
     def _quantized(self, inputs: tf.Tensor, limit: tf.Tensor, training: bool) -> tf.Tensor:
         kernel = self._channels_last(inputs)
@@ -117,22 +117,22 @@ class KernelQuantizer(_OfValues):
             result = _on_grid(kernel, limit, self.bits)
         return tf.transpose(result, [0, 1, 3, 2]) if self.channels == "third" else tf.reshape(result, inputs.shape)
 
-    def scale(self, kernel: tf.Tensor, least: Array | None = None, limit: Array | None = None) -> tf.Tensor:
-        """The step between two codes of the kernel, at the least `least`.
+    def scale(self, kernel: tf.Tensor, min_scale: Array | None = None, limit: Array | None = None) -> tf.Tensor:
+        """The scale of the kernel, at least `min_scale`.
 
         Source: symmetric weights of TensorFlow Lite's 8-bit quantization specification: the largest
         value / 127, or / 7 with 4 bits.
 
         Args:
             kernel: real numbers of any rank, with its output channels on the axis that `channels` says.
-            least: the smallest step that the grid may have, [channels] or a scalar (`least_step`); None: no such bound.
+            min_scale: the smallest scale that is allowed, [channels] or a scalar (`grids.min_scale`); None: any.
             limit: with `one_range`, the largest absolute value that has a code, [channels]; None: taken from the
                 kernel.
 
         Returns:
             float32 [channels], or a scalar where all channels have one; no gradient.
         """
-        return step_of(0.0, self._limit(kernel, least, limit), self._largest_code)
+        return scale_of(0.0, self._limit(kernel, min_scale, limit), self._largest_code)
 
     @property
     def _largest_code(self) -> int:
@@ -145,14 +145,14 @@ class KernelQuantizer(_OfValues):
             return tf.reshape(kernel, [*kernel.shape[:2], kernel.shape[2] * kernel.shape[3]])
         return kernel
 
-    def _limit(self, kernel: tf.Tensor, least: Array | None = None, told: Array | None = None) -> tf.Tensor:
+    def _limit(self, kernel: tf.Tensor, min_scale: Array | None = None, given: Array | None = None) -> tf.Tensor:
         """What the largest code stands for."""
         size = tf.abs(tf.stop_gradient(self._channels_last(kernel)))
-        least = tf.cast(0.0 if least is None else self._largest_code * least, size.dtype)
+        min_scale = tf.cast(0.0 if min_scale is None else self._largest_code * min_scale, size.dtype)
         if not self.per_channel:
-            return _no_zero(tf.maximum(tf.reduce_max(size), tf.reduce_max(least)), OF_ZEROS)
-        limit = tf.reduce_max(size, axis=list(range(len(size.shape) - 1))) if told is None else tf.stop_gradient(told)
-        return _no_zero(tf.maximum(limit, tf.maximum(tf.reduce_max(limit) * SMALLEST_SHARE, least)), OF_ZEROS)
+            return _no_zero(tf.maximum(tf.reduce_max(size), tf.reduce_max(min_scale)), OF_ZEROS)
+        limit = tf.reduce_max(size, axis=list(range(len(size.shape) - 1))) if given is None else tf.stop_gradient(given)
+        return _no_zero(tf.maximum(limit, tf.maximum(tf.reduce_max(limit) * SMALLEST_SHARE, min_scale)), OF_ZEROS)
 
     def get_config(self) -> dict[str, Any]:
         own = {"bits": self.bits, "per_channel": self.per_channel, "channels": self.channels}
@@ -167,22 +167,22 @@ class GateQuantizer(_OfValues):
         self.bits = bits
 
     def __call__(
-        self, inputs: tf.Tensor, training: bool, weights: Weights, *, least: Array | None = None, **kwargs: Any
+        self, inputs: tf.Tensor, training: bool, weights: Weights, *, min_scale: Array | None = None, **kwargs: Any
     ) -> tf.Tensor:
         if not self.enabled:
             return inputs
-        step = tf.cast(tf.repeat(self.scale(inputs, least), inputs.shape[1] // 4), inputs.dtype)
+        step = tf.cast(tf.repeat(self.scale(inputs, min_scale), inputs.shape[1] // 4), inputs.dtype)
         return straight_through(inputs, tf.round(inputs / step) * step)
 
-    def scale(self, kernel: tf.Tensor, least: Array | None = None) -> tf.Tensor:
-        """The step between two codes of each gate's matrix.
+    def scale(self, kernel: tf.Tensor, min_scale: Array | None = None) -> tf.Tensor:
+        """The scale of each gate's matrix.
 
         Source: PopulateQuantizedLstmParams8x8_16, tflite/kernels/unidirectional_sequence_lstm.cc: one scale for each
         matrix; here the largest value / 127 with 8 bits, or 0.0001 / 127 in a gate of zeros.
 
         Args:
             kernel: real numbers [inputs, 4 * units], the gates in Keras' order: input, forget, cell, output.
-            least: the smallest step with which the file holds each bias, [4 * units]; None: no such bound.
+            min_scale: the smallest scale with which the file holds each bias, [4 * units]; None: no such bound.
 
         Returns:
             float32 [4], in the order of the gates; no gradient.
@@ -190,10 +190,10 @@ class GateQuantizer(_OfValues):
         by_gate = tf.reshape(tf.abs(tf.stop_gradient(tf.convert_to_tensor(kernel))), [kernel.shape[0], 4, -1])
         limit = _no_zero(tf.reduce_max(by_gate, axis=[0, 2]), GATE_OF_ZEROS)
         largest = 2 ** (self.bits - 1) - 1
-        if least is not None:
-            least = tf.reduce_max(tf.reshape(least, [4, -1]), axis=1)
-            limit = tf.maximum(limit, tf.cast(largest * least, limit.dtype))
-        return step_of(0.0, limit, largest)
+        if min_scale is not None:
+            min_scale = tf.reduce_max(tf.reshape(min_scale, [4, -1]), axis=1)
+            limit = tf.maximum(limit, tf.cast(largest * min_scale, limit.dtype))
+        return scale_of(0.0, limit, largest)
 
     def get_config(self) -> dict[str, Any]:
         return {"bits": self.bits}
@@ -203,37 +203,37 @@ class GateQuantizer(_OfValues):
 class OperandQuantizer(_OfValues):
     """A constant or trained operand of an elementwise op: one asymmetric range, that of its values and 0.
 
-    `least` is the smallest step that the grid may have, a scalar (`Op.least_step`); None: any.
+    `min_scale` is the smallest scale that is allowed, a scalar (`Op.min_scale`); None: any.
     """
 
     def __call__(
-        self, inputs: tf.Tensor, training: bool, weights: Weights, *, least: Array | None = None, **kwargs: Any
+        self, inputs: tf.Tensor, training: bool, weights: Weights, *, min_scale: Array | None = None, **kwargs: Any
     ) -> tf.Tensor:
         if not self.enabled:
             return inputs
         # its grid may end before its values
-        return straight_through(inputs, fake_quant(inputs, *self.ends(inputs, least)))
+        return straight_through(inputs, fake_quant(inputs, *self.min_max(inputs, min_scale)))
 
-    def scale(self, operand: tf.Tensor, least: Array | None = None) -> tf.Tensor:
-        """The step between two codes: a scalar."""
-        low, high = self.ends(tf.convert_to_tensor(operand), least)
-        return step_of(low, high, 255)
+    def scale(self, operand: tf.Tensor, min_scale: Array | None = None) -> tf.Tensor:
+        """The scale: a scalar."""
+        low, high = self.min_max(tf.convert_to_tensor(operand), min_scale)
+        return scale_of(low, high, 255)
 
-    def ends(self, operand: tf.Tensor, least: Array | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+    def min_max(self, operand: tf.Tensor, min_scale: Array | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """What its grid reaches from and to: scalars."""
         held = tf.stop_gradient(operand)
         low, high = tf.minimum(tf.reduce_min(held), 0.0), tf.maximum(tf.reduce_max(held), 0.0)
         span = high - low
-        wide_enough = _wide_enough(span, 255, least)
+        wide_enough = _wide_enough(span, 255, min_scale)
         return low, tf.where(wide_enough > span, low + wide_enough, high)
 
     def get_config(self) -> dict[str, Any]:
         return {}
 
 
-def _wide_enough(span: tf.Tensor, steps: int, least: Array | None) -> tf.Tensor:
+def _wide_enough(span: tf.Tensor, steps: int, min_scale: Array | None) -> tf.Tensor:
     """How wide so many steps are: as wide as the values, but no step is below the least or no normal number."""
-    narrowest = tf.maximum(LEAST_OPERAND, 0.0 if least is None else steps * tf.stop_gradient(least))
+    narrowest = tf.maximum(LEAST_OPERAND, 0.0 if min_scale is None else steps * tf.stop_gradient(min_scale))
     return tf.maximum(_no_zero(span, OPERAND_OF_ZEROS), tf.cast(narrowest, span.dtype))
 
 
@@ -243,19 +243,19 @@ class SlopeQuantizer(OperandQuantizer):
     recognise the op where a FakeQuant stands on its slopes."""
 
     def __call__(
-        self, inputs: tf.Tensor, training: bool, weights: Weights, *, least: Array | None = None, **kwargs: Any
+        self, inputs: tf.Tensor, training: bool, weights: Weights, *, min_scale: Array | None = None, **kwargs: Any
     ) -> tf.Tensor:
         if not self.enabled:
             return inputs
-        return _on_grid(inputs, self._limit(inputs, least), 8)
+        return _on_grid(inputs, self._limit(inputs, min_scale), 8)
 
-    def scale(self, operand: tf.Tensor, least: Array | None = None) -> tf.Tensor:
-        return step_of(0.0, self._limit(operand, least), 127)
+    def scale(self, operand: tf.Tensor, min_scale: Array | None = None) -> tf.Tensor:
+        return scale_of(0.0, self._limit(operand, min_scale), 127)
 
-    def ends(self, operand: tf.Tensor, least: Array | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        limit = self._limit(operand, least)
+    def min_max(self, operand: tf.Tensor, min_scale: Array | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        limit = self._limit(operand, min_scale)
         return -limit, limit
 
-    def _limit(self, slopes: tf.Tensor, least: Array | None) -> tf.Tensor:
+    def _limit(self, slopes: tf.Tensor, min_scale: Array | None) -> tf.Tensor:
         size = tf.reduce_max(tf.abs(tf.stop_gradient(tf.convert_to_tensor(slopes))))
-        return _wide_enough(size, 127, least)
+        return _wide_enough(size, 127, min_scale)

@@ -35,8 +35,8 @@ CHANNELS = {"depthwise_conv2d": "depthwise", "conv2d_transpose": "third"}
 def kernel_quantizer(kind: str, is_normalized: bool, bits: int, per_channel: bool, one_range: bool) -> KernelQuantizer:
     """The quantizer of a linear op's kernel.
 
-    Of one range before BatchNormalization, each channel has its own behind it, by what that multiplies it with. Not so
-    of a transposed convolution, whose ranges the converter finds by itself.
+    If all channels have one range, folding BatchNormalization into the kernel gives each channel its own scale.
+    Transposed convolutions are an exception: the converter finds their ranges itself.
 
     Args:
         kind: kind of the linear op: "conv2d", "depthwise_conv2d", "conv2d_transpose", "dense" or "embedding".
@@ -135,7 +135,7 @@ class TableScale:
         return bool(self.wrapper._weight_vars[0][1].enabled)
 
     def scale(self) -> tf.Tensor:
-        """The step between two codes: a scalar."""
+        """The scale: a scalar."""
         if in_numpy():
             return settled(self.wrapper.kernel_on_grid()[1])
         table, quantizer, _ = self.wrapper._weight_vars[0]
@@ -161,10 +161,10 @@ class Operand(NamedTuple):
     high: tf.Tensor
 
 
-def _operand_on_grid(weight: WeightOf, quantizer: OperandQuantizer, live: bool) -> Operand:
-    values, least = weight.value(), None if live else weight.layer.least_step()
-    scale, (low, high) = quantizer.scale(values, least), quantizer.ends(values, least)
-    on_grid = quantizer(values, False, weights={}, least=least)
+def _operand_on_grid(weight: WeightOf, quantizer: OperandQuantizer, in_training: bool) -> Operand:
+    values, min_scale = weight.value(), None if in_training else weight.layer.min_scale()
+    scale, (low, high) = quantizer.scale(values, min_scale), quantizer.min_max(values, min_scale)
+    on_grid = quantizer(values, False, weights={}, min_scale=min_scale)
     return Operand(values, on_grid, scale, zero_point_of(low, scale, 8), low, high)
 
 
@@ -182,7 +182,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
             inner.use(self._quantized_gates(inner, training))
             result = inner.call(inputs, training=training, **kwargs)
         elif not isinstance(inner, Linear):
-            inner.use(self._quantized_operands(bool(tf.get_static_value(training)) if training is not None else False))
+            inner.use(self._quantized_operands(is_training(training)))
             result = inner.call(inputs, **kwargs)
         else:
             by_xnnpack = inner.kind == "dense" and inner.weight_specs["kernel"]["shape"][0] % 2 == 0
@@ -193,49 +193,50 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         inner.use({})
         return result
 
-    def _quantized_operands(self, live: bool) -> dict[str, tf.Tensor]:
+    def _quantized_operands(self, in_training: bool) -> dict[str, tf.Tensor]:
         """The operands on their grids, the steps of their codes and their codes of 0, by the names under which `Op`
         looks for them."""
-        told: dict[str, tf.Tensor] = {}
+        tensors: dict[str, tf.Tensor] = {}
         for name, (weight, quantizer, _) in self._named_operands().items():
             if quantizer.enabled:
-                operand = self.operand_on_grid(name, live)
-                told |= {
+                operand = self.operand_on_grid(name, in_training)
+                tensors |= {
                     name: operand.on_grid,
                     f"{name}/scale": operand.scale,
                     f"{name}/zero_point": operand.zero_point,
                 }
             else:
-                told[name] = weight.value()
-        return told
+                tensors[name] = weight.value()
+        return tensors
 
     def _named_operands(self) -> dict[str, tuple]:
         return dict(zip(self.quantize_config.names(self.layer), self._weight_vars, strict=True))
 
-    def operand_on_grid(self, name: str, live: bool = False) -> Operand:
-        """An operand of an op as the file holds it, made once in a forward pass. `live`, in training: of any step; a
-        range that follows would never see what the least step rounds to 0."""
-        compute = partial(_operand_on_grid, *self._named_operands()[name][:2], live)
+    def operand_on_grid(self, name: str, in_training: bool = False) -> Operand:
+        """An operand of an op as the file holds it, made once in a forward pass. In training its scale may be below
+        `min_scale`: a range that follows would never see what that rounds to 0."""
+        compute = partial(_operand_on_grid, *self._named_operands()[name][:2], in_training)
         return Operand(*self.layer.variables_of_model.once(f"{name} of {self.name}", compute))
 
     def _quantized_kernel(self, inner: Linear, training: Training) -> dict[str, tf.Tensor]:
         quantizer = self._weight_vars[0][1]
-        live = bool(tf.get_static_value(training)) if training is not None else False
-        if quantizer.enabled and not live:
+        in_training = is_training(training)
+        if quantizer.enabled and not in_training:
             kernel, scale = self.kernel_on_grid()
             return {inner.kernel_name: kernel, "scale": scale}
         raw = inner.uses_batch(training)
-        key = f"kernel of {self.name}, {live=}, {raw=}"  # made once in a pass: an unrolled layer has a call a time step
-        trained = inner.variables_of_model.once(key, lambda: self._trained_kernel(inner, live, raw))
+        # made once in a pass: an unrolled layer has a call a time step
+        key = f"kernel of {self.name}, {in_training=}, {raw=}"
+        trained = inner.variables_of_model.once(key, lambda: self._trained_kernel(inner, in_training, raw))
         return {inner.kernel_name: trained}
 
-    def _trained_kernel(self, inner: Linear, live: bool, raw: bool) -> tf.Tensor:
+    def _trained_kernel(self, inner: Linear, in_training: bool, raw: bool) -> tf.Tensor:
         weight, quantizer, variables = self._weight_vars[0]
         kernel = weight.value() if raw else inner.folded_kernel()
         grid: dict[str, Any] = {}
         if quantizer.enabled:
-            grid = {"least": inner.least_kernel_step(raw), "limit": inner.shared_limit(quantizer, raw)}
-        return quantizer(kernel, live, weights=variables, **grid)
+            grid = {"min_scale": inner.min_kernel_scale(raw), "limit": inner.shared_limit(quantizer, raw)}
+        return quantizer(kernel, in_training, weights=variables, **grid)
 
     def kernel_on_grid(self) -> tuple[tf.Tensor, tf.Tensor]:
         """The folded kernel as the file holds it, in real numbers, and its scale; made once in a forward pass."""
@@ -243,21 +244,21 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
 
     def _kernel_on_grid(self) -> tuple[tf.Tensor, tf.Tensor]:
         inner, (_, quantizer, _) = self.layer, self._weight_vars[0]
-        grid = {"least": inner.least_kernel_step(), "limit": inner.shared_limit(quantizer)}
+        grid = {"min_scale": inner.min_kernel_scale(), "limit": inner.shared_limit(quantizer)}
         return quantizer.on_grid(inner.folded_kernel(), **grid)
 
     def _quantized_gates(self, inner: Lstm, training: Training) -> dict[str, tf.Tensor]:
         """Both matrices on their grids and, but for training, the steps of those."""
-        live = bool(tf.get_static_value(training)) if training is not None else False
+        in_training = is_training(training)
         named = {name: variables for name, variables in zip(QUANTIZED, self._weight_vars, strict=True)}
         inner.quantized_by({name: quantizer for name, (_, quantizer, _) in named.items()})
         tensors = {}
         for name, (weight, quantizer, variables) in named.items():
-            if quantizer.enabled and not live:
+            if quantizer.enabled and not in_training:
                 tensors[name], tensors[f"{name}/scale"] = inner.matrix_on_grid(name)
             else:
-                least = inner.least_step(name) if quantizer.enabled else None
-                tensors[name] = quantizer(weight.value(), live, weights=variables, least=least)
+                min_scale = inner.min_scale(name) if quantizer.enabled else None
+                tensors[name] = quantizer(weight.value(), in_training, weights=variables, min_scale=min_scale)
         return tensors
 
     def build(self, input_shape: Shape | None = None) -> None:

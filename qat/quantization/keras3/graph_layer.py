@@ -96,7 +96,7 @@ class QuantizedGraph(keras.layers.Layer):
         return next((part for part in self.parts if part.name == name), None) if found is None else found
 
     def variables_by_identity(self) -> dict[int, SharedVariable]:
-        """Of the inner model's variables, each with what Keras 3 sees of it."""
+        """What Keras 3 sees of each variable of the inner model, by the variable's identity."""
         return {id(each._value): each for part in self.parts for each in part.variables}
 
     def get_config(self) -> dict[str, Any]:
@@ -121,17 +121,17 @@ def shared_layers(model: QatModel) -> list[SharedWeights]:
     return found
 
 
-def read_graph(said: dict[str, Any]) -> QatModel:
+def read_graph(config: dict[str, Any]) -> QatModel:
     """The `QatModel` of a config.
 
     Raises:
         ModelError: the config names other layers than a `QatModel` has.
     """
-    layers = said.get("config", {}).get("layers", [])
+    layers = config.get("config", {}).get("layers", [])
     names = {str(each.get("registered_name") or each.get("class_name")) for each in layers}
     foreign = sorted(name for name in names if not name.startswith(OWN) and name not in BUILT_IN)
-    if said.get("class_name") != "QatModel" or foreign:
+    if config.get("class_name") != "QatModel" or foreign:
         raise ModelError(
             f"the saved model is no quantized model of this version: it holds {', '.join(foreign) or 'no graph'}"
         )
-    return QatModel.from_config(said["config"])
+    return QatModel.from_config(config["config"])

@@ -42,7 +42,7 @@ class Keras3QatModel(keras.Model):
     distilling = False  # while a training step is traced
     driver = None  # name of the float model's class, whose `train_step` and the like this one has
     evaluates_itself = False  # by a `test_step` of the float model's class
-    told: Any = None  # of a float model of a class of its own: what `train_step` needs of it
+    driver_config: Any = None  # what `train_step` of a float model of a class of its own needs; see `take`
     origin = None  # a float model that only the process that has quantized it can build again
 
     @property
@@ -72,7 +72,7 @@ class Keras3QatModel(keras.Model):
     def to_float(self) -> keras.Model:
         """The float model with the weights as they are now; ranges are dropped.
 
-        Of a float model that can be written down and read again, a model of its class; of any other, once it has been
+        For a float model that can be written down and read again, a model of its class; for any other, once it has been
         saved, the same function and variables in this model's own layers, without quantization.
 
         Raises:
@@ -101,7 +101,8 @@ class Keras3QatModel(keras.Model):
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """As Keras has it; in training without the outputs that the float model gives at inference alone."""
         outputs = super().call(inputs, training=training, mask=mask)
-        return given_in_training(self.qat_model.told.get("training_nest"), outputs) if training is True else outputs
+        nest = self.qat_model.qat_config.get("training_nest")
+        return given_in_training(nest, outputs) if training is True else outputs
 
     def learn_from(self, teacher: keras.Model, weight: float, temperature: float) -> None:
         """Mix the float model's answers into the loss of `fit` (Hinton et al. 2015).
@@ -141,19 +142,19 @@ class Keras3QatModel(keras.Model):
             return super().predict_step(data)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | ({} if self.told is None else {"training": self.told})
+        return super().get_config() | ({} if self.driver_config is None else {"training": self.driver_config})
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         config = dict(config)
-        told = config.pop("training", None)
+        driver_config = config.pop("training", None)
         made_by = cls
-        if told is not None and cls.driver is None and told["driver"] is not None:
-            found = found_driver(told["driver"], custom_objects, cls)
-            made_by = cls if found is None else driven_class(cls, found, told["parts"])
+        if driver_config is not None and cls.driver is None and driver_config["driver"] is not None:
+            found = found_driver(driver_config["driver"], custom_objects, cls)
+            made_by = cls if found is None else driven_class(cls, found, driver_config["parts"])
         made = super(Keras3QatModel, made_by).from_config(config, custom_objects)
-        if told is not None:
-            made.take(told)
+        if driver_config is not None:
+            made.take(driver_config)
         return made
 
     def load_own_variables(self, store: Any) -> None:
@@ -163,17 +164,18 @@ class Keras3QatModel(keras.Model):
         else:
             warn_of_left_variables(self, len(store.keys()))
 
-    def take(self, told: dict[str, Any], origin: keras.Model | None = None) -> None:
+    def take(self, driver_config: dict[str, Any], origin: keras.Model | None = None) -> None:
         """Take what the float model's class has put into its instance.
 
         Args:
-            told: `driver`, the name of the class; `parts`, its layers; `attributes`, as `carried_attributes` gives it.
+            driver_config: `driver`, the name of the class; `parts`, its layers; `attributes`, as `carried_attributes`
+                gives it.
             origin: the float model, where this process has it; None where not.
         """
-        object.__setattr__(self, "told", told)
+        object.__setattr__(self, "driver_config", driver_config)
         known = self.graph.variables_by_identity()
         variables = [each if each is None else known[id(each)] for each in self.qat_model.float_variables.variables]
-        give_attributes(self, told["attributes"], variables, origin)
+        give_attributes(self, driver_config["attributes"], variables, origin)
 
     @property
     def range_variables(self) -> list[keras.Variable]:
@@ -183,7 +185,7 @@ class Keras3QatModel(keras.Model):
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
-        """The float model's, in its order; ranges that are learned come behind them. A frozen model has none."""
+        """The float model's, in its order; ranges that are learned come after them. A frozen model has none."""
         if not self.trainable:
             return []
         warn_of_frozen_parts(self, self.qat_model.float_variables)
@@ -243,9 +245,9 @@ def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatMode
         keras.Input(batch_shape=tuple(each.shape), dtype=each.dtype.name, name=each.node.layer.name)
         for each in model.inputs
     ]
-    said = None if float_model is None else architecture(float_model)
+    config = None if float_model is None else architecture(float_model)
     name = free_name(GRAPH, {*(each.name for each in entries), *model.output_names})
-    results = QuantizedGraph(model=model, float_model=said, name=name)(entries)
+    results = QuantizedGraph(model=model, float_model=config, name=name)(entries)
     outputs = [
         keras.layers.Identity(dtype=_real(each), name=name)(result)
         for each, result, name in zip(model.outputs, results, model.output_names, strict=True)
@@ -255,12 +257,12 @@ def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatMode
         kind = driven_class(Keras3QatModel, type(float_model), parts_of(float_model))
     made = kind(_packed(model._nested_inputs, entries), _packed(model._nested_outputs, outputs), name=model.name)
     made.dtype_policy = "float32"  # whatever is global: `compile` would scale the loss of a model in float16
-    if float_model is not None and (said is None or unknown_names(said)):
+    if float_model is not None and (config is None or unknown_names(config)):
         object.__setattr__(made, "origin", float_model)
     if float_model is not None and own_classes(type(float_model)):
-        told = {"driver": made.driver and keras.saving.get_registered_name(type(float_model))}
-        told |= {"parts": parts_of(float_model), "attributes": carried_attributes(float_model, made)}
-        made.take(told, float_model)
+        driver_config = {"driver": made.driver and keras.saving.get_registered_name(type(float_model))}
+        driver_config |= {"parts": parts_of(float_model), "attributes": carried_attributes(float_model, made)}
+        made.take(driver_config, float_model)
     return made
 
 

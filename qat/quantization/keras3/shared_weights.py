@@ -38,7 +38,7 @@ class SharedVariable(keras.Variable):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        """Of this variable alone, until its layer is told."""
+        """Whether this variable alone is trained; setting it on the layer comes after and wins."""
         if bool(value) == self.trainable:
             return
         if self._place is None:
@@ -52,7 +52,7 @@ class SharedVariable(keras.Variable):
 
     @regularizer.setter
     def regularizer(self, value: Any) -> None:
-        """Of no effect, which is said: penalties are losses of the model inside."""
+        """Setting it has no effect, and warns: penalties are losses of the model inside."""
         self._owner_says(f"{self.name}.regularizer")
 
     def _owner_says(self, attribute: str) -> None:
@@ -74,13 +74,13 @@ def _constraint(of_layer: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[Any], t
 
 @contextlib.contextmanager
 def _nothing_apart(layer: Any) -> Iterator[None]:
-    """Inside, each variable of the layer is trained if the layer is, whatever the variable itself was told."""
-    told = dict(layer.apart) if isinstance(layer, LayerVariables) else {}
-    if told:
+    """Inside, each variable of the layer is trained if the layer is, whatever was set on the variable itself."""
+    apart = dict(layer.apart) if isinstance(layer, LayerVariables) else {}
+    if apart:
         layer.apart.clear()
     yield
-    if told:
-        layer.apart.update(told)
+    if apart:
+        layer.apart.update(apart)
 
 
 @keras.saving.register_keras_serializable("qat")
@@ -106,7 +106,7 @@ class SharedWeights(keras.layers.Layer):
 
     @property
     def layer_name(self) -> str:
-        """Of the float model's layer whose variables these are: an output of the model may have taken its name."""
+        """Name of the float model's layer whose variables these are: an output of the model may have taken it."""
         return self.variables[0].path.rpartition("/")[0].rpartition("/")[2]
 
     @property
@@ -119,7 +119,7 @@ class SharedWeights(keras.layers.Layer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "finished" in self.__dict__ and isinstance(self.shared, LayerVariables):
-            self.shared.told_later(name, value)
+            self.shared.set_later(name, value)
         super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:

@@ -14,8 +14,8 @@ from qat.json_values import Json
 from qat.models.untrusted.check_config import drop_compile_config
 from qat.quantization.keras.freezing import freeze_alike, freeze_as_now, set_momentum_as_now
 from qat.quantization.keras.model import QatModel
-from qat.quantization.keras.to_float import foreign_classes, name_alike
-from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
+from qat.quantization.keras.to_float import foreign_classes, name_alike, set_variables
+from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, unknown_classes
 from qat.quantization.keras.unbuilt_parts import make_missing_variables, nested_as_called
 
 EVERY_LAYER_HAS = ("name", "trainable", "dtype", "activity_regularizer")
@@ -24,40 +24,40 @@ EVERY_LAYER_HAS = ("name", "trainable", "dtype", "activity_regularizer")
 def architecture(model: keras.Model) -> dict[str, Any] | None:
     """The model as Keras 3 writes it down; None where its class cannot be written down, or holds code."""
     try:
-        said = keras.saving.serialize_keras_object(model)
-        text = json.dumps(said)
+        config = keras.saving.serialize_keras_object(model)
+        text = json.dumps(config)
     except CONFIG_ERRORS:
         return None
-    return None if '"__lambda__"' in text else drop_compile_config(said)
+    return None if '"__lambda__"' in text else drop_compile_config(config)
 
 
-def unknown_names(said: Json) -> list[str]:
+def unknown_names(config: Json) -> list[str]:
     """Classes and functions in what `architecture` gave that are neither Keras' nor registered with it."""
-    return foreign_classes(said, keras.saving.get_registered_object) + list(_unknown_functions(said))
+    return foreign_classes(config, keras.saving.get_registered_object) + list(_unknown_functions(config))
 
 
-def _unknown_functions(said: Json) -> Iterator[str]:
-    if isinstance(said, (list, tuple)):
-        said = dict(enumerate(said))
-    if not isinstance(said, dict):
+def _unknown_functions(config: Json) -> Iterator[str]:
+    if isinstance(config, (list, tuple)):
+        config = dict(enumerate(config))
+    if not isinstance(config, dict):
         return
-    name = said.get("config")
-    if said.get("class_name") == "function" and isinstance(name, str):
+    name = config.get("config")
+    if config.get("class_name") == "function" and isinstance(name, str):
         of_keras = any(hasattr(each, name) for each in (keras.activations, keras.initializers, keras.ops))
         if not of_keras and keras.saving.get_registered_object(name) is None:
             yield name
-    for each in said.values():
+    for each in config.values():
         yield from _unknown_functions(each)
 
 
 def float_model_of(
-    qat_model: QatModel, said: dict[str, Any] | None, origin: keras.Model | None, is_trained: bool = True
+    qat_model: QatModel, config: dict[str, Any] | None, origin: keras.Model | None, is_trained: bool = True
 ) -> keras.Model | None:
     """The float model with the weights of a quantized one.
 
     Args:
         qat_model: the quantized model, trained or not.
-        said: what `architecture` gave: the model as Keras has written it down, JSON values; None where it could not.
+        config: what `architecture` gave: the model as Keras has written it down, JSON values; None where it could not.
         origin: the float model, where it could not be written down for other processes, and this one has it still; else
             None.
         is_trained: whether the quantized model of Keras 3 is trainable as a whole.
@@ -68,13 +68,14 @@ def float_model_of(
     Raises:
         ModelError: a class in it is not known here, or it has other variables than the one that was quantized.
     """
-    model = _cloned(origin) if origin is not None else _read(said, qat_model.name)
+    model = _clone(origin) if origin is not None else _read(config, qat_model.name)
     if model is None:
         return None
     _build(model, qat_model, origin)
-    _set_variables(model, qat_model)
-    freeze_alike(model, qat_model.told.get("trained"))
-    freeze_as_now(model, qat_model.float_variables, qat_model.told["order"], is_trained)
+    names = [None if each is None else each.name for each in qat_model.float_variables.variables]
+    set_variables(model, qat_model.float_variables.values(), names, model.name)
+    freeze_alike(model, qat_model.qat_config.get("trained"))
+    freeze_as_now(model, qat_model.float_variables, qat_model.qat_config["order"], is_trained)
     set_momentum_as_now(model, qat_model.float_variables)
     if origin is not None:
         name_alike(model, origin)
@@ -83,7 +84,7 @@ def float_model_of(
     return model
 
 
-def _cloned(model: keras.Model) -> keras.Model | None:
+def _clone(model: keras.Model) -> keras.Model | None:
     own = {name: _MadeByItsConstructor(each) for name, each in _own_objects(model).items()}
     with keras.saving.custom_object_scope(own):
         try:
@@ -133,14 +134,14 @@ def _own_objects(model: keras.Model) -> dict[str, Any]:
     return {name: each for name, each in named if not str(each.__module__).startswith("keras.")}
 
 
-def _read(said: dict[str, Any] | None, name: str) -> keras.Model | None:
-    if said is None:
+def _read(config: dict[str, Any] | None, name: str) -> keras.Model | None:
+    if config is None:
         return None
-    unknown = unknown_names(said)
+    unknown = unknown_names(config)
     if unknown:
         raise unknown_classes(name, unknown, "keras")
     try:
-        return keras.saving.deserialize_keras_object(copy.deepcopy(said))
+        return keras.saving.deserialize_keras_object(copy.deepcopy(config))
     except CONFIG_ERRORS:
         return None
 
@@ -161,19 +162,3 @@ def _build_alike(made: keras.Model, model: keras.Model) -> None:
     for layer, given in zip(list(made._flatten_layers()), list(model._flatten_layers()), strict=False):
         if type(layer) is type(given) and given.built and not layer.built and given._build_shapes_dict:
             layer.build_from_config(given.get_build_config())
-
-
-def _set_variables(model: keras.Model, qat_model: QatModel) -> None:
-    values = qat_model.float_variables.values()
-    held = list(model.variables)
-    for at, value in enumerate(values):
-        if value is None:
-            continue
-        shape = tuple(held[at].shape) if at < len(held) else None
-        if shape != tuple(value.shape):
-            expected = qat_model.float_variables.variables[at].name
-            raise other_variables(model.name, expected, value.shape, shape and (held[at].path, shape))
-        held[at].assign(value)
-    for layer in model._flatten_layers(include_self=False):
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it computes with what it made of its variables when it was built

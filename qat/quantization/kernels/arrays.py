@@ -151,7 +151,7 @@ def split_last(x: Array, parts: int) -> Sequence[Array]:
 
 
 def stack(parts: Sequence[Array], axis: int = 0) -> Array:
-    """Arrays of one shape behind each other along a new axis.
+    """Arrays of one shape one after another along a new axis.
 
     Args:
         parts: arrays or tensors of one shape and dtype.

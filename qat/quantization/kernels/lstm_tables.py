@@ -57,7 +57,7 @@ def _exp_of_negative(a: Codes, integer_bits: int) -> Codes:
 def sigmoid_table() -> NDArray[np.int16]:
     """sigmoid, 2^15 to one, of every code from -2^15 on; 2^12 codes to one.
 
-    >>> [int(sigmoid_table()[code + 2**15]) for code in (-4096, 0, 4096)]  # of -1, 0 and 1
+    >>> [int(sigmoid_table()[code + 2**15]) for code in (-4096, 0, 4096)]  # at -1, 0 and 1
     [8815, 16384, 23952]
     """
     codes = np.arange(LOWEST, HIGHEST + 1, dtype=np.int64)
@@ -71,7 +71,7 @@ def sigmoid_table() -> NDArray[np.int16]:
 def tanh_table(integer_bits: int) -> NDArray[np.int16]:
     """tanh, 2^15 to one, of every code from -2^15 on; 2^(15 - whole_bits) codes to one.
 
-    >>> [int(tanh_table(1)[code + 2**15]) for code in (-16384, 0, 16384)]  # of -1, 0 and 1
+    >>> [int(tanh_table(1)[code + 2**15]) for code in (-16384, 0, 16384)]  # at -1, 0 and 1
     [-24964, 0, 24964]
     """
     codes = np.arange(LOWEST, HIGHEST + 1, dtype=np.int64)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from qat.quantization.rewrites.builder import LINEAR
+from qat.quantization.ir.operations import LINEAR
 
 Number = TypeVar("Number")  # a float, or a tensor
 
-SHARE_OF_REACH = 1e-4  # of what operands could make: XNNPACK multiplies by no more than 256
-STEP = 2.02 / 255  # of the size of an operand on both sides of 0, with a margin for float32: a step of its codes
-OF_SQUARES = 2.0**-17  # of the square of the largest operand: below, LiteRT ends the process
-LARGEST_RATIO = 2.0**19  # of the steps of operand and sum: from there on, LiteRT's kernel ends the process
+SHARE_OF_REACH = 1e-4  # share of what operands could make: XNNPACK multiplies by no more than 256
+STEP = 2.02 / 255  # an operand's scale as a share of its size, if it has both signs; with a margin for float32
+OF_SQUARES = 2.0**-17  # share of the square of the largest operand: below, LiteRT ends the process
+LARGEST_RATIO = 2.0**19  # ratio of the scales of operand and sum: from there on, LiteRT's kernel ends the process
 LARGEST_RATIO_OF_SQUARES = 2.0**12  # the same, of the squared step of an operand and that of a squared difference
 DIFFERENCES = ("add", "sub", "corrected")  # in steps of an operand at best
 SUMS = (*DIFFERENCES, "sum", "mean", "cumsum", "requantize", "concat", "pack")
@@ -28,7 +28,7 @@ def narrowest_span(op: str, smallest: Number, largest: Number, product: Number) 
         product: of all of these, the kernel's among them.
 
     Returns:
-        The width in the unit of the result, 0 where the kernel takes any. Of a sum it is a step of the coarser operand:
+        Width in the unit of the result, 0 if the kernel takes any. For a sum it is the scale of the coarser operand:
         XNNPACK takes none with a finer one, and LiteRT's own kernel has then given other numbers (a mask of -1e4 next
         to numbers of 5: -12 dB), though a finer one would be of use where that operand stands on one code for all that
         lives. A square of differences is at best as fine as a step of both.

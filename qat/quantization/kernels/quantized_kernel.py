@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from qat.config import QuantConfig
 from qat.quantization.ir.graph import Node, Weight
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.keras.weight_quantizers import GateQuantizer
 from qat.quantization.keras.wrapper import kernel_quantizer
-from qat.quantization.rewrites.builder import LINEAR
 from qat.quantization.settings import weight_scheme
 
 QUANTIZED_OPS = (*LINEAR, "lstm")

@@ -136,7 +136,7 @@ def quantize_constants(values: Array, low: Array, high: Array, zero_point: Array
 def multiply_by_quantized_multiplier_in_blocks_of_8(total: Array, factor: Array) -> Array:
     """`total * factor` as LiteRT's transposed convolution rounds it, which computes eight channels at once.
 
-    Halves go upwards in full blocks of eight channels, and away from zero in the channels behind these.
+    Halves go upwards in full blocks of eight channels, and away from zero in the channels after these.
 
     Args:
         total: sums in the accumulator: integers, held in float32 [..., channels].
@@ -154,7 +154,7 @@ def multiply_by_quantized_multiplier_in_blocks_of_8(total: Array, factor: Array)
 
 
 def multiply_by_q8_multiplier(codes: Array, factor: Array) -> Array:
-    """`codes * factor` in integers, the factor rounded to 8 bits behind the point, halves upwards.
+    """`codes * factor` in integers, the factor rounded to 8 bits after the point, halves upwards.
 
     XNNPACK takes factors from 1/256 to 128; others are LiteRT's, by `multiply_by_quantized_multiplier`.
     Source: xnn_init_qs8_lrelu_scalar_params and xnn_init_qs8_cvt_scalar_params, XNNPACK src/microparams-init.c.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from qat.quantization.ir.graph import Node
+from qat.quantization.ir.graph import Node, is_fixed
+from qat.quantization.ir.operations import MASKED_BELOW, RELUS
 from qat.quantization.placement.quant_spec import merge
 from qat.quantization.placement.state import Placement, can_share_range, requantize
 from qat.quantization.placement.united import holds_embedding_rows
-from qat.quantization.rewrites.builder import RELUS, is_fixed
-from qat.quantization.rewrites.masks import MASKED_BELOW
 
 
 def place_same_scale(state: Placement, node: Node) -> None:
@@ -39,14 +38,14 @@ def place_rounding(state: Placement, node: Node) -> None:
         quant_spec = state.new_range(node)  # the grid of their table is no range that a layer could round to
         requantize(state, node.inputs[0], node, quant_spec)
     node.output_range = state.range_of[node.output] = quant_spec
-    activation = _relu_behind_moves(state, node) if node.op == "avg_pool" else None
+    activation = _relu_after_moves(state, node) if node.op == "avg_pool" else None
     if activation is not None:
         state.done.add(id(activation))
         node = activation
     state.quantize(node.output, quant_spec.derive())
 
 
-def _relu_behind_moves(state: Placement, node: Node) -> Node | None:
+def _relu_after_moves(state: Placement, node: Node) -> Node | None:
     """The ReLU that is fused into a pooling, through reshapes, and then has its scale."""
     consumer = state.only_consumer(node.output)
     while consumer is not None and consumer.op == "reshape":

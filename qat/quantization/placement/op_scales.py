@@ -7,7 +7,7 @@ FixedOutputRange).
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node
-from qat.quantization.rewrites.builder import LINEAR, RELUS
+from qat.quantization.ir.operations import LINEAR, RELUS
 
 NEVER_QUANTIZED = ("const", "variable", "fake_quant", "dropout_mask", "tap")
 FUSES_RELU = {*LINEAR, "add", "sub", "mul"}
@@ -55,7 +55,7 @@ FIXED_RANGE = {  # (min, max) that the kernel prescribes for its result
 
 
 def fixed_range(node: Node) -> tuple[float, float] | None:
-    """The range that the kernel prescribes for its result; None where it takes any. Of a rounding, a scale of 1."""
+    """The range that the kernel prescribes for its result; None if it takes any. `round` gets scale 1."""
     if node.op == "round" and "low" in node.attrs:
         return node.attrs["low"], node.attrs["low"] + 255.0
     return FIXED_RANGE.get(node.op)

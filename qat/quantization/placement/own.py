@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.ir.operations import LINEAR, RELUS
 from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS
 from qat.quantization.placement.op_scales import FIXED_RANGE, FUSES_RELU, fixed_range
 from qat.quantization.placement.quant_spec import Fixed, Own, QuantSpec
 from qat.quantization.placement.state import Placement, can_share_range
-from qat.quantization.rewrites.builder import LINEAR, RELUS
 
 
 def place_own(state: Placement, node: Node) -> None:
-    """A range for the output of a node, behind the activation that is fused with it.
+    """A range for the output of a node, after the activation that is fused with it.
 
     Args:
         state: the placement so far; nodes are inserted into its graph.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Graph, Node
-from qat.quantization.ir.operations import POLES
+from qat.quantization.ir.operations import COMPARISONS, LINEAR, POLES
 from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS
 from qat.quantization.placement.moved import needs_range_for_padding, place_padding, place_rounding, place_same_scale
 from qat.quantization.placement.op_scales import (
@@ -16,8 +16,6 @@ from qat.quantization.placement.own import place_lstm, place_own
 from qat.quantization.placement.quant_spec import QuantSpec
 from qat.quantization.placement.state import Placement, requantize
 from qat.quantization.placement.united import place_shared, share_between_time_steps
-from qat.quantization.rewrites.builder import LINEAR
-from qat.quantization.rewrites.comparisons import COMPARISONS
 
 
 def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[QuantSpec]:
@@ -32,10 +30,10 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[QuantSpec
         The ranges that need (min, max), in the order of their nodes; those that were merged into others are left out.
     """
     state = Placement(graph, skipped)
-    main = graph.behind_outputs()
+    main = graph.needed_by_outputs()
     for node in list(graph.nodes):
         if id(node) not in main:
-            node.in_float = True  # of a loss that is added in training: no part of the file
+            node.in_float = True  # it computes a loss that training adds: no part of the file
             continue
         computes = node.op not in NEVER_QUANTIZED and node.output.dtype == "float32"
         if computes and id(node) not in state.done and node.output not in state.range_of:

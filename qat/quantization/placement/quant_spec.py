@@ -18,7 +18,7 @@ class Own:
     """Min and max come from calibration (torchao: QuantizationSpec)."""
 
     minmax: bool = False  # by that method, whatever is configured
-    bounds: MinMax | None = None  # of a clamp of the model, which saturates even where nothing is rounded
+    bounds: MinMax | None = None  # bounds of a clamp in the model, which saturates even where nothing is rounded
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class QuantSpec:
     kind: Own | Fixed | Shared | Derived = field(default_factory=Own)
     masked: bool = False  # holds scores before a softmax; masked ones are a large negative number
     tensors: list[Tensor] = field(default_factory=list)  # float tensors whose values it must hold
-    holds_recurrent_state: bool = False  # of the state that an LSTM reads at the next time step: nothing may saturate
+    holds_recurrent_state: bool = False  # an LSTM reads it at the next time step: nothing may saturate
     time_step_key: str = ""  # which op of one time step of an unrolled layer it belongs to
 
     @property

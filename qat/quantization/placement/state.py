@@ -29,7 +29,7 @@ class Placement:
         return (node.layer or node.name) in self.skipped
 
     def dequantize_output(self, node: Node) -> Tensor:
-        """Insert a `dequantize` behind a node that computes in float, so that the next range is not its own."""
+        """Insert a `dequantize` after a node that computes in float, so that the next range is not its own."""
         dequantize = self.graph.make(
             "dequantize", f"{node.name}/float", [node.output], shape=node.output.shape, layer=node.layer
         )
@@ -65,7 +65,7 @@ class Placement:
         return quant_spec
 
     def quantize(self, tensor: Tensor, quant_spec: QuantSpec) -> Tensor:
-        """Insert a fake-quant node behind a tensor, for all of its consumers and as an output of the model.
+        """Insert a fake-quant node after a tensor, for all of its consumers and as an output of the model.
 
         Args:
             tensor: the real tensor that is quantized, of any shape.
@@ -103,7 +103,7 @@ class Placement:
             dtype=tensor.dtype,
             layer=quant_spec.layer,
         )
-        node.attrs["range"] = quant_spec
+        node.attrs["quant_spec"] = quant_spec
         (quant_spec.kind.spec if isinstance(quant_spec.kind, Derived) else quant_spec).tensors.append(tensor)
         self.range_of[node.output] = quant_spec
         return node
@@ -136,7 +136,7 @@ def can_share_range(state: Placement, tensor: Tensor, quant_spec: QuantSpec, nar
         state: the placement so far, with the consumers of each tensor.
         tensor: a tensor on that range, of any shape.
         quant_spec: the range, a spec that is its own root.
-        narrower: whether the other range may be narrower. Then saturating before an op must equal saturating behind it,
+        narrower: whether the other range may be narrower. Then saturating before an op must equal saturating after it,
             which is not so for an average; and a model input keeps a range that holds all of its values.
 
     Returns:

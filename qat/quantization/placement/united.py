@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.ir.graph import Node, Tensor, is_fixed
 from qat.quantization.placement.op_scales import ONLY_RESULT, SAME_SCALE
 from qat.quantization.placement.quant_spec import QuantSpec, merge
 from qat.quantization.placement.state import Placement, can_share_range, requantize
-from qat.quantization.rewrites.builder import is_fixed
 
 
 def place_shared(state: Placement, node: Node) -> None:
     """One range for all inputs and the output, as the kernel needs it.
 
     The ranges of operands are merged into it where they can be; where one cannot, the operand is requantized by an op
-    of its own and the output is quantized. Of maximum and minimum only the result has to be in range: values of an
+    of its own and the output is quantized. For maximum and minimum only the result has to be in range: values of an
     operand beyond it never come out.
 
     Args:

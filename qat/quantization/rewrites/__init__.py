@@ -79,7 +79,7 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     masks.casts_through_moves,
     masks.condition_of_reals,
     arithmetic.chosen_by_mask,
-    arithmetic.cast_of_condition,  # of those that no product reads
+    arithmetic.cast_of_condition,  # takes those that no product reads
     masks.through_selection,
     masks.move_of_selection,
     arithmetic.comparison_for_equality,
@@ -108,7 +108,7 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     activations.relu_without_slope,
     arithmetic.unary,
     arithmetic.power,
-    arithmetic.square_of_difference,  # of squares that `unary` writes as products
+    arithmetic.square_of_difference,  # takes squares that `unary` writes as products
     arithmetic.sum_of_many,
     arithmetic.division_by_root,  # before the next, which would take the root of a root
     arithmetic.division_by_positive,
@@ -121,7 +121,7 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     token_concat.padded_conditions,
     arithmetic.clip,
     activations.clamp_before_factor,
-    activations.relu_times_sixth,  # of a ReLU6 that `clip` finds
+    activations.relu_times_sixth,  # reads a ReLU6 that `clip` finds
     activations.leaky_maximum,
     pooling.activation_before_max_pool,
 )
@@ -129,7 +129,7 @@ FUSE: tuple[Pass, ...] = (  # what a linear op's kernel computes with it
     dilation.depthwise_of_groups,
     dilation.padding_before_convolution,
     masks.product_of_masked,
-    masks.sum_with_masked,  # here: `bias_of_sum` moves constants behind masks
+    masks.sum_with_masked,  # here: `bias_of_sum` moves constants after masks
     linear.dense_on_two_axes,
     linear.channelwise_before_reshape,
     linear.bias_of_sum,

@@ -9,10 +9,10 @@ from qat.quantization.ir.graph import Node, Tensor, Weight
 from qat.quantization.rewrites.builder import Match, fixed_and_other, is_near, negated, scalar_of, scaled
 from qat.quantization.rewrites.driver import rewrite
 
-STEEP = 256.0  # a factor that kernels cannot multiply by where its result is clipped to about 1
+LARGEST_FACTOR = 256.0  # kernels cannot multiply by more where the result is clipped to about 1
 
 
-def _behind_one(tensor: Tensor, op: str) -> Tensor | None:
+def _added_to_one(tensor: Tensor, op: str) -> Tensor | None:
     """x, where `tensor` is 1 + op(x)."""
     fixed, y = fixed_and_other(tensor.node)
     is_sum = tensor.node.op == "add" and scalar_of(fixed) == 1.0
@@ -24,7 +24,7 @@ def _erf_gate(tensor: Tensor) -> Tensor | None:
     if tensor.node.op == "tf:Erfc":
         y = tensor.node.inputs[0]
         return scaled(y, -math.sqrt(0.5)) or _negatedscaled(y)
-    y = _behind_one(tensor, "tf:Erf")
+    y = _added_to_one(tensor, "tf:Erf")
     return None if y is None else scaled(y, math.sqrt(0.5))
 
 
@@ -55,7 +55,7 @@ def _gelu_input(node: Node, gate_of: Callable[[Tensor], Tensor | None]) -> Tenso
 
 def _tanh_gate(tensor: Tensor) -> Tensor | None:
     """x, where `tensor` is 1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))."""
-    y = _behind_one(tensor, "tanh")
+    y = _added_to_one(tensor, "tanh")
     total = None if y is None else scaled(y, math.sqrt(2 / math.pi))
     if total is None or total.node.op != "add":
         return None
@@ -144,7 +144,7 @@ def clamp_before_factor(match: Match) -> Tensor | None:
     fixed, x = fixed_and_other(above.node)
     factor = scalar_of(fixed) if above.node.op == "mul" else None
     low, high = match.attrs["low"] - sums, match.attrs["high"] - sums
-    if factor is None or abs(factor) < STEEP or not low <= 0.0 <= high or x.shape != match.shape:
+    if factor is None or abs(factor) < LARGEST_FACTOR or not low <= 0.0 <= high or x.shape != match.shape:
         return None
     low, high = sorted((low / factor, high / factor))
     scaled = match.add("mul", match.add("clamp", x, low=low, high=high), factor)

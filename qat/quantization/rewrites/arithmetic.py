@@ -7,16 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from qat.quantization.ir.graph import Node, Tensor, Weight, computed
-from qat.quantization.rewrites.builder import (
-    Builder,
-    Match,
-    constant_of,
-    fixed_and_other,
-    is_fixed,
-    only_reader,
-    scalar_of,
-)
+from qat.quantization.ir.graph import Node, Tensor, Weight, computed, is_fixed
+from qat.quantization.rewrites.builder import Builder, Match, constant_of, fixed_and_other, only_reader, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # https://arxiv.org/abs/1706.02515
@@ -187,7 +179,7 @@ def division_by_constant(match: Match) -> Tensor | None:
 
 @rewrite("div")
 def division_by_root(match: Match) -> Tensor | None:
-    """x / sqrt(y) as x * rsqrt(y), a root that is bounded too: LiteRT's int8 SQRT drops what is behind the point."""
+    """x / sqrt(y) as x * rsqrt(y), a root that is bounded too: LiteRT's int8 SQRT drops what is after the point."""
     x, root = match.inputs
     bound, inner = fixed_and_other(root.node) if root.node.op == "maximum" else (None, root)
     least = scalar_of(bound)

@@ -8,21 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
+from qat.quantization.ir.graph import Graph, Node, Tensor, Weight, is_fixed
 
-LINEAR = ("conv2d", "depthwise_conv2d", "dense", "conv2d_transpose")
-RELUS = ("relu", "relu6")
 NEGLIGIBLE = 1e-6  # that keeps a denominator off 0
 
 
 def constant_of(tensor: Tensor | None) -> np.ndarray | None:
-    """The array behind a tensor that does not depend on the input and is not trained."""
+    """The array of a tensor that does not depend on the input and is not trained."""
     return tensor.node.value if tensor is not None and tensor.node.op == "const" else None
-
-
-def is_fixed(tensor: Tensor) -> bool:
-    """Whether the tensor is a constant or a variable, and so no activation."""
-    return tensor.node.op in ("const", "variable")
 
 
 def scalar_of(tensor: Tensor | None) -> float | None:
@@ -259,7 +252,7 @@ class Match(Builder):
 
     @property
     def shape(self) -> tuple[int | None, ...] | None:
-        """Of the node's output."""
+        """Shape of the node's output."""
         return self.node.output.shape
 
     def fuse_into(self, node: Node) -> Tensor:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 
-from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.rewrites.builder import Match, fixed_and_other, is_fixed, scalar_of
-from qat.quantization.rewrites.comparisons import COMPARISONS
+from qat.quantization.ir.graph import Graph, Node, Tensor, is_fixed
+from qat.quantization.ir.operations import COMPARISONS
+from qat.quantization.rewrites.builder import Match, fixed_and_other, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
-STEEP = {"exp", "log", "square", "tf:Exp", "tf:Expm1", "tf:Log1p", "tf:Softplus", "tf:Square"}
-OF_ONE_NUMBER = {*STEEP, "add", "sub", "mul", "div", "neg"}
+STEEP_FUNCTIONS = {"exp", "log", "square", "tf:Exp", "tf:Expm1", "tf:Log1p", "tf:Softplus", "tf:Square"}
+OF_ONE_NUMBER = {*STEEP_FUNCTIONS, "add", "sub", "mul", "div", "neg"}
 
 
 @rewrite("select")
@@ -58,7 +58,7 @@ def unchosen_side(match: Match) -> Tensor | None:
     sides = []
     for branch, above in zip(chosen, (is_above, not is_above), strict=True):
         path = _path(match.graph, branch, x)
-        if STEEP.isdisjoint(node.op for node in path) or _divides_by(path):
+        if STEEP_FUNCTIONS.isdisjoint(node.op for node in path) or _divides_by(path):
             sides.append(branch)
             continue
         side = match.add("maximum" if above else "minimum", x, bound, shape=x.shape, dtype=x.dtype)

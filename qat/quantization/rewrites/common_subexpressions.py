@@ -7,7 +7,7 @@ from typing import Any
 from qat.quantization.ir.graph import Graph, Node, Tensor
 
 SMALL_BYTES = 4096  # constants up to here are compared by value
-DEPTH = 6  # of ops that `are_same` compares
+DEPTH = 6  # how many ops in a row `are_same` compares
 
 
 def common_subexpressions(graph: Graph) -> bool:
@@ -56,7 +56,7 @@ def are_same(x: Tensor, y: Tensor, depth: int = DEPTH) -> bool:
     Args:
         x: a tensor of any shape.
         y: another one.
-        depth: how many ops behind each other are looked at.
+        depth: how many ops one after another are looked at.
 
     Returns:
         Whether they are known to be the same.

@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from qat.quantization.ir.graph import Graph, Node, Tensor
+from qat.quantization.ir.graph import Graph, Node, Tensor, is_fixed
 from qat.quantization.ir.interpret import run
-from qat.quantization.rewrites.builder import Builder, constant_of, is_fixed
+from qat.quantization.ir.operations import COMPARISONS
+from qat.quantization.rewrites.builder import Builder, constant_of
 
-COMPARISONS = ("greater", "greater_equal", "less", "less_equal")
 LEAST, MOST = 1.0, 64.0  # spans of 255 codes: a code is 1/256 and more, and far from 1
 WANTED = 32.0
 
@@ -50,10 +50,10 @@ def _is_between_numbers(node: Node) -> bool:
 
 def _spans(graph: Graph, tensors: Sequence[Tensor], batches: Sequence[Sequence[NDArray]]) -> dict[Tensor, float]:
     """From the smallest to the largest value of each tensor, 0 among them."""
-    return {tensor: high - low for tensor, (low, high) in ends_of(graph, tensors, batches).items()}
+    return {tensor: high - low for tensor, (low, high) in find_min_max(graph, tensors, batches).items()}
 
 
-def ends_of(
+def find_min_max(
     graph: Graph, tensors: Sequence[Tensor], batches: Sequence[Sequence[NDArray]]
 ) -> dict[Tensor, tuple[float, float]]:
     """The smallest and the largest value of each tensor, 0 among them.
@@ -69,13 +69,13 @@ def ends_of(
     wanted = list(dict.fromkeys(tensors))
 
     @tf.function(autograph=False)
-    def ends(*inputs: tf.Tensor) -> tf.Tensor:
+    def min_max(*inputs: tf.Tensor) -> tf.Tensor:
         values = run(graph, list(inputs), wanted)
         return tf.stack([tf.stack([-tf.reduce_min(v), tf.reduce_max(v)]) for v in values])
 
-    seen = np.max([_on(ends, batch) for batch in batches], axis=0)
-    ends = np.maximum(seen, 0.0) * [-1.0, 1.0]
-    return {tensor: (low, high) for tensor, (low, high) in zip(wanted, ends.tolist(), strict=True)}
+    seen = np.max([_on(min_max, batch) for batch in batches], axis=0)
+    min_max = np.maximum(seen, 0.0) * [-1.0, 1.0]
+    return {tensor: (low, high) for tensor, (low, high) in zip(wanted, min_max.tolist(), strict=True)}
 
 
 def _on(function: tf.types.experimental.PolymorphicFunction, batch: Sequence[NDArray]) -> NDArray:

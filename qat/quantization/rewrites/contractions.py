@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.ir.graph import Node, Tensor, is_fixed
 from qat.quantization.ir.operations import PER_SAMPLE
-from qat.quantization.rewrites.builder import Builder, Match, is_fixed
+from qat.quantization.rewrites.builder import Builder, Match
 from qat.quantization.rewrites.driver import rewrite
 
-MOST_AXES = 5  # of LiteRT's BATCH_MATMUL
+MOST_AXES = 5  # LiteRT's BATCH_MATMUL takes no more
 
 
 @rewrite("einsum_dense")
@@ -32,7 +32,7 @@ def einsum_dense(match: Match) -> Tensor:
 
 @rewrite("batch_matmul")
 def product_of_many_axes(match: Match) -> Tensor | None:
-    """LiteRT's kernel takes five axes: those between the first and a matrix are joined, and come apart behind it."""
+    """LiteRT's kernel takes five axes: those between the first and a matrix are joined, and come apart after it."""
     lead = match.shape[:-2]
     if len(match.shape) <= MOST_AXES or None in lead[1:]:
         return None
@@ -76,7 +76,7 @@ def product_with_repeated(match: Match) -> Tensor | None:
 
 @dataclass(frozen=True)
 class _Labels:
-    """The axes of an Einsum of two by what becomes of them, and the size behind each."""
+    """The axes of an Einsum of two by what becomes of them, and the size after each."""
 
     a: str
     b: str
@@ -155,7 +155,7 @@ def _alone(build: Builder, tensors: list[Tensor], operands: list[str], out: str)
 
 
 def _diagonal(build: Builder, x: Tensor, labels: str, label: str) -> tuple[Tensor, str]:
-    """Of two axes with one label, the places that they have in common, as the last axis."""
+    """The diagonal of two axes with one label, as the last axis."""
     pair = [axis for axis, each in enumerate(labels) if each == label][:2]
     rest = [axis for axis in range(len(labels)) if axis not in pair]
     size, lead = x.shape[pair[0]], tuple(x.shape[axis] for axis in rest)

@@ -81,6 +81,6 @@ def depthwise_of_groups(match: Match) -> Tensor | None:
 
 
 def _same_padding(size: int, window: int, stride: int, rate: int) -> list[int]:
-    """Zeros before and behind an axis."""
+    """Zeros before and after an axis."""
     total = max((-(-size // stride) - 1) * stride + (window - 1) * rate + 1 - size, 0)
     return [total // 2, total - total // 2]

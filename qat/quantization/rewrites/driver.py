@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
 
-from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.rewrites.builder import Match, is_fixed
+from qat.quantization.ir.graph import Graph, Node, Tensor, is_fixed
+from qat.quantization.rewrites.builder import Match
 
 Pass = Callable[[Graph], bool]  # changes the graph; whether it did
 Replacement = Tensor | list[Tensor] | None
-MOST_PASSES = 10_000  # of one phase: each moves something forward, and a model has some hundred ops
+MOST_PASSES = 10_000  # limit for one phase: each moves something forward, and a model has some hundred ops
 
 
 class Rewrite:

@@ -9,14 +9,13 @@ import math
 
 import numpy as np
 
-from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.ir.graph import Node, Tensor, is_fixed
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.rewrites.builder import (
-    LINEAR,
     Builder,
     Match,
     constant_of,
     fixed_and_other,
-    is_fixed,
     negated,
     scalar_of,
     scaled,
@@ -45,7 +44,7 @@ PASSED = (
 
 @rewrite("div", "mul", "tf:DivNoNan")
 def softmax_of_exponentials(match: Match) -> Tensor | None:
-    """exp(x) / sum(exp(x)), of which a condition or a constant of 0 and 1 may hide places behind the exponential."""
+    """exp(x) / sum(exp(x)), of which a condition or a constant of 0 and 1 may hide places after the exponential."""
     for share, other in (match.inputs, match.inputs[::-1]) if match.node.op == "mul" else (match.inputs,):
         total = _reciprocal(other) if match.node.op == "mul" else other
         x, kept = _exponential(match, share)
@@ -132,7 +131,7 @@ def _are_scores(x: Tensor) -> bool:
 
 
 def _made_by(tensor: Tensor) -> Node:
-    """The node that makes a tensor, whose gradient may be stopped behind it."""
+    """The node that makes a tensor, whose gradient may be stopped after it."""
     return tensor.node.inputs[0].node if tensor.node.op == "stop_gradient" else tensor.node
 
 
@@ -154,7 +153,7 @@ def _softmax(build: Builder, x: Tensor, axis: int) -> Tensor:
     return build.transpose(build.add("softmax", y, shape=y.shape), perm)
 
 
-def _behind_exponential(tensor: Tensor, offset: float) -> Tensor | None:
+def _shifted_exponential(tensor: Tensor, offset: float) -> Tensor | None:
     """x, where the tensor is exp(x) + offset."""
     fixed, y = fixed_and_other(tensor.node)
     number, op = scalar_of(fixed), tensor.node.op
@@ -179,8 +178,8 @@ def _subtracted_exponential(tensor: Tensor) -> Tensor | None:
 def tanh_of_exponentials(match: Match) -> Tensor | None:
     """(exp(2x) - 1) / (exp(2x) + 1), (1 - exp(-2x)) / (1 + exp(-2x)), or (exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
     above, below = match.inputs
-    total = _behind_exponential(below, 1.0)
-    for sign, z in ((1.0, _behind_exponential(above, -1.0)), (-1.0, _subtracted_exponential(above))):
+    total = _shifted_exponential(below, 1.0)
+    for sign, z in ((1.0, _shifted_exponential(above, -1.0)), (-1.0, _subtracted_exponential(above))):
         if z is not None and total is not None and are_same(z, total):
             half = scaled(z, 2.0 * sign)
             half = match.add("mul", z, 0.5 * sign, shape=z.shape) if half is None else half
@@ -201,7 +200,7 @@ def tanh_of_exponentials(match: Match) -> Tensor | None:
 def sigmoid_of_exponential(match: Match) -> Tensor | None:
     """exp(x) / (1 + exp(x)), and y / (1 + exp(-x)) as y * sigmoid(x)."""
     y, total = match.inputs
-    z = _behind_exponential(total, 1.0)
+    z = _shifted_exponential(total, 1.0)
     if z is None:
         return None
     if y.node.op == "exp" and are_same(y.node.inputs[0], z):
@@ -216,7 +215,7 @@ def softplus_of_exponential(match: Match) -> Tensor | None:
     """log(1 + exp(x)); of an x that is minus a size it is written well already."""
     (x,) = match.inputs
     z = x.node.inputs[0] if x.node.op == "exp" else None
-    z = z if match.node.op == "tf:Log1p" else _behind_exponential(x, 1.0)
+    z = z if match.node.op == "tf:Log1p" else _shifted_exponential(x, 1.0)
     size = None if z is None else negated(z)
     return None if z is None or (size is not None and size.node.op == "abs") else match.add("tf:Softplus", z)
 

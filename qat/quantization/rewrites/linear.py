@@ -6,8 +6,9 @@ from collections import Counter
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.rewrites.builder import LINEAR, Match, constant_of, fixed_and_other, is_fixed, only_reader
+from qat.quantization.ir.graph import Graph, Node, Tensor, Weight, is_fixed
+from qat.quantization.ir.operations import LINEAR
+from qat.quantization.rewrites.builder import Match, constant_of, fixed_and_other, only_reader
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.normalizations import depthwise_affine
 
@@ -73,7 +74,7 @@ def _linear_before(match: Match) -> tuple[Node | None, Weight | None]:
 
 @rewrite("add")
 def bias(match: Match) -> Tensor | None:
-    """A vector added to a linear op's channels is its bias; behind a layer that is called twice, a variable is."""
+    """A vector added to a linear op's channels is its bias; after a layer that is called twice, a variable is."""
     linear, weight = _linear_before(match)
     if linear is None or weight is None:
         return None
@@ -96,7 +97,7 @@ def factor(match: Match) -> Tensor | None:
     LayerScale (Touvron et al. 2021), scaled residuals.
 
     The kernel itself stays what it was, and is trained as it was: the factor is held as a BatchNormalization's that
-    nothing moves. What layers or factors share stays as it is. What is added behind it stays, too: next to a small
+    nothing moves. What layers or factors share stays as it is. What is added after it stays, too: next to a small
     factor it would be beyond 32 bits on the bias' grid.
     """
     linear, weight = _linear_before(match)
@@ -197,7 +198,7 @@ def dense_on_two_axes(match: Match) -> Tensor | None:
 
 @rewrite("add", "sub", "mul")
 def elementwise_before_reshapes(match: Match) -> Tensor | None:
-    """reshape(a) + reshape(b) is reshape(a + b), as the converter has it: the scale stands behind the sum."""
+    """reshape(a) + reshape(b) is reshape(a + b), as the converter has it: the scale stands after the sum."""
     first, second = (tensor.node for tensor in match.inputs)
     if first is second or first.op != "reshape" or second.op != "reshape":
         return None

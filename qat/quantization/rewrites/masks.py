@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.rewrites.builder import Match, constant_of, fixed_and_other, is_fixed, only_reader, scalar_of
+from qat.quantization.ir.graph import Node, Tensor, is_fixed
+from qat.quantization.ir.operations import MASKED_BELOW, MISSING_BELOW
+from qat.quantization.rewrites.builder import Match, constant_of, fixed_and_other, only_reader, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
-MASKED_BELOW = -1e4
-MISSING_BELOW = -1e8  # stands for no number; one that is chosen in the place of others may be larger, as -20000
 MASKED_BEFORE_SOFTMAX = -100.0  # as Swin hides: of scores that differ by so much, one has no probability
 
 SMALLEST_FACTOR = 1e-2  # that leaves a hidden score hidden; a softmax divides by the root of its depth, say
@@ -100,7 +99,7 @@ def sum_with_masked(match: Match) -> Tensor | None:
 
 @rewrite("mul")
 def product_of_masked(match: Match) -> Tensor | None:
-    """c y of scores y that are hidden in places, c > 0, is hidden there: a temperature behind the mask."""
+    """c y of scores y that are hidden in places, c > 0, is hidden there: a temperature after the mask."""
     fixed, masked = fixed_and_other(match.node)
     factor = scalar_of(fixed)
     if factor is None or factor < SMALLEST_FACTOR or masked.node.op != "masked" or masked.shape != match.shape:

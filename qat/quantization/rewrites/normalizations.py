@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
+from qat.quantization.ir.operations import LINEAR
 from qat.quantization.rewrites.builder import (
-    LINEAR,
     Builder,
     Match,
     fixed_and_other,
@@ -19,8 +19,8 @@ from qat.quantization.rewrites.common_subexpressions import are_same
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.rounding import with_gradient_of
 
-NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer is told of its BatchNormalization
-SMALLEST_SQUARE = 1e-12  # of a length that a vector is divided by, as tf.math.l2_normalize has it
+NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer holds of its BatchNormalization
+SMALLEST_SQUARE = 1e-12  # limit for a length that divides a vector, as tf.math.l2_normalize has it
 BN_WEIGHTS = ("gamma", "beta", "mean", "variance")
 
 

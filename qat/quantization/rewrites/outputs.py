@@ -54,7 +54,7 @@ def slices_of_a_whole(graph: Graph) -> bool:
     for node in graph.nodes_of("strided_slice"):
         axis, begin, size = _cut(node)
         x = node.inputs[0]
-        if size and x.dtype in ("float32", "int32") and x.shape[axis] % size == 0:  # of which SPLIT has a kernel
+        if size and x.dtype in ("float32", "int32") and x.shape[axis] % size == 0:  # SPLIT has a kernel for these
             families[x, axis, size][begin].append(node)
     whole = [
         (axis, size, parts)

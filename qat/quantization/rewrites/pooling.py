@@ -4,7 +4,7 @@ TFLite's AVERAGE_POOL_2D keeps the scale of its input, and so meets a tie in one
 kernels (halves to even, halves away from zero) and FakeQuant (halves up) part. MEAN and DEPTHWISE_CONV_2D scale their
 output freely: no ties, and a finer output.
 
-A ReLU behind a MAX_POOL_2D the converter fuses with it, and then refuses the two for their scales: it goes before the
+A ReLU after a MAX_POOL_2D the converter fuses with it, and then refuses the two for their scales: it goes before the
 pooling, where it fuses with a convolution.
 """
 
@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import RELUS, Match, only_reader
+from qat.quantization.ir.operations import RELUS
+from qat.quantization.rewrites.builder import Match, only_reader
 from qat.quantization.rewrites.driver import rewrite
 
 LARGEST_WINDOW = 256  # positions; a larger window is left to the pooling kernel
@@ -54,7 +55,7 @@ def activation_before_max_pool(match: Match) -> Tensor | None:
     """The largest of what a ReLU makes is what it makes of the largest."""
     graph, x = match.graph, match.inputs[0]
     activation = only_reader(graph, match.output)
-    while activation is not None and activation.op == "reshape":  # of one-dimensional pooling
+    while activation is not None and activation.op == "reshape":  # one-dimensional pooling has some
         activation = only_reader(graph, activation.output)
     if activation is None or activation.op not in RELUS:
         return None

@@ -21,7 +21,7 @@ from qat.quantization.rewrites.builder import Builder, Match, only_reader, scala
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.outputs import slice_part
 
-HEADROOM = 0.98  # of the state's span that x may fill
+HEADROOM = 0.98  # share of the state's span that x may fill
 
 
 @dataclass(frozen=True)

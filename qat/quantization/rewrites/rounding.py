@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from numpy.typing import NDArray
 
 from qat.errors import UnsupportedLayerError
-from qat.quantization.ir.graph import Graph, Node, Tensor
+from qat.quantization.ir.graph import Graph, Node, Tensor, is_fixed
 from qat.quantization.ir.program import Program
-from qat.quantization.rewrites.builder import Builder, Match, is_fixed
-from qat.quantization.rewrites.comparisons import ends_of
+from qat.quantization.rewrites.builder import Builder, Match
+from qat.quantization.rewrites.comparisons import find_min_max
 from qat.quantization.rewrites.driver import rewrite
 
 STEPS = 255  # between the 256 integers that int8 has codes for
@@ -79,10 +79,10 @@ def fit_integers(graph: Graph, batches: Sequence[Sequence[NDArray]], in_float: f
         UnsupportedLayerError: the values of a rounding take more integers than there are codes.
     """
     nodes = [node for node in graph.nodes_of("round") if (node.layer or node.name) not in in_float]
-    ends = ends_of(graph, [node.output for node in nodes], batches) if nodes else {}
+    min_max = find_min_max(graph, [node.output for node in nodes], batches) if nodes else {}
     wide = []
     for node in nodes:
-        low, high = ends[node.output]
+        low, high = min_max[node.output]
         if high - low > STEPS:
             wide.append(_too_wide(node, low, high))
         node.attrs["low"] = _lowest(low, high)

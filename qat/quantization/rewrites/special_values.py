@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.rewrites.builder import Match, is_fixed, scalar_of
+from qat.quantization.ir.graph import Node, Tensor, is_fixed
+from qat.quantization.rewrites.builder import Match, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.windows import part_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Match, is_fixed
+from qat.quantization.ir.graph import Node, Tensor, Weight, is_fixed
+from qat.quantization.rewrites.builder import Match
 from qat.quantization.rewrites.driver import rewrite
 
 
@@ -30,14 +30,14 @@ def token_concat(match: Match) -> Tensor | None:
         else:
             runs.append((gap, [tensor]))
             gap = 0
-    after = [0] * (len(runs) - 1) + [gap]
-    parts = [_padded(match, tensors, before, behind) for (before, tensors), behind in zip(runs, after, strict=True)]
+    gaps = [0] * (len(runs) - 1) + [gap]
+    parts = [_padded(match, tensors, before, after) for (before, tensors), after in zip(runs, gaps, strict=True)]
     return match.add("add", _joined(match, parts), match.fixed(_block(match.node)), shape=match.shape)
 
 
 @rewrite("pack")
 def token_pack(match: Match) -> Tensor | None:
-    """stack([token, x]) is a concatenation along the new axis; one in front of the batch is made behind it."""
+    """stack([token, x]) is a concatenation along the new axis; one in front of the batch is made after it."""
     fixed, ahead = [is_fixed(tensor) for tensor in match.inputs], match.attrs["axis"] == 0
     perm = [1, 0, *range(2, len(match.shape))] if ahead else list(range(len(match.shape)))
     if all(fixed) or not any(fixed) or len(match.shape) < 2 or match.shape[perm[0]] is not None:

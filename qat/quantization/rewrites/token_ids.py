@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Match, constant_of, is_fixed
+from qat.quantization.ir.graph import Graph, Node, Tensor, Weight, is_fixed
+from qat.quantization.rewrites.builder import Match, constant_of
 from qat.quantization.rewrites.driver import rewrite
 
 IDS = "int32"  # what the file takes in place of float ids
@@ -33,7 +33,7 @@ def integer_inputs(match: Match) -> Tensor | None:
 
 
 def _back_at_once(graph: Graph, node: Node, source: Tensor) -> bool:
-    """Of a cast that others need: who casts the integers back reads them as they were. Returns whether one did."""
+    """Let ops that cast the result of a cast back to integers read its source. Returns whether there was one."""
     readers = [each for each in graph.nodes_of("cast") if each.inputs[0] is node.output]
     readers = [each for each in readers if each.output.dtype.startswith("int")]
     for reader in readers:
@@ -101,16 +101,16 @@ def _whole(graph: Graph, node: Node, tensor: Tensor, dtype: str) -> Tensor:
 @rewrite("gather")
 def lookup(match: Match) -> Tensor | None:
     """Rows of a table that is constant or computed from variables, at computed places; of another axis, that axis is
-    brought in front of the table, and back behind the lookup."""
+    brought in front of the table, and back after the lookup."""
     table, indices = match.inputs
     if not is_fixed(table) or is_fixed(indices) or match.attrs.get("batch_dims"):
         return None
-    weight, rank, behind = table.node.weights["value"], len(indices.shape), match.shape
+    weight, rank, shape = table.node.weights["value"], len(indices.shape), match.shape
     axis = match.attrs["axis"] % weight.value.ndim
     if axis:
         others = [each for each in range(weight.value.ndim) if each != axis]
         weight = Weight.compute("transpose", weight, perm=[axis, *others])
-        behind = (*indices.shape, *weight.value.shape[1:])
-    rows = match.lookup(weight, indices, behind)
-    order = [*range(rank, rank + axis), *range(rank), *range(rank + axis, len(behind))]
+        shape = (*indices.shape, *weight.value.shape[1:])
+    rows = match.lookup(weight, indices, shape)
+    order = [*range(rank, rank + axis), *range(rank), *range(rank + axis, len(shape))]
     return match.add("transpose", rows, shape=match.shape, perm=order) if axis else rows

@@ -151,7 +151,7 @@ def part_of(build: Builder, x: Tensor, axis: int, begin: int, end: int) -> Tenso
         x: the tensor to cut, of any shape.
         axis: axis along which it is cut, from 0.
         begin: first index on that axis, from 0.
-        end: index behind the last one, on that axis.
+        end: index after the last one, on that axis.
 
     Returns:
         The slice, of the shape of `x` with end - begin for that axis.

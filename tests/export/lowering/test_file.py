@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qat.export.lowering.file import TYPES, File, pack_int4, per_tensor_quantization, quantization_parameters
-from qat.export.lowering.scales import LARGEST_BIAS, Grid, bias_codes
+from qat.export.lowering.scales import LARGEST_INT32, Grid, bias_codes
 from qat.tflite.graph import unpack_codes
 
 
@@ -43,4 +43,4 @@ def test_codes_of_constants_round_halves_away_from_code_0():
 
 def test_a_bias_beyond_32_bits_saturates():
     scale = np.float32(1e-9)
-    assert bias_codes(np.array([0.5e-8, 10.0, -10.0], np.float32), scale).tolist() == [5, LARGEST_BIAS, -LARGEST_BIAS]
+    assert bias_codes(np.array([0.5e-8, 10.0, -10.0], np.float32), scale).tolist() == [5, LARGEST_INT32, -LARGEST_INT32]

@@ -237,7 +237,9 @@ def test_a_layer_that_its_first_batch_sets_up_is_quantized_behind_it(recwarn):
     entry = tf_keras.Input((6, 6, 2))
     model = tf_keras.Model(entry, BegunByData(layers.Conv2D(3, 3, activation="relu"))(entry))
     images = np.random.default_rng(0).normal(size=(100, 6, 6, 2)).astype(np.float32)
-    with pytest.raises(UnsupportedLayerError, match="begins by its first batch, call the model on data once"):
+    with pytest.raises(
+        UnsupportedLayerError, match="initializes itself on its first batch, call the model on data once"
+    ):
         quantize_model(model, images)
     model(images)
     quantized = quantize_model(model, images)

@@ -8,14 +8,14 @@ from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tf_keras import layers
 
 from qat.errors import ModelError
-from qat.quantization.importing.added_losses import behind
+from qat.quantization.importing.added_losses import ancestors_of
 from qat.quantization.importing.cut_model import cut_code
 from qat.quantization.importing.foreign_wrappers import refuse_wrapped
 from qat.quantization.importing.import_state import handles, kind, parts
 from qat.quantization.importing.importer import FOLD_LIMIT, import_trace
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.layer_handlers import readers
-from qat.quantization.importing.lookup_layers import LOOKUPS, cut_behind
+from qat.quantization.importing.lookup_layers import LOOKUPS, cut_after
 from qat.quantization.importing.modes import read
 from qat.quantization.importing.op_table import IMPORTERS, SAME_NAME
 from qat.quantization.importing.open_sizes import is_open, rebuilding
@@ -238,7 +238,7 @@ def test_a_lookup_is_named_with_its_entries_and_cut_away():
     graph = read(model)
     (node,) = [node for node in graph.nodes if node.op == f"tf:{LOOKUPS['StringLookup']}"]
     assert node.attrs["holder"] == "StringLookup of 3 entries"
-    assert "model.get_layer('lookup').output" in cut_behind(model, graph)
+    assert "model.get_layer('lookup').output" in cut_after(model, graph)
 
 
 def test_a_model_that_something_else_has_quantized_is_refused_with_what_to_give():
@@ -261,10 +261,10 @@ def test_a_loss_that_a_layer_adds_is_read_beside_the_model():
     (tap,) = graph.taps
     assert tap.attrs["kind"] == "loss"
     assert tap.inputs[0].node.op == "input"
-    assert "tap" not in [node.op for node in graph.nodes if id(node) in graph.behind_outputs()]
+    assert "tap" not in [node.op for node in graph.nodes if id(node) in graph.needed_by_outputs()]
     model = tf_keras.Sequential([layers.Input(ROW), layers.ReLU()])
     traced = trace(model, readers(version_of(model)))
-    assert "Relu" in {traced.graph.get_operation_by_name(name).type for name in behind(traced, traced.outputs)}
+    assert "Relu" in {traced.graph.get_operation_by_name(name).type for name in ancestors_of(traced, traced.outputs)}
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ from tf_keras import layers
 
 from qat.quantization import quantize_model
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.keras.observing import cuts_nothing_off
-from qat.quantization.keras.own_ends import own_end
+from qat.quantization.keras.observing import cuts_nothing_off, own_end
 
 ROWS = np.random.default_rng(0).normal(size=(64, 6, 6, 3)).astype(np.float32)
 TARGETS = np.random.default_rng(1).normal(size=(64, 2)).astype(np.float32)

@@ -229,7 +229,7 @@ def test_a_layer_that_is_trained_again_in_the_float_model_alone_is_said(package)
         quantized.fit(X, targets, verbose=0)
     base.trainable = True
     quantized.compile("sgd", "mse")
-    said = r"trainable=True was set behind quantize_model in 1 layer .*get_layer\('base.inner'\)\.trainable = True"
+    said = r"trainable=True was set after quantize_model in 1 layer .*get_layer\('base.inner'\)\.trainable = True"
     with pytest.warns(TrainingSemanticsWarning, match=said):
         quantized.fit(X, targets, epochs=2, verbose=0)
     assert len(quantized.trainable_variables) == 2

@@ -15,10 +15,10 @@ from qat.config import QuantConfig
 from qat.quantization import QatModel, quantize_model
 from qat.quantization.keras.custom_training import drives_itself, own_classes
 from qat.quantization.keras.exporters import is_traced_for_a_file
-from qat.quantization.keras.grids import least_step, step_of, zero_point_of
+from qat.quantization.keras.grids import min_scale, scale_of, zero_point_of
 from qat.quantization.keras.layer_updates import normalize_spectrum
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again, lent_variables
-from qat.quantization.keras.names import layer_name
+from qat.quantization.keras.names import keras_name
 from qat.quantization.keras.weight_quantizers import KernelQuantizer
 from qat.quantization.kernels.lstm_tables import sigmoid_table, tanh_table, tanh_tables
 from qat.quantization.kernels.quantized_kernel import norm_scale, quantize_kernel
@@ -46,10 +46,10 @@ def test_a_kernel_is_rounded_to_codes_of_a_scale_per_channel(bits, largest, chan
 
 
 def test_a_step_is_no_smaller_than_the_bias_needs():
-    assert float(least_step(None, tf.constant(0.5))) < 1e-30
-    needed = least_step(tf.constant([1e3]), tf.constant(1e-9))
+    assert float(min_scale(None, tf.constant(0.5))) < 1e-30
+    needed = min_scale(tf.constant([1e3]), tf.constant(1e-9))
     assert float(needed[0]) == pytest.approx(1e3 / 2**30 / 1e-9)
-    assert float(zero_point_of(tf.constant(-1.0), step_of(-1.0, tf.constant(1.0), 255), 8)) == pytest.approx(0, abs=1)
+    assert float(zero_point_of(tf.constant(-1.0), scale_of(-1.0, tf.constant(1.0), 255), 8)) == pytest.approx(0, abs=1)
 
 
 def test_tables_are_sigmoid_and_tanh_to_a_few_of_2_to_15_steps():
@@ -168,7 +168,7 @@ def test_a_graph_for_a_file_is_told_from_one_for_training():
 
 
 def test_layers_of_the_model_have_names_that_keras_takes():
-    assert "/" not in layer_name("block/conv")
+    assert "/" not in keras_name("block/conv")
     entry = tf_keras.Input((3,), name="row")
     made = quantize_model(tf_keras.Model(entry, layers.Dense(2, name="end")(entry)), RNG.normal(size=(128, 3)))
     assert made.input_names == ["row"]

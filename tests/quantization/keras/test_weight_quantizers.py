@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from qat.codes import params_from_range
-from qat.quantization.keras.grids import step_of, zero_point_of
+from qat.quantization.keras.grids import scale_of, zero_point_of
 from qat.quantization.keras.weight_quantizers import OperandQuantizer, SlopeQuantizer
 
 RANGES = np.random.default_rng(0).uniform([-5.0, 0.1], [0.0, 5.0], (500, 2)).astype(np.float32)
@@ -14,7 +14,7 @@ RANGES = np.random.default_rng(0).uniform([-5.0, 0.1], [0.0, 5.0], (500, 2)).ast
 def test_limits_become_a_scale_and_a_zero_point_as_in_codes():
     low, high = RANGES.T
     expected = [params_from_range(float(each[0]), float(each[1])) for each in RANGES]
-    scale = step_of(low, high, 255)
+    scale = scale_of(low, high, 255)
     np.testing.assert_array_equal(scale, np.float32([each.scale[0] for each in expected]))
     np.testing.assert_array_equal(zero_point_of(low, scale, 8), [each.zero_point[0] for each in expected])
 
@@ -23,7 +23,7 @@ def test_limits_become_a_scale_and_a_zero_point_as_in_codes():
 def test_the_scale_of_constants_is_the_same_in_a_graph(quantizer):
     values = tf.constant(np.random.default_rng(1).normal(size=(64,)).astype(np.float32))
     assert float(quantizer.scale(values)) == float(tf.function(quantizer.scale)(values))
-    low, high = quantizer.ends(values)
+    low, high = quantizer.min_max(values)
     intervals = 254 if isinstance(quantizer, SlopeQuantizer) else 255
     assert float(quantizer.scale(values)) == float(np.float32((np.float64(high) - np.float64(low)) / intervals))
 

@@ -1,5 +1,7 @@
 """Kernels compute the same numbers in NumPy, op by op, as in a graph of TensorFlow's."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,19 +11,19 @@ from tf_keras import layers
 from qat.quantization import quantize_model
 from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.grids import fake_quant_in_numpy
-from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS
+from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS, KernelCall
 
 from ...small_models import images, small_cnn
 
 SCALES = np.float32(0.017), np.float32(0.031)
 SCALE = np.float32(0.023)
 ATTRS = {
-    "avg_pool": {"ksize": [2, 2], "strides": [2, 2], "padding": "SAME", "zero_point": np.float32(-3)},
-    "batch_matmul": {"adj_y": True, "zero_points": [np.float32(-3), np.float32(5)]},
+    "avg_pool": {"ksize": [2, 2], "strides": [2, 2], "padding": "SAME"},
+    "batch_matmul": {"adj_y": True},
     "leaky_relu": {"alpha": 0.3},
-    "mean": {"axis": [1, 2], "keepdims": False, "zero_point": np.float32(-3), "zero_points": [np.float32(5)]},
+    "mean": {"axis": [1, 2], "keepdims": False},
     "resize_bilinear": {"size": [7, 3]},
-    "sum": {"axis": [3], "keepdims": True, "zero_point": np.float32(-3), "zero_points": [np.float32(5)]},
+    "sum": {"axis": [3], "keepdims": True},
 }
 OF_TWO = {"add", "batch_matmul", "mul", "prelu", "squared_difference", "sub", "greater", "greater_equal", "less"}
 OF_TWO |= {"div", "less_equal", "equal", "not_equal"}
@@ -33,13 +35,14 @@ def test_a_kernel_in_numpy_is_the_kernel_in_a_graph(op):
     scales = SCALES[: 2 if op in OF_TWO else 1]
     low = 0 if op in ("rsqrt", "sqrt") else -128
     operands = [rng.integers(low, 128, (3, 5, 4, 6)).astype(np.float32) * scale for scale in scales]
-    attrs, kernel = ATTRS.get(op, {}), SIMULATED_KERNELS[op]
+    zero_points = {"zero_points": lambda: [np.float32(-3), np.float32(5)], "zero_point": lambda: np.float32(-3)}
+    call, kernel = partial(KernelCall, attrs=ATTRS.get(op, {}), **zero_points), SIMULATED_KERNELS[op]
 
     @tf.function(autograph=False)
     def in_graph(*operands):
-        return kernel(operands, [tf.constant(scale) for scale in scales], tf.constant(SCALE), **attrs)
+        return kernel(call(operands, [tf.constant(scale) for scale in scales], tf.constant(SCALE)))
 
-    found = kernel(operands, scales, SCALE, **attrs)
+    found = kernel(call(operands, scales, SCALE))
     assert isinstance(found, np.ndarray)
     expected = in_graph(*map(tf.constant, operands)).numpy()
     assert found.dtype == expected.dtype

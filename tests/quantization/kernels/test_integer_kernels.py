@@ -7,7 +7,7 @@ import tf_keras
 
 from qat.quantization import quantize_model
 from qat.quantization.keras.range_layer import RangeLayer
-from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS
+from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS, KernelCall
 from qat.tflite import Interpreter, convert
 
 LINE = np.linspace(-3.0, 3.1, 256, dtype=np.float32).reshape(64, 4)
@@ -48,7 +48,7 @@ def test_whole_numbers_are_summed_on_halves_of_codes():
 def test_a_product_of_codes_is_exact_in_a_graph():
     """200 * -120 by these scales is -164.50002, and -164.5 if a graph multiplies the factor with one operand first."""
     scales, scale = (tf.constant(1 / 255), tf.constant(1 / 128)), tf.Variable(0.004469873)
-    kernel = tf.function(lambda x, y: SIMULATED_KERNELS["mul"]([x, y], scales, scale) / scale)
+    kernel = tf.function(lambda x, y: SIMULATED_KERNELS["mul"](KernelCall([x, y], scales, scale)) / scale)
     found = kernel(tf.constant([200.0]) * scales[0], tf.constant([-120.0]) * scales[1])
     np.testing.assert_allclose(found, [-165.0])
 
@@ -102,7 +102,7 @@ def test_a_softmax_is_the_kernels_in_a_graph_too():
     same_codes(model, scores)
     half = np.float32([[127, -59, -109, -105]]) * np.float32(0.016097274)
     of_scale = tf.constant(0.016097274), tf.constant(1 / 256)
-    kernel = tf.function(lambda x: SIMULATED_KERNELS["softmax"]([x], [of_scale[0]], of_scale[1]) * 256)
+    kernel = tf.function(lambda x: SIMULATED_KERNELS["softmax"](KernelCall([x], [of_scale[0]], of_scale[1])) * 256)
     np.testing.assert_array_equal(kernel(half), [[234, 12, 5, 6]])  # the first is 233.5 in the kernel's float32
 
 

@@ -35,7 +35,7 @@ def placed(function, shape=ROW):
 
 
 def range_count(tensors):
-    return len({id(tensor.node.attrs["range"].root()) for tensor in tensors})
+    return len({id(tensor.node.attrs["quant_spec"].root()) for tensor in tensors})
 
 
 def test_what_only_moves_codes_keeps_the_range_of_what_it_reads():

@@ -53,6 +53,6 @@ def test_a_resize_is_derived_from_what_it_resizes():
     graph = read(image(layers.UpSampling2D(2, interpolation="bilinear"))())
     apply_phases(graph)
     place(graph)
-    kinds = [node.attrs["range"].kind for node in graph.nodes_of("fake_quant")]
+    kinds = [node.attrs["quant_spec"].kind for node in graph.nodes_of("fake_quant")]
     assert [type(kind) for kind in kinds] == [Own, Own, Derived]
-    assert kinds[-1].spec is list(graph.nodes_of("fake_quant"))[1].attrs["range"]
+    assert kinds[-1].spec is list(graph.nodes_of("fake_quant"))[1].attrs["quant_spec"]

@@ -209,7 +209,7 @@ def test_two_masks_hide_what_either_hides():
     quantized = quantize_model(model, [x, behind.astype(np.int32)])
     error = quantized.predict([x, behind], verbose=0) - model.predict([x, behind], verbose=0)
     assert np.std(error) < 0.05 * np.std(x)
-    with pytest.warns(UserWarning, match="sees no score at all"):
+    with pytest.warns(UserWarning, match="some rows attend to nothing"):
         quantize_model(model, [x, behind[:, ::-1].astype(np.int32)])
 
 

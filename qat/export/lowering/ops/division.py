@@ -1,4 +1,4 @@
-"""Division, with operators before and behind it for cases that LiteRT's kernel cannot compute.
+"""Division, with operators before and after it for cases that LiteRT's kernel cannot compute.
 
 The kernel fails at run time on a denominator at the code of 0. Where a quotient is a small part of the output's scale,
 it shifts by more bits than an int32 has: the result is 1 or an end of the range in the place of 0.
@@ -16,7 +16,7 @@ from qat.export.lowering.planned_ops import OPERATOR, Number, Operand, Value
 from qat.export.lowering.scales import HIGHEST, LOWEST, Grid
 
 WIDEST = 8  # bits of the largest difference of two codes
-VANISHING = 0.5  # of a scale: smaller quotients round to 0
+VANISHING = 0.5  # share of a scale: smaller quotients round to 0
 CLOSE_TO_1 = 0.75
 
 
@@ -106,7 +106,7 @@ def _magnitude(context: Context, x: Value) -> Value:
 
 
 def _result_grid(context: Context) -> Grid | None:
-    """Of the range behind the op."""
+    """The grid of the range after the op."""
     (result,), lowering = context.call.outputs, context.lowering
     ranges = [
         call.layer for call in lowering.network.calls if result in call.inputs and call.layer in lowering.weights.ranges

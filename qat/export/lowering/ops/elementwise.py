@@ -74,7 +74,7 @@ def batch_matmul(context: Context) -> Value:
 
 
 def clamp(context: Context) -> Value:
-    """A clamp in a layer left in float; in others the range behind it saturates."""
+    """A clamp in a layer left in float; in others the range after it saturates."""
     low, high = (
         Number(f"{context.name}/{limit}", np.array(context.attrs[limit], np.float32)) for limit in ("low", "high")
     )
@@ -93,7 +93,7 @@ def round_to_whole(context: Context) -> Value:
 
 
 def requantize(context: Context) -> Value:
-    """On the grid of the range behind it."""
+    """On the grid of the range after it."""
     return context.add_op(OPERATOR.QUANTIZE, [context.x])
 
 

@@ -13,7 +13,7 @@ from qat.export.lowering.planned_ops import OPERATOR, Number, Operand, Options, 
 
 
 def _share_grid(context: Context, operator: int, operands: Sequence[Operand], options: Options) -> Value:
-    """On the grid that all operands have; else on that of the range behind it."""
+    """On the grid that all operands have; else on that of the range after it."""
     values = [each for each in operands if isinstance(each, Value) and each.represents_reals]
     grids = {value.grid for value in values}
     same = len(grids) == 1 and None not in grids and not any(isinstance(each, Number) for each in operands)
@@ -108,7 +108,7 @@ def make_largest(output: int) -> Callable[[Context], Value]:
 
 
 def cumsum(context: Context) -> Value:
-    """Of integers; sums of real numbers are a dense layer."""
+    """CUMSUM of integers; sums of real numbers are a dense layer."""
     result, attrs = context.result(), context.attrs
     options = schema.CumsumOptionsT(exclusive=bool(attrs["exclusive"]), reverse=bool(attrs["reverse"]))
     axis = context.constant("axis", int(attrs["axis"]))

@@ -20,7 +20,7 @@ def move_channels_first(kernel: NDArray) -> NDArray:
 
 
 def add_batch_axis(kernel: NDArray) -> NDArray:
-    """Of a depthwise kernel [height, width, 1, channels]: [1, height, width, channels]."""
+    """A depthwise kernel [height, width, 1, channels] as [1, height, width, channels]."""
     return kernel.transpose(2, 0, 1, 3)
 
 

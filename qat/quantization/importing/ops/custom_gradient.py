@@ -16,7 +16,7 @@ from qat.quantization.ir.graph import Tensor, Weight
 from qat.quantization.ir.program import NotExtractableError, Program, StatedGradient
 
 FIELD = "_gradient_op_type"
-ROWS = 3  # of the batch, where two gradients are compared
+ROWS = 3  # batch size at which two gradients are compared
 TOLERANCE = 1e-4
 OWN = ("tensorflow.python.", "tf_keras.", "keras.")  # these write down what the gradient is, to save memory or digits
 PASSED_ON = "tensorflow.python.ops.custom_gradient"  # but for functions made to change it
@@ -65,11 +65,11 @@ def stated_gradient(op: tf.Operation, variables: Variables) -> StatedGradient | 
     Raises:
         NotExtractableError: the gradient cannot be run outside of the graph.
     """
-    told = _told(op) if op.type == "IdentityN" else None
-    return None if told is None or _is_natural(told[0]) else _stated(op, variables, *told[1:])
+    found = _find_gradient(op) if op.type == "IdentityN" else None
+    return None if found is None or _is_natural(found[0]) else _stated(op, variables, *found[1:])
 
 
-def _told(op: tf.Operation) -> tuple[Callable, int, int] | None:
+def _find_gradient(op: tf.Operation) -> tuple[Callable, int, int] | None:
     """The gradient function, and how many results and arguments the function has, variables that it reads among these;
     None where it has none."""
     try:
@@ -107,7 +107,7 @@ def _stated(op: tf.Operation, variables: Variables, count: int, arguments: int) 
     found = cutter.inputs_of(wanted, lambda each: id(each) in made, reads=True)
     outside = [tensor for tensor in found if tensor.ref() not in places]
     program = cutter.cut(wanted, [*upstream, *outside])
-    moved = program.reads_outside() or not program.variable_indices() <= variables.live
+    moved = program.reads_outside() or not program.variable_indices() <= variables.changed
     if not moved and _agrees(cutter, program, results, given, gradients, outside, variables.variables):
         return None
     if any(tensor.dtype == tf.resource for tensor in given):

@@ -12,7 +12,7 @@ from qat.quantization.ir.graph import Tensor, Weight
 from qat.quantization.ir.operations import PER_SAMPLE
 
 
-def filled(value: float | None) -> Importer:
+def make_filled(value: float | None) -> Importer:
     """A block of one number; its batch size, where open, becomes 1 and broadcasts."""
 
     def read(state: Import, op: tf.Operation) -> list[Tensor]:
@@ -74,7 +74,7 @@ def space_batch(word: str, amounts: str) -> Importer:
 
     Returns:
         A reader of an op with the inputs x, [n, size 1, ..., size m, ...], the block, [m] integers, and the amounts,
-        [m, 2] integers in places before and behind each axis. It gives one tensor of the op's shape and x's dtype,
+        [m, 2] integers in places before and after each axis. It gives one tensor of the op's shape and x's dtype,
         floats as float32. Where the block or the amounts are computed, it gives the output of a `tf:` node.
     """
 
@@ -96,7 +96,7 @@ def read_pad(state: Import, op: tf.Operation) -> list[Tensor]:
 
     Args:
         state: the import so far; the node is appended to its graph.
-        op: an op with the inputs x, of any shape, and paddings, [rank, 2] integers, in places before and behind each
+        op: an op with the inputs x, of any shape, and paddings, [rank, 2] integers, in places before and after each
             axis. A PadV2 has a third one, the scalar that fills them; a Pad fills with 0.
 
     Returns:
@@ -116,7 +116,7 @@ def read_mirror_pad(state: Import, op: tf.Operation) -> list[Tensor]:
     Args:
         state: the import so far; the node is appended to its graph.
         op: a MirrorPad with the inputs x, of any shape, and paddings, [rank, 2] integers that must be constants, in
-            places before and behind each axis. Its mode is REFLECT or SYMMETRIC.
+            places before and after each axis. Its mode is REFLECT or SYMMETRIC.
 
     Returns:
         One tensor of the op's shape and x's dtype, floats as float32.

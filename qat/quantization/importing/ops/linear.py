@@ -129,7 +129,7 @@ def read_fused_batch_norm(state: Import, op: tf.Operation) -> list[Tensor]:
 
     Returns:
         The normalized x, of its shape and float32, once for each of the op's outputs: the others are read in training
-        only. Of an op in training mode or with channels first, the outputs of a `tf:` node.
+        only. For an op in training mode or with channels first, the outputs of a `tf:` node.
 
     Raises:
         KeyError: gamma, beta, mean or variance is computed from the model's input; the importer makes a `tf:` node of

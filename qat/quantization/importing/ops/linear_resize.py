@@ -38,9 +38,9 @@ def read_linear_resize(state: Import, op: tf.Operation) -> list[Tensor]:
     if kernels is None:
         return state.op(op, f"tf:{op.type}", list(op.inputs))
     x = state.tensor(op.inputs[0])
-    for kernel, before, behind in zip(kernels, ((0, 2, 3, 1), (0, 3, 2, 1)), (None, (0, 1, 3, 2)), strict=True):
+    for kernel, before, after in zip(kernels, ((0, 2, 3, 1), (0, 3, 2, 1)), (None, (0, 1, 3, 2)), strict=True):
         x = _along_last_axis(state, op, _transposed(state, op, x, before), kernel)
-        x = x if behind is None else _transposed(state, op, x, behind)
+        x = x if after is None else _transposed(state, op, x, after)
     return [x]
 
 

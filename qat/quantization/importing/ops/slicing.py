@@ -15,8 +15,8 @@ def read_reshape(state: Import, op: tf.Operation) -> list[Tensor]:
 
     Args:
         state: the import so far; the node is appended to its graph.
-        op: an op whose first input is x, of any shape. Of a Reshape, the second one is the target shape, [rank]
-            integers, which may be computed from the batch size. Of the two others, the shape is that of the op's
+        op: an op whose first input is x, of any shape. In a Reshape, the second one is the target shape, [rank]
+            integers, which may be computed from the batch size. In the two others, the shape is that of the op's
             output.
 
     Returns:
@@ -88,9 +88,9 @@ def with_constants(word: str, **names: int) -> Importer:
 
 
 def read_split(state: Import, op: tf.Operation) -> list[Tensor]:
-    """A Split or SplitV as one `split` node: pieces of x that lie one behind the other along an axis.
+    """A Split or SplitV as one `split` node: pieces of x that lie one after the other along an axis.
 
-    Of a shape, which is known but for the batch size, pieces that are known are constants.
+    For a shape, which is known but for the batch size, pieces that are known are constants.
 
     Args:
         state: the import so far; the node is appended to its graph.
@@ -100,7 +100,7 @@ def read_split(state: Import, op: tf.Operation) -> list[Tensor]:
 
     Returns:
         One tensor per piece, of x's dtype, floats as float32. The node's `sizes` are the pieces' lengths along the
-        axis. Of a piece of a shape that is known, a constant.
+        axis. For a piece of a shape that is known, a constant.
 
     Raises:
         TypeError: the axis is computed, or a piece has an open size along it; the importer makes a `tf:` node of the op
@@ -123,11 +123,11 @@ def read_split(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def _split_batch(state: Import, op: tf.Operation, x: tf.Tensor) -> list[Tensor]:
-    """As many equal pieces of the batch as a network has put behind each other there, as heads of an attention."""
-    count, sizes_behind = len(op.outputs), list(sizes(op.outputs[0]))[1:]
+    """As many equal pieces of the batch as a network has put one after another there, as heads of an attention."""
+    count, inner_sizes = len(op.outputs), list(sizes(op.outputs[0]))[1:]
     held, options = state.tensor(x), {"dtype": state.tensor(x).dtype, "layer": state.layer(op)}
-    attrs = {"shape": [count, -1, *sizes_behind]}
-    shape = (count, None, *sizes_behind)
+    attrs = {"shape": [count, -1, *inner_sizes]}
+    shape = (count, None, *inner_sizes)
     node = state.graph.make("reshape", f"{state.name(op)}/reshape", [held], shape=shape, attrs=attrs, **options)
     state.count_batches(node)
     return state.op_on(op, "unpack", state.add(node), axis=0, num=count)
@@ -286,23 +286,23 @@ def read_gather_nd(state: Import, op: tf.Operation) -> list[Tensor]:
 def _along_last_axis(state: Import, op: tf.Operation, indices: np.ndarray) -> list[Tensor]:
     """Along the last axis, at indices of their own for each place on the axes before.
 
-    Of the first axis, which counts samples, or rows of them, the indices hold the rows of one sample, or a part of them
+    On the first axis, which counts samples, or rows of them, the indices hold the rows of one sample, or a part of them
     that comes again.
     """
     x, last, rows = state.tensor(op.inputs[0]), int(op.get_attr("batch_dims")), state.times(op.inputs[0])
-    sizes_behind = x.shape[1:] if x.shape is not None else (None,)
+    inner_sizes = x.shape[1:] if x.shape is not None else (None,)
     by_place = last == int(state.value(op.inputs[2])) == x.rank - 1
-    if not by_place or rows % indices.shape[0] or x.shape[0] is not None or None in sizes_behind:
+    if not by_place or rows % indices.shape[0] or x.shape[0] is not None or None in inner_sizes:
         return state.op(
             op,
             "tf:GatherV2 with batch dimensions, whose constant indices are not along the last axis",
             list(op.inputs),
         )
     indices = np.tile(indices, [rows // indices.shape[0], *[1] * (indices.ndim - 1)])
-    before = (rows, *sizes_behind[:-1])
+    before = (rows, *inner_sizes[:-1])
     places = np.arange(np.prod(before, dtype=int)).reshape(before)
-    flat = indices + np.expand_dims(places, tuple(range(last, indices.ndim))) * sizes_behind[-1]
-    size = int(np.prod((rows, *sizes_behind)))
+    flat = indices + np.expand_dims(places, tuple(range(last, indices.ndim))) * inner_sizes[-1]
+    size = int(np.prod((rows, *inner_sizes)))
     sample = _reshaped(state, op, x, (None, size))
     found = state.op_on(op, "gather_constant", [sample], indices=flat.tolist(), axis=1)[0]
     found.shape = (None, *flat.shape)
