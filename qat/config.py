@@ -68,7 +68,7 @@ class ModelConfig:
     keras: int = setting(2, low=2, high=3)  # keras_app: the Keras whose constructor it is
     weights: str | None = None  # keras_app: None, or a path to weights
     path: str | None = None  # saved: .keras or .h5 of Keras 2 or 3, or a SavedModel folder
-    trust_custom_objects: bool = False  # saved: another name of `trust`
+    trust_custom_objects: bool = setting(False, effect=NOTHING)  # saved: another name of `trust`
     target: dict[str, Any] = field(default_factory=dict)  # model=user: {_target_: module.function, ...}
 
 
@@ -89,7 +89,8 @@ class TrainConfig:
     keep_best: bool = True  # keep the weights of the best val epoch
     callbacks: list[Any] = setting([], has_sections=True)  # extra Keras callbacks, each a {_target_: …}
     strategy: str = setting("none", choices=("none", "mirrored", "multiworker"))  # of tf.distribute
-    threads: int | None = setting(None, low=1, high=MOST_THREADS, effect=CHANCE)  # TensorFlow's; None = all cores, 1 for digits
+    # TensorFlow's; None = all cores, 1 for digits
+    threads: int | None = setting(None, low=1, high=MOST_THREADS, effect=CHANCE)
 
 
 @dataclass(slots=True, kw_only=True)

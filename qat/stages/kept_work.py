@@ -26,7 +26,7 @@ from qat.stages.provenance import package_versions
 if TYPE_CHECKING:
     from qat.training.checkpoints import Checkpointing, Stateful
 
-_WITHOUT_EFFECT = without_effect(Config, NOTHING) | {"model.trust_custom_objects"}  # another name of `trust`
+_WITHOUT_EFFECT = without_effect(Config, NOTHING)
 _MAY_DIFFER = ("log.",)  # sections that no kept work depends on
 _CHECKPOINTS = "_checkpoints"  # how the names of their folders end
 
