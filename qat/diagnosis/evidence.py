@@ -27,6 +27,8 @@ from qat.errors import DataError, QatError
 from qat.models.which_keras import input_names
 from qat.tflite import read, read_metadata
 
+_CONVERSIONS_OF_QAT = (runs.Conversion(), runs.Conversion(scheme="float32"))  # any other would not change its ranges
+
 
 @dataclass
 class Evidence:
@@ -62,9 +64,9 @@ class Evidence:
 
     @cached_property
     def keras_is_qat(self) -> bool:
-        return self.keras is not None and any(
-            type(layer).__name__ == "QuantizeWrapperV2" for layer in self.keras.layers
-        )
+        """Whether the Keras model holds tfmot's wrappers, or those of `quantize_model`, which are made from them."""
+        bases = (base for layer in ([] if self.keras is None else self.keras.layers) for base in type(layer).__mro__)
+        return any(base.__name__ == "QuantizeWrapperV2" for base in bases)
 
     # ---- inputs
 
@@ -235,7 +237,7 @@ class Evidence:
         return self._files[conversion]
 
     def _converted(self, conversion: runs.Conversion) -> bytes | None:
-        if self.keras is None or (self.keras_is_qat and conversion.scheme != "float32"):
+        if self.keras is None or (self.keras_is_qat and conversion not in _CONVERSIONS_OF_QAT):
             return None
         samples, dtype = self.select_calibration(conversion.calibration), self.case.graph.inputs[0].dtype
         io = dtype if dtype in ("int8", "uint8") else "float32"  # the user's own, so that the app can run the file
