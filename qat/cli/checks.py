@@ -16,6 +16,7 @@ from qat.data.partition import DEFAULT_SAMPLES
 from qat.errors import ConfigError, RunDirError
 from qat.schedule_point import refuse_late_point, training_step
 from qat.stages.objectives import select_directions
+from qat.tasks import has_classes
 from qat.training import FitSettings
 from qat.training.cluster import cluster
 from qat.variants import MADE_BY_US, QUANTIZERS, STOCK, TRAINED_BY_US, Quantizer, as_options
@@ -23,7 +24,6 @@ from qat.variants import MADE_BY_US, QUANTIZERS, STOCK, TRAINED_BY_US, Quantizer
 IO_TYPES = ("int8", "uint8", "float32")
 INTEGER_KINDS = ("int8", "int16x8")  # of files whose inputs are integers
 READS_ALLOW_FLOAT = ("ptq", "ptq_int16x8")
-MAY_RECONSTRUCT = ("autoencoder", "saved", "user")  # models that may give their input again
 EXTRA_QUANTIZERS = (STOCK,)  # that quant.beside takes
 
 
@@ -66,7 +66,7 @@ def _credential_complaints(config: Config) -> Iterator[str]:
 
 def _anomaly_complaints(config: Config) -> Iterator[str]:
     """A classifier that is trained on one class learns nothing."""
-    classifies = config.model.name not in MAY_RECONSTRUCT and config.float_run is None
+    classifies = has_classes(config.model.name) and config.float_run is None
     if config.data.normal_class is not None and classifies:
         yield (
             f"data.normal_class={config.data.normal_class}: trains on one class, for a model that gives its input "

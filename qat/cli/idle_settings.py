@@ -12,6 +12,7 @@ from typing import Any
 from qat.cli.options import COMMAND_LINE_NAMES
 from qat.cli.sweeps.resume import key_of_override
 from qat.config import BenchmarkConfig, Config, DiagnoseConfig, EvaluateConfig
+from qat.tasks import has_classes
 from qat.variants import MADE_BY_US, QUANTIZERS, TRAINED_BY_US
 
 
@@ -75,7 +76,7 @@ READERS = (
     Reader(("model.path",), _is_model("saved"), "model=saved"),
     Reader(("model.app", "model.keras", "model.weights"), _is_model("keras_app"), "model=keras_app"),
     Reader(("model.depth_multiplier",), _is_model("mobilenet"), "model=mobilenet"),
-    Reader(("model.dropout",), lambda c: _is_own(c) and c.model.name != "autoencoder", "classifiers of qat's own"),
+    Reader(("model.dropout",), lambda c: _is_own(c) and has_classes(c.model.name), "classifiers of qat's own"),
     Reader(("model.alpha", "model.bn_momentum", "model.bn_epsilon"), _is_own, "models that are built here"),
     Reader(
         tuple(f"train.{name}" for name in ("epochs", "learning_rate", "optimizer", "schedule", "early_stop_epochs")),
@@ -93,7 +94,7 @@ READERS = (
         lambda c: c.train.early_stop_epochs is None or c.train.early_stop_epochs < c.train.epochs - 1,
         "a training of at least 2 epochs more",
     ),
-    Reader(("train.label_smoothing",), lambda c: c.model.name != "autoencoder", "classifiers"),
+    Reader(("train.label_smoothing",), lambda c: has_classes(c.model.name) is not False, "classifiers"),
     Reader(
         tuple(f"quant.{name}" for name in ("epochs", "batch_size", "learning_rate", "optimizer", "schedule")),
         lambda c: QUANTIZERS[c.quant.name].trained,

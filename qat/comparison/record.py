@@ -12,10 +12,11 @@ from typing import Any
 from qat.json_values import Json
 from qat.plain_text import one_line
 from qat.results import MOST_VARIANTS
+from qat.tasks import TASKS
 from qat.variants import FLOAT
 
 LARGEST_NUMBER = 1e15  # beyond it no metric, size or time of ours lies, and squares overflow
-_METRIC_LIMITS = {"accuracy": (0, 1), "auc": (0, 1)}
+_METRIC_LIMITS = {each.metric: each.metric_limits for each in TASKS.values()}
 LONGEST_TEXT = 600  # characters of a reason
 LARGEST_BYTES = 64 << 20  # of a results.json; ours have some ten KiB
 MOST_SETTINGS = 5_000  # of a run, as dotted keys; ours have some 150

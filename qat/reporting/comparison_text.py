@@ -18,6 +18,7 @@ from qat.plain_text import csv_text_cell
 from qat.reporting.comparison_charts import negate_drop, select_unit
 from qat.reporting.numbers import format_latency, format_signed
 from qat.reporting.table import escape_cell, format_markdown_table
+from qat.tasks import is_in_percent
 
 CONFIGURATION_TITLES = (
     "configuration",
@@ -161,7 +162,7 @@ def _test_json(test: Test) -> dict[str, Any]:
 
 
 def format_configuration(configuration: Configuration) -> list[str]:
-    factor, unit = select_unit(configuration)
+    factor, unit = select_unit(configuration.rows[0].measured.metric)
     fronts = [
         name for name, on in (("size", configuration.on_size_front), ("latency", configuration.on_latency_front)) if on
     ]
@@ -181,7 +182,7 @@ def format_configuration(configuration: Configuration) -> list[str]:
 
 
 def format_test(test: Test) -> list[str]:
-    factor, unit = (100.0, " points") if test.metric == "accuracy" else (1.0, "")
+    factor, unit = (100.0, " points") if is_in_percent(test.metric) else (1.0, "")
     result = test.result
     numbers = ["", "", "", ""]
     if result is not None:
@@ -208,7 +209,7 @@ def format_row(row: Row, distinguishing: Sequence[str]) -> list[str]:
         One text per column, with its unit (%, KiB, ms); empty where a value is not known.
     """
     measured = row.measured
-    factor, unit = (100.0, " %") if measured.metric == "accuracy" else (1.0, f" {measured.metric}")
+    factor, unit = (100.0, " %") if is_in_percent(measured.metric) else (1.0, f" {measured.metric}")
     digits, drop = _digits(factor), row.run.drop(row.variant)
     interval = (
         "" if measured.low is None or measured.high is None else f"{measured.low * 100:.1f}-{measured.high * 100:.1f}"

@@ -28,7 +28,7 @@ from qat.evaluation import evaluate, keras_predictor, spread_indices
 from qat.models.fit_to_data import infer_model_task
 from qat.models.leading_layers import apply_scaling_layers, is_untrained
 from qat.stages.run import Run
-from qat.tasks import TASKS
+from qat.tasks import CLASSIFICATION, TASKS
 from qat.warning import warn
 
 PRETRAINED_MODELS = ("saved", "user", "keras_app")
@@ -165,7 +165,7 @@ def _score_candidates(
 
     def score(candidate: ContractScore) -> ContractScore:
         try:
-            scores = evaluate(predictor, candidate.split, "classification").scores
+            scores = evaluate(predictor, candidate.split, CLASSIFICATION).scores
         except (DataError, ModelError):  # outputs that are not finite, inputs that are no pixels: nothing right
             return replace(candidate, correct=np.zeros(len(sample), bool))
         return replace(candidate, correct=metrics.predicted_class(scores) == sample.labels)

@@ -24,6 +24,7 @@ from qat.stages.kept_work import KeptWork
 from qat.stages.loggers import make_loggers
 from qat.stages.run_inputs import describe_missing_classes, describe_missing_samples, digest_inputs
 from qat.stages.session import begin_session
+from qat.tasks import has_classes
 from qat.training.cluster import is_chief
 from qat.training.settings import describe_oversized_batches, refuse_late_points
 from qat.training.threads import count_threads
@@ -185,7 +186,7 @@ def _resume_command(config: Config, folder: Path) -> str:
 
 def _refuse_one_class(config: Config, splits: Splits) -> None:
     """Nothing can be learned from one class, unless the task is to know what is not of it."""
-    if config.model.name == "autoencoder":
+    if has_classes(config.model.name) is False:
         return  # judged by its own measure: `evaluation.check_kinds`
     present = np.unique(splits.train.labels)
     if len(splits.class_names) < 2 or (len(present) < 2 and config.data.normal_class is None):
