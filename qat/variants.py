@@ -1,6 +1,6 @@
 """Every quantizer in one table: how its file is made, what kind of file it is, and how it is shown. Stdlib only.
 
-To add a quantizer, add one record here and one file in `conf/quant/`.
+To add a quantizer, see "Adding a quantizer" in `docs/pages/extend.md`.
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ QUANTIZERS: dict[str, Quantizer] = {
 BY_VARIANT: dict[str, Quantizer] = {each.variant: each for each in QUANTIZERS.values()}
 VARIANTS = tuple(BY_VARIANT)
 FILE_KINDS = tuple(dict.fromkeys(each.file_kind for each in QUANTIZERS.values()))
+CALIBRATED_KINDS = tuple(dict.fromkeys(each.file_kind for each in QUANTIZERS.values() if each.needs_calibration))
+"""Kinds of files whose activations, and inputs, are integers."""
 BASELINE = QUANTIZERS[PTQ].variant
 STOCK_VARIANT = QUANTIZERS[STOCK].variant
 MADE_BY_US = tuple(each.name for each in QUANTIZERS.values() if each.is_ours)

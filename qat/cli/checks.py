@@ -19,11 +19,10 @@ from qat.stages.objectives import select_directions
 from qat.tasks import has_classes
 from qat.training import FitSettings
 from qat.training.cluster import cluster
-from qat.variants import MADE_BY_US, QUANTIZERS, STOCK, TRAINED_BY_US, Quantizer, as_options
+from qat.variants import CALIBRATED_KINDS, MADE_BY_US, QUANTIZERS, STOCK, TRAINED_BY_US, Quantizer, as_options
 
 IO_TYPES = ("int8", "uint8", "float32")
-INTEGER_KINDS = ("int8", "int16x8")  # of files whose inputs are integers
-READS_ALLOW_FLOAT = ("ptq", "ptq_int16x8")
+READS_ALLOW_FLOAT = tuple(each.name for each in QUANTIZERS.values() if each.needs_calibration and not each.trained)
 EXTRA_QUANTIZERS = (STOCK,)  # that quant.beside takes
 
 
@@ -210,7 +209,7 @@ def _export_complaints(export: ExportConfig, quantizer: Quantizer) -> Iterator[s
         yield f"export.signature={export.signature!r}: expected a name of letters, digits and _.:/-."
     for io in sorted({io for io in export.io if export.io.count(io) > 1}):
         yield f"export.io={export.io}: {io} is there twice; a run writes one file of each type."
-    if export.microcontroller and quantizer.file_kind not in INTEGER_KINDS:
+    if export.microcontroller and quantizer.file_kind not in CALIBRATED_KINDS:
         yield (
             f"export.microcontroller=true: quant={quantizer.name} makes a file with float inputs, which has no such "
             "sources. Choose quant=ptq or quant=qat."

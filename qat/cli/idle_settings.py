@@ -13,7 +13,7 @@ from qat.cli.options import COMMAND_LINE_NAMES
 from qat.cli.sweeps.resume import key_of_override
 from qat.config import BenchmarkConfig, Config, DiagnoseConfig, EvaluateConfig
 from qat.tasks import has_classes
-from qat.variants import MADE_BY_US, QUANTIZERS, TRAINED_BY_US
+from qat.variants import CALIBRATED_KINDS, MADE_BY_US, QUANTIZERS, TRAINED_BY_US
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,11 @@ READERS = (
     Reader(("quant.equalize_above",), _is_int8, "int8 files of our own calibration, as quant=ptq and quant=qat"),
     Reader(("quant.equalize_above",), lambda c: not c.quant.equalization, "quant.equalization=false"),
     Reader(("quant.per_channel",), lambda c: c.quant.name not in _FLOAT_WEIGHTS, "quantizers of integer weights"),
-    Reader(("export.io",), lambda c: c.quant.name not in _FLOAT_IO, "quantizers that have integer inputs"),
+    Reader(
+        ("export.io",),
+        lambda c: QUANTIZERS[c.quant.name].file_kind in CALIBRATED_KINDS,
+        "quantizers that have integer inputs",
+    ),
     Reader(("export.license",), lambda c: c.export.card, "export.card=true"),
     Reader(("log.mlflow_uri",), lambda c: bool(c.log.mlflow), "logger=mlflow"),
 )
@@ -143,9 +147,6 @@ READERS_BY_SCHEMA: dict[type, tuple[Reader, ...]] = {
         Reader(("preprocess", "samples"), lambda c: c.run is not None or c.samples_from is not None, "data=FILE"),
     ),
 }
-_FLOAT_IO = tuple(
-    each.name for each in QUANTIZERS.values() if each.file_kind in ("float32", "float16", "dynamic_range")
-)
 
 
 def find_idle_settings(config: object, overrides: Iterable[str]) -> frozenset[str]:

@@ -139,7 +139,7 @@ WITHOUT_DELEGATE = (
     "experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)"
 )
 WIDER = "qat.tflite.convert(model, calibration=samples, scheme='int16x8')"
-CALIBRATED = "qat.quantization.quantize_model(model, samples)"
+QUANTIZE_CALIBRATED = "qat.quantization.quantize_model(model, samples)"
 ONE_PASS = (
     "collect inputs and labels in one pass, without shuffling: inputs, labels = zip(*dataset.as_numpy_iterator())"
 )

@@ -11,8 +11,9 @@ from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_stat
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import calibration, conversion, model, origin, structure, training, weights
 from qat.diagnosis.hypotheses.ranges import diagnose_without_data, rank_guesses
-from qat.diagnosis.runs import CALIBRATED, Conversion
+from qat.diagnosis.runs import Conversion
 from qat.diagnosis.score import FAULT_DB, Drop, worst_sqnr_db
+from qat.variants import CALIBRATED_KINDS
 
 AGREES, AGREES_TRAINED = 0.95, 0.85  # with the Keras model; what training in 8 bits moved may agree less
 AGREES_AGAIN = 0.9  # what a file converted here must reach, to be the measure of the user's
@@ -202,7 +203,7 @@ def _explain_conversion(
         findings.add(finer)
     elif coarse := conversion.per_tensor(evidence.facts):
         _explain_per_tensor(evidence, findings, coarse, loss, share)
-    elif evidence.facts.scheme in CALIBRATED:
+    elif evidence.facts.scheme in CALIBRATED_KINDS:
         _add_calibration(evidence, findings, share)
     else:
         findings.add(_other_float(evidence))
