@@ -163,7 +163,7 @@ SMALLEST, LARGEST = 4, 192  # pixels of a side: less is no image, more is drawn 
 
 
 def draw_samples(evidence: Evidence) -> Samples | None:
-    """Of the first input that takes images; None where none does, or nothing says what the app feeds."""
+    """Samples of the first input that takes images; None where none does, or nothing says what the app feeds."""
     rights, fed = evidence.right_inputs, _fed(evidence)
     for right, app_inputs in zip(rights or [], fed or [], strict=False):
         if app_inputs[0].size == right[0].size:

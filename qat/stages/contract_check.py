@@ -35,7 +35,7 @@ PRETRAINED_MODELS = ("saved", "user", "keras_app")
 SAMPLES = 256  # of val
 MOST_P_VALUE = 0.001  # McNemar's p of the better of two contracts, above which nothing is refused
 LEAST_LEARNED = 0.25  # share of the way from chance to 1 that the contract of the training must reach
-# of what the first layers make of pixels (max - min); pixels scaled twice give 1/255 to 5/255
+# limits of the range (max - min) that the first layers make of pixels; pixels scaled twice give 1/255 to 5/255
 PLAUSIBLE_RANGES = (0.05, 300.0)
 USUAL_RANGES = (0.5, 10.0)
 TO_PIXELS = {  # range of float samples -> code that makes pixels of them

@@ -90,7 +90,7 @@ def describe_missing_classes(config: Config, splits: Splits) -> list[str]:
 
 
 def _digest_path(path: Path) -> str:
-    """Of a file, of all files in a folder, or of nothing."""
+    """The digest of a file, or of all files in a folder; "" where there is neither."""
     if not path.is_dir():
         return rundir.sha256(path) if path.is_file() else ""
     digest = hashlib.sha256()

@@ -156,7 +156,7 @@ def _largest_class(evidence: Evidence) -> tuple[int, float] | None:
         np.bincount(evidence.a0[0].argmax(axis=1), minlength=scores.shape[1]) if evidence.a0 is not None else counts * 0
     )
     if usual.max() > ONE_CLASS * max(usual.sum(), 1):
-        return None  # this model says so of everything
+        return None  # the model puts nearly all inputs into one class anyway
     return int(counts.argmax()), float(counts.max() / counts.sum())
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from qat.diagnosis.catalogue import PER_CHANNEL, SET_DEFAULT
 from qat.diagnosis.engine import Hypothesis, make_certain
-from qat.diagnosis.file_facts import CONVERSIONS, FEW_ELEMENTS, FileFacts
+from qat.diagnosis.file_facts import FEW_ELEMENTS, FileFacts
 from qat.tflite.graph import Op, Tensor
+from qat.tflite.verify import CHANNEL_AXIS, CONVERSIONS, CONVOLUTIONS
 
 COARSE_CODES = 12  # of 127, in the median channel
 LEVELS = 16  # fewer used codes than that, and a tensor in a shared scale is lost
@@ -231,9 +232,8 @@ def find_odd_quantizer(facts: FileFacts) -> Iterator[Hypothesis]:
 def _one_scale(facts: FileFacts) -> Iterator[tuple[Op, Tensor, int]]:
     """Convolutions whose integer weights have one scale: the op, its weights and the axis of their channels."""
     for op, weight in facts.weights:
-        axis = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}.get(op.name)
-        if axis is not None and not weight.is_float and len(weight.scales) == 1 and len(weight.shape) == 4:
-            yield op, weight, axis
+        if op.name in CONVOLUTIONS and not weight.is_float and len(weight.scales) == 1 and len(weight.shape) == 4:
+            yield op, weight, CHANNEL_AXIS[op.name]
 
 
 def per_tensor(facts: FileFacts) -> list[tuple[str, int]]:

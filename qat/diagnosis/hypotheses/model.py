@@ -15,7 +15,6 @@ from qat.commands import command
 from qat.diagnosis.catalogue import WIDER
 from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.file_facts import CONVERSIONS
 from qat.diagnosis.runs import Conversion, FileRunner, run_keras
 from qat.metrics import sqnr_db
 from qat.models.which_keras import keras_of
@@ -23,6 +22,7 @@ from qat.tflite import TfliteGraph, read
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Tensor
 from qat.tflite.runtime.child_process import make_runtime
+from qat.tflite.verify import CONVERSIONS
 
 TAIL_RATIO = 8.0  # largest value over the 99.9th percentile; widest channel over the median one
 SMALL_CHANNELS = 64.0  # widest channel over the narrowest that are alive

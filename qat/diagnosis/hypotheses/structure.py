@@ -12,12 +12,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.file_facts import CONVERSIONS, FileFacts
+from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.hypotheses.ranges import pair_tensors
 from qat.diagnosis.runs import Conversion
 from qat.tflite import read
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Op
+from qat.tflite.verify import CONVERSIONS
 from qat.variants import CALIBRATED_KINDS
 
 HOW_ALONE = frozenset({"asymmetric_quantize_inputs", "quantized_bias_type", "weights_format", "pot_scale_int16"})

@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from qat.diagnosis.catalogue import CONVERT_MEASURED
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.file_facts import CONVERSIONS, FileFacts
+from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.hypotheses.origin import measure_row_cosines, to_real_weights
 from qat.diagnosis.hypotheses.ranges import make_natural_images
 from qat.diagnosis.runs import Conversion, FileRunner
@@ -22,6 +22,7 @@ from qat.diagnosis.score import FAULT_DB, Outputs, OutputScore, worst_sqnr_db
 from qat.tflite import read
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Op, Tensor, TfliteGraph
+from qat.tflite.verify import CONVERSIONS
 
 ROUNDED = 1.01  # steps of its scale by which a rounded weight may differ
 DIFFERING = 0.05  # share of a layer's weights that differ by more, in a layer of other weights

@@ -178,7 +178,7 @@ class _Child:
             line = bytearray()
             while not line.endswith(b"\n"):
                 if len(line) > MB:
-                    raise self._failure("it answers what is no answer")
+                    raise self._failure("its reply is not valid")
                 line += self._read(1, end)
             answer = self._parse(bytes(line))
             if "refused" in answer:
@@ -199,7 +199,7 @@ class _Child:
                 return answer
         except (ValueError, RecursionError):
             pass
-        raise self._failure("it answers what is no answer")
+        raise self._failure("its reply is not valid")
 
     def _read_array(self, announced: tuple[str, list[int]], end: float) -> NDArray:
         try:
