@@ -12,7 +12,7 @@ from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import calibration, conversion, model, origin, structure, training, weights
 from qat.diagnosis.hypotheses.ranges import diagnose_without_data, rank_guesses
 from qat.diagnosis.runs import Conversion
-from qat.diagnosis.score import FAULT_DB, Drop, worst_sqnr_db
+from qat.diagnosis.score import FAULT_DB, Drop
 from qat.variants import CALIBRATED_KINDS
 
 AGREES, AGREES_TRAINED = 0.95, 0.85  # with the Keras model; what training in 8 bits moved may agree less
@@ -27,25 +27,25 @@ DEMOTED = ("C01", "C03")  # they say that a file is float, and nothing of what i
 
 def diagnose_file(evidence: Evidence) -> Findings:
     """Causes of families C, Q, M and T."""
-    findings = Findings(drop=_measured(evidence))
-    loss = None if findings.drop is None else _loss(evidence)
+    findings = Findings(drop=_measure_drop(evidence))
+    loss = None if findings.drop is None else _make_loss(evidence)
     static = []
-    for each in _static(evidence):
+    for each in _list_static_hypotheses(evidence):
         findings.note(each) if each.harmless else static.append(each)
     if loss is None:
-        _unmeasured(evidence, findings, static)
+        _diagnose_without_outputs(evidence, findings, static)
     else:
-        _measured_causes(evidence, findings, static, loss)
+        _diagnose_by_outputs(evidence, findings, static, loss)
     _note_oddities(evidence, findings)
     return findings
 
 
-def _loss(evidence: Evidence) -> Loss[Conversion]:
+def _make_loss(evidence: Evidence) -> Loss[Conversion]:
     user_conversion = Conversion(calibration="user", per_channel=not conversion.per_tensor(evidence.facts))
-    return Loss(evidence.score, evidence.a0, evidence.a2, user_conversion, evidence.convert_and_run)
+    return replace(evidence.loss_of_file, state=user_conversion, run=evidence.convert_and_run)
 
 
-def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]) -> None:
+def _diagnose_without_outputs(evidence: Evidence, findings: Findings, static: list[Hypothesis]) -> None:
     """By signatures, weights and synthetic images."""
     for each in static:
         named = not each.needs_loss or each.certain or each.strength >= STRONG
@@ -62,7 +62,9 @@ def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]
         diagnose_without_data(evidence, findings)
 
 
-def _measured_causes(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
+def _diagnose_by_outputs(
+    evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]
+) -> None:
     lossy = findings.lossy
     for each in static:
         if each.id == "C06":
@@ -100,7 +102,7 @@ def _note_inexact(evidence: Evidence, findings: Findings, static: list[Hypothesi
         )
 
 
-def _static(evidence: Evidence) -> Iterator[Hypothesis]:
+def _list_static_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     """What the file says of itself."""
     facts, samples, expect = evidence.facts, evidence.calibration, evidence.case.expect
     unusable = samples is not None and not samples.usable
@@ -116,12 +118,12 @@ def _static(evidence: Evidence) -> Iterator[Hypothesis]:
         yield from signature(facts)
 
 
-def _measured(evidence: Evidence) -> Drop | None:
+def _measure_drop(evidence: Evidence) -> Drop | None:
     """What the file loses on right inputs; None where it cannot be measured."""
-    if evidence.a0 is None:
+    if evidence.keras_outputs is None:
         return None
     score = evidence.score
-    drop = score.drop(evidence.a0, evidence.a2)
+    drop = score.drop(evidence.keras_outputs, evidence.file_outputs)
     if drop.significant and (drop.unit or score.unit) != "accuracy" and _is_moved_by_training(evidence):
         return replace(drop, significant=False)
     if score.unit != "agreement":
@@ -131,7 +133,7 @@ def _measured(evidence: Evidence) -> Drop | None:
     good = evidence.convert_and_run(Conversion())
     if good is None or score.value(good) < AGREES_AGAIN:
         return drop
-    return score.drop(good, evidence.a2)
+    return score.drop(good, evidence.file_outputs)
 
 
 def _is_moved_by_training(evidence: Evidence) -> bool:
@@ -147,7 +149,7 @@ def _is_moved_by_training(evidence: Evidence) -> bool:
 
 def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
     """Adds the causes whose repair recovers it."""
-    file = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
+    file = evidence.loss_of_file
     for mended in (weights.find_rescaled_weights(evidence), structure.find_other_ops(evidence)):
         if mended is not None and (share := file.recovered(repair_state(file.state, [mended])) or 0.0) >= ENOUGH:
             findings.add(mended, share)
@@ -172,7 +174,7 @@ def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], l
 
 
 def _other_float(evidence: Evidence) -> Hypothesis:
-    distance = worst_sqnr_db(evidence.a0, evidence.a1) if evidence.a1 is not None else None
+    distance = evidence.float_file_db
     distance_text = f"; a float file made here reaches {distance:.0f} dB" if distance is not None else ""
     return Hypothesis(
         "C12",
@@ -247,8 +249,8 @@ def _add_calibration(evidence: Evidence, findings: Findings, share: float) -> No
 
 def _explain_model(evidence: Evidence, findings: Findings, loss: Loss[Conversion]) -> None:
     """Even the best integer file loses: M, or the converter."""
-    distance = worst_sqnr_db(evidence.a0, evidence.a1) if evidence.a1 is not None else SURELY_INEXACT
-    if distance < SURELY_INEXACT:
+    distance = evidence.float_file_db
+    if distance is not None and distance < SURELY_INEXACT:
         hypothesis = Hypothesis(
             "C12",
             f"a float32 file made here departs from the Keras model as well ({distance:.1f} dB)",

@@ -316,7 +316,7 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
             0.9,
             certain=True,
         )
-        own, theirs = evidence.a2, evidence.a4  # our runs of the file start from a fresh state each
+        own, theirs = evidence.file_outputs, evidence.app_outputs  # our runs of the file start from a fresh state each
         lossy = own is not None and theirs is not None and evidence.score.drop(own, theirs).significant
         findings.causes = [each for each in findings.causes if each.id != "C13"]  # the state makes other numbers
         findings.add(hypothesis, 1.0 if lossy else None)

@@ -117,8 +117,8 @@ def find_other_weights(evidence: Evidence) -> Hypothesis | None:
         lost = f"on synthetic inputs the Keras model with these weights keeps {own:.1f} dB of its own results"
     else:
         computed = _compute_with(evidence, others, evidence.right_inputs)
-        left = evidence.score.recovered(evidence.a0, evidence.a2, computed)
-        if left > 1 - MOST or not evidence.score.drop(evidence.a0, computed).significant:
+        left = evidence.score.recovered(evidence.keras_outputs, evidence.file_outputs, computed)
+        if left > 1 - MOST or not evidence.score.drop(evidence.keras_outputs, computed).significant:
             return None
         lost = "the Keras model with these weights loses as much"
     named = ", ".join(dict.fromkeys(repr(each.name) for each in others[:6]))
@@ -151,7 +151,7 @@ def computes_its_weights(evidence: Evidence) -> bool:
     if not (layers := _layers(evidence, trained=True)):
         return False
     computed = _compute_with(evidence, layers, evidence.right_inputs)
-    return not OutputScore(None, computed, evidence.classifies).drop(computed, evidence.a2).significant
+    return not OutputScore(None, computed, evidence.classifies).drop(computed, evidence.file_outputs).significant
 
 
 def _compute_with(evidence: Evidence, layers: list[Layer], inputs: list[NDArray]) -> Outputs:
