@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from qat.commands import command
-from qat.diagnosis.catalogue import PER_CHANNEL, SLOWER, format_verify_command
+from qat.diagnosis.catalogue import (
+    AFTER_CALIBRATION,
+    NEEDS_MORE_STEPS,
+    PER_CHANNEL,
+    SAY_FLOAT_ALONE,
+    SLOWER,
+    format_verify_command,
+)
 from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import calibration, conversion, model, origin, structure, training, weights
@@ -22,7 +29,6 @@ HALF = 0.5  # of the loss; what a repair recovers of it is one of two faults
 SURELY_INEXACT = FAULT_DB + 10  # dB, of a float file
 FAR, NEAR_BY = 1.0, 0.5  # octaves between the file's ranges and right ones; share of it that a guess leaves
 MUCH_BETTER = 0.9  # share of the noise power that a file converted rightly has not
-DEMOTED = ("C01", "C03")  # they say that a file is float, and nothing of what it loses
 
 
 def diagnose_file(evidence: Evidence) -> Findings:
@@ -67,8 +73,8 @@ def _diagnose_by_outputs(
 ) -> None:
     lossy = findings.lossy
     for each in static:
-        if each.id == "C06":
-            continue  # calibration has to be excluded first
+        if each.id in AFTER_CALIBRATION:
+            continue
         if not each.needs_loss or (each.certain and lossy):
             findings.add(each, loss.recovered(Conversion()) if lossy else None)
         elif not lossy:
@@ -81,7 +87,7 @@ def _diagnose_by_outputs(
     lower = evidence.score.unit != "dB" and loss.drop.points > 0
     if lower and not lossy and (rescaled := weights.find_rescaled_weights(evidence)) is not None:
         findings.note(rescaled)
-    explained = any(cause.certainty != "consistent" and cause.id not in DEMOTED for cause in findings.causes)
+    explained = any(cause.certainty != "consistent" and cause.id not in SAY_FLOAT_ALONE for cause in findings.causes)
     if lossy and not explained:
         _explain(evidence, findings, static, loss)
     elif evidence.score.unit == "dB" and not lossy and loss.drop.value < SURELY_INEXACT:
@@ -105,14 +111,7 @@ def _note_inexact(evidence: Evidence, findings: Findings, static: list[Hypothesi
 def _list_static_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     """What the file says of itself."""
     facts, samples, expect = evidence.facts, evidence.calibration, evidence.case.expect
-    unusable = samples is not None and not samples.usable
-    for each in conversion.find_float_body(
-        facts, expect, samples is not None, None if samples is None else samples.usable
-    ):
-        if each.id == "C02" and unusable:
-            why = samples.problem or f"{samples.count} samples, some NaN or infinite"
-            each = replace(each, evidence=f"{each.evidence}. The calibration handed over: {why}")
-        yield each
+    yield from conversion.find_float_body(facts, expect, samples)
     yield from training.find_float_layers(facts, expect)
     for signature in (*conversion.FROM_FILE_ALONE, *training.FROM_FILE_ALONE, calibration.find_constant):
         yield from signature(facts)
@@ -188,7 +187,7 @@ def _explain_conversion(
     evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion], share: float
 ) -> None:
     """A file converted rightly is sound: what is the smallest part of "rightly" that does it?"""
-    if stale := [each for each in static if each.id == "T01"]:
+    if stale := [each for each in static if each.id in NEEDS_MORE_STEPS]:
         findings.add(stale[0], share, "proved")
     elif evidence.facts.trained_quantized and weights.computes_its_weights(evidence):
         words = "the file does what its weights do in float, and these lose: the training with quantization lost it"
@@ -279,12 +278,12 @@ def _note_oddities(evidence: Evidence, findings: Findings) -> None:
         )
     if samples is not None and facts.trained_quantized and facts.scheme == "int8":
         notes.append("T07: a representative dataset given with a QAT model is ignored; harmless")
-    coarse = conversion.per_tensor(facts) and not any(cause.id == "C06" for cause in findings.causes)
+    coarse = conversion.per_tensor(facts) and not any(cause.id in AFTER_CALIBRATION for cause in findings.causes)
     if coarse and not findings.lossy:
         notes.append("C06: convolution weights have one scale for all channels; it costs nothing that was measured")
     if samples is not None and not findings.lossy and sound:
         for each in calibration.judge_samples(evidence):
-            if not any(note.startswith(f"{each.id}:") for note in notes):
+            if each.id not in findings.noted:
                 findings.note(each)
     if samples is not None and samples.usable and samples.exhausted:
         notes.append("the calibration generator is used up after one pass; a second conversion would see nothing")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from qat.diagnosis.catalogue import EXPLAINS_ORDER
 from qat.diagnosis.diagnosis import Cause, Diagnosis, Stage, decide_blame
 from qat.diagnosis.engine import Findings
 from qat.diagnosis.evidence import Evidence
@@ -143,9 +144,6 @@ def diagnose_app(evidence: Evidence, model: Findings) -> Findings:
     if not findings.causes:
         diagnose_metadata(evidence, findings, run)
     return findings
-
-
-EXPLAINS_ORDER = ("O05", "C10", "E01")  # why results may depend on the order of the samples
 
 
 def _diagnose_on_sound_file(evidence: Evidence, findings: Findings, run: Run) -> None:
