@@ -13,8 +13,8 @@ from qat import rundir
 from qat.data.stored_arrays import read_arrays
 from qat.errors import QatError
 from qat.evaluation import Evaluation, Predictor, evaluate, keras_predictor, measure_parity, spread_indices
-from qat.evaluation.layer_parity import LayerParity, first_departure, layer_parity
 from qat.export import convert
+from qat.export.layer_parity import LayerParity, first_departure, layer_parity
 from qat.results import Metric, Parity, RunResult, Variant
 from qat.stages.float_model import FloatModel
 from qat.stages.qat import TrainedVariant
