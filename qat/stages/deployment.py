@@ -76,7 +76,7 @@ def _evaluate_once(run: Run, name: str, evaluate_it: Callable[[], Evaluation]) -
     stage, path = f"evaluation of {name}", run.kept.folder / f"{name.replace(' ', '_')}_on_test.npz"
     values = run.kept.done(stage)
     if values is not None:
-        with run.kept.taking(stage):
+        with run.kept.refusing_foreign_values(stage):
             interval = values["accuracy_interval"] and tuple(values["accuracy_interval"])
             scores = read_arrays(path, stage)["scores"]
             return Evaluation(Metric(**values["metric"]), scores, values["accuracy"], interval)
@@ -93,7 +93,7 @@ def _compare_once(run: Run, name: str, compare_it: Callable[[], Variant]) -> Var
     stage, empty = f"comparison of {name}", RunResult({}, {}, {}, {}, {})
     plain = run.kept.done(stage)
     if plain is not None:
-        with run.kept.taking(stage):
+        with run.kept.refusing_foreign_values(stage):
             return RunResult.from_dict(empty.to_dict() | {"variants": plain}).variants[name]
     variant = compare_it()
     layers = run.file(name, rundir.PARITY)

@@ -134,7 +134,7 @@ def _choose_layers(run: Run, float_model: FloatModel, calibration: NDArray[np.fl
         rank_layers(run, float_model, calibration, variant)
         done = {"skip": select_skipped_layers(run, float_model, calibration)}
         run.kept.finish(stage, done, run.kept.files_of(variant))
-    with run.kept.taking(stage):
+    with run.kept.refusing_foreign_values(stage):
         return [str(pattern) for pattern in done["skip"]]
 
 

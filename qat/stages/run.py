@@ -139,11 +139,11 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         kept = KeptWork(folder, config, progress.say)
         threads, is_small = kept.threads or config.train.threads, data.has_few_samples(config.data)
         workers = begin_session(config.seed, threads, config.train.strategy, is_small=is_small)
-        kept.compute_with(count_threads())
+        kept.record_threads(count_threads())
         samples = config.quant.calibration.samples if QUANTIZERS[config.quant.name].needs_calibration else 0
         with progress.work("load data"):
             splits = data.load(config.data, samples, config.seed)
-        kept.read_from(digest_inputs(config, splits))
+        kept.record_inputs(digest_inputs(config, splits))
         _refuse_one_class(config, splits)
         if QUANTIZERS[config.quant.name].trained:
             refuse_late_points(len(splits.train), config.train, config.quant)
@@ -165,7 +165,7 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         if workers.strategy is not None:
             progress.say(f"train.strategy={config.train.strategy}: {workers}")
         run = Run(config, folder, splits, progress, summary_writer, kept, workers)
-        kept.follow({"run": run, "summary": summary_writer})
+        kept.register_states({"run": run, "summary": summary_writer})
         try:
             yield run
         except (KeyboardInterrupt, SystemExit):
