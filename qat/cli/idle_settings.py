@@ -56,8 +56,9 @@ def _resizes(config: Config) -> bool:
 
 
 _FLOAT_WEIGHTS = tuple(each.name for each in QUANTIZERS.values() if each.file_kind in ("float32", "float16"))
+_PARTS_OF_TRAINING = ("learning_rate", "optimizer", "schedule")
 _IN_TRAINING = (
-    *("learning_rate", "optimizer", "schedule", "ema_decay", "learned_ranges", "distillation"),
+    *(*_PARTS_OF_TRAINING, "ema_decay", "learned_ranges", "distillation"),
     *("delay", "freeze_observers_at", "freeze_bn_at"),
 )
 _WITH_TEST_SPLIT = ("mnist", "fashion_mnist", "cifar10")
@@ -79,13 +80,12 @@ READERS = (
     Reader(("model.dropout",), lambda c: _is_own(c) and has_classes(c.model.name), "classifiers of qat's own"),
     Reader(("model.alpha", "model.bn_momentum", "model.bn_epsilon"), _is_own, "models that are built here"),
     Reader(
-        tuple(f"train.{name}" for name in ("epochs", "learning_rate", "optimizer", "schedule", "early_stop_epochs")),
+        tuple(f"train.{name}" for name in (*_PARTS_OF_TRAINING, "epochs", "early_stop_epochs", "callbacks")),
         _trains_float,
         "a float model that is trained here",
     ),
-    Reader(("train.callbacks",), _trains_float, "a float model that is trained here"),
     Reader(
-        tuple(f"train.{name}" for name in ("learning_rate", "optimizer", "schedule", "callbacks")),
+        tuple(f"train.{name}" for name in (*_PARTS_OF_TRAINING, "callbacks")),
         lambda c: c.train.epochs > 0,
         "a training of train.epochs above 0",
     ),
@@ -96,7 +96,10 @@ READERS = (
     ),
     Reader(("train.label_smoothing",), lambda c: has_classes(c.model.name) is not False, "classifiers"),
     Reader(
-        tuple(f"quant.{name}" for name in ("epochs", "batch_size", "learning_rate", "optimizer", "schedule")),
+        (
+            *(f"quant.{name}" for name in (*_PARTS_OF_TRAINING, "epochs", "batch_size")),
+            *("parity", "log.deployed_every", "log.deployed_samples", "log.ranges_every"),
+        ),
         lambda c: QUANTIZERS[c.quant.name].trained,
         "quantization-aware training, as quant=qat",
     ),
@@ -105,7 +108,6 @@ READERS = (
         _trains_quantized,
         "quantization-aware training of quant.epochs above 0",
     ),
-    Reader(("parity",), lambda c: QUANTIZERS[c.quant.name].trained, "quantization-aware training, as quant=qat"),
     Reader(
         ("quant.ema_decay", "quant.reestimate_bn", "quant.distillation"),
         lambda c: c.quant.name in TRAINED_BY_US,
@@ -115,11 +117,6 @@ READERS = (
         ("quant.distillation.temperature",),
         lambda c: c.quant.distillation.weight > 0,
         "quant.distillation.weight above 0",
-    ),
-    Reader(
-        ("log.deployed_every", "log.deployed_samples", "log.ranges_every"),
-        lambda c: QUANTIZERS[c.quant.name].trained,
-        "quantization-aware training, as quant=qat",
     ),
     Reader(("quant.calibration",), lambda c: QUANTIZERS[c.quant.name].needs_calibration, "quantizers that calibrate"),
     Reader(("quant.calibration.percentile",), _has_percentile, "quant.calibration.method=percentile"),

@@ -6,14 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from qat.commands import command
-from qat.diagnosis.catalogue import (
-    AFTER_CALIBRATION,
-    NEEDS_MORE_STEPS,
-    PER_CHANNEL,
-    SAY_FLOAT_ALONE,
-    SLOWER,
-    format_verify_command,
-)
+from qat.diagnosis import catalogue
+from qat.diagnosis.catalogue import PER_CHANNEL, SLOWER, format_verify_command
 from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import calibration, conversion, model, origin, structure, training, weights
@@ -73,7 +67,7 @@ def _diagnose_by_outputs(
 ) -> None:
     lossy = findings.lossy
     for each in static:
-        if each.id in AFTER_CALIBRATION:
+        if each.id in catalogue.AFTER_CALIBRATION:
             continue
         if not each.needs_loss or (each.certain and lossy):
             findings.add(each, loss.recovered(Conversion()) if lossy else None)
@@ -87,7 +81,9 @@ def _diagnose_by_outputs(
     lower = evidence.score.unit != "dB" and loss.drop.points > 0
     if lower and not lossy and (rescaled := weights.find_rescaled_weights(evidence)) is not None:
         findings.note(rescaled)
-    explained = any(cause.certainty != "consistent" and cause.id not in SAY_FLOAT_ALONE for cause in findings.causes)
+    explained = any(
+        cause.certainty != "consistent" and cause.id not in catalogue.SAY_FLOAT_ALONE for cause in findings.causes
+    )
     if lossy and not explained:
         _explain(evidence, findings, static, loss)
     elif evidence.score.unit == "dB" and not lossy and loss.drop.value < SURELY_INEXACT:
@@ -187,7 +183,7 @@ def _explain_conversion(
     evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion], share: float
 ) -> None:
     """A file converted rightly is sound: what is the smallest part of "rightly" that does it?"""
-    if stale := [each for each in static if each.id in NEEDS_MORE_STEPS]:
+    if stale := [each for each in static if each.id in catalogue.NEEDS_MORE_STEPS]:
         findings.add(stale[0], share, "proved")
     elif evidence.facts.trained_quantized and weights.computes_its_weights(evidence):
         words = "the file does what its weights do in float, and these lose: the training with quantization lost it"
@@ -278,7 +274,9 @@ def _note_oddities(evidence: Evidence, findings: Findings) -> None:
         )
     if samples is not None and facts.trained_quantized and facts.scheme == "int8":
         notes.append("T07: a representative dataset given with a QAT model is ignored; harmless")
-    coarse = conversion.per_tensor(facts) and not any(cause.id in AFTER_CALIBRATION for cause in findings.causes)
+    coarse = conversion.per_tensor(facts) and not any(
+        cause.id in catalogue.AFTER_CALIBRATION for cause in findings.causes
+    )
     if coarse and not findings.lossy:
         notes.append("C06: convolution weights have one scale for all channels; it costs nothing that was measured")
     if samples is not None and not findings.lossy and sound:
