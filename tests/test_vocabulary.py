@@ -24,6 +24,7 @@ WORDS = {  # what is not said any more: what is said
     "house": "project",
     "beside": "next to, sidecar file",
     "rung": "stage",
+    "rehearsal": "dry run",
     "rescaled_twice_rounded": "multiply_by_quantized_multiplier",
     "between_codes": "integer kernels",
 }

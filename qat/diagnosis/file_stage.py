@@ -81,9 +81,7 @@ def _diagnose_by_outputs(
     lower = evidence.score.unit != "dB" and loss.drop.points > 0
     if lower and not lossy and (rescaled := weights.find_rescaled_weights(evidence)) is not None:
         findings.note(rescaled)
-    explained = any(
-        cause.certainty != "consistent" and cause.id not in catalogue.SAY_FLOAT_ALONE for cause in findings.causes
-    )
+    explained = any(c.certainty != "consistent" and c.id not in catalogue.SAY_FLOAT_ALONE for c in findings.causes)
     if lossy and not explained:
         _explain(evidence, findings, static, loss)
     elif evidence.score.unit == "dB" and not lossy and loss.drop.value < SURELY_INEXACT:
@@ -274,9 +272,7 @@ def _note_oddities(evidence: Evidence, findings: Findings) -> None:
         )
     if samples is not None and facts.trained_quantized and facts.scheme == "int8":
         notes.append("T07: a representative dataset given with a QAT model is ignored; harmless")
-    coarse = conversion.per_tensor(facts) and not any(
-        cause.id in catalogue.AFTER_CALIBRATION for cause in findings.causes
-    )
+    coarse = conversion.per_tensor(facts) and not any(c.id in catalogue.AFTER_CALIBRATION for c in findings.causes)
     if coarse and not findings.lossy:
         notes.append("C06: convolution weights have one scale for all channels; it costs nothing that was measured")
     if samples is not None and not findings.lossy and sound:

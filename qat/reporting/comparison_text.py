@@ -11,7 +11,7 @@ from typing import Any
 from qat.comparison.comparison import Comparison
 from qat.comparison.configurations import Configuration
 from qat.comparison.pairs import Test
-from qat.comparison.record import Setting
+from qat.comparison.record import SettingValue
 from qat.comparison.table import MEASURES, Row
 from qat.confidence import MOST_FLIPPED, Mean
 from qat.plain_text import csv_text_cell
@@ -95,7 +95,7 @@ def _mean_cells(configuration: Configuration) -> list[Any]:
     return ["" if cell is None else cell for cell in cells]
 
 
-def _csv_cell(value: Setting) -> str:
+def _csv_cell(value: SettingValue) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
@@ -138,7 +138,7 @@ def _configuration_json(configuration: Configuration, swept: Sequence[str]) -> d
     }
 
 
-def _shared(configuration: Configuration, name: str) -> Setting:
+def _shared(configuration: Configuration, name: str) -> SettingValue:
     """None where the same files were left under several values."""
     values = {row.get(name) for row in configuration.rows}
     return values.pop() if len(values) == 1 else None

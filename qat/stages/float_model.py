@@ -17,10 +17,10 @@ from qat.models.fit_to_data import check_fits, fix_input_shape, infer_model_task
 from qat.models.which_keras import keras_of
 from qat.stages import float_cache
 from qat.stages.contract_check import check_contract
+from qat.stages.dry_run import check_quantization, try_conversion
 from qat.stages.export_files import export_keras
 from qat.stages.float_cache import History
 from qat.stages.monitoring import MetricsCallback, write_epoch
-from qat.stages.rehearsal import check_quantization, try_conversion
 from qat.stages.run import Run
 from qat.stages.training import fit_in_run
 from qat.tasks import TASKS
