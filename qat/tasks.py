@@ -42,24 +42,12 @@ TASKS: dict[str, Task] = {
     each.name: each
     for each in (
         # equal accuracies, frequent on a small val split, are ordered by the loss
-        Task(
-            name=CLASSIFICATION,
-            metric="accuracy",
-            has_classes=True,
-            is_in_percent=True,
-            best_epoch=("val_accuracy", "-val_loss"),
-        ),
-        Task(
-            name=RECONSTRUCTION,
-            metric="auc",
-            has_classes=False,
-            hub_metric="roc_auc",
-            models=("autoencoder",),
-            targets_are_inputs=True,
-            trains_on_normal=True,
-        ),
+        Task(name=CLASSIFICATION, metric="accuracy", has_classes=True, is_in_percent=True,
+             best_epoch=("val_accuracy", "-val_loss")),
+        Task(name=RECONSTRUCTION, metric="auc", hub_metric="roc_auc", has_classes=False, models=("autoencoder",),
+             targets_are_inputs=True, trains_on_normal=True),
     )
-}
+}  # fmt: skip
 BY_METRIC = {each.metric: each for each in TASKS.values()}
 METRICS = tuple(BY_METRIC)
 OF_ANY_TASK = ("saved", "user")  # models whose shapes tell their task

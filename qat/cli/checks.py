@@ -209,7 +209,7 @@ def _export_complaints(export: ExportConfig, quantizer: Quantizer) -> Iterator[s
         yield f"export.signature={export.signature!r}: expected a name of letters, digits and _.:/-."
     for io in sorted({io for io in export.io if export.io.count(io) > 1}):
         yield f"export.io={export.io}: {io} is there twice; a run writes one file of each type."
-    if export.microcontroller and quantizer.file_kind not in CALIBRATED_KINDS:
+    if export.microcontroller and quantizer.scheme not in CALIBRATED_KINDS:
         yield (
             f"export.microcontroller=true: quant={quantizer.name} makes a file with float inputs, which has no such "
             "sources. Choose quant=ptq or quant=qat."
@@ -219,7 +219,7 @@ def _export_complaints(export: ExportConfig, quantizer: Quantizer) -> Iterator[s
     for io in export.io:
         if io == "float16":
             yield "export.io=float16: a float16 file keeps float32 inputs and outputs; use float32."
-        elif io == "uint8" and quantizer.file_kind == "int16x8":
+        elif io == "uint8" and quantizer.scheme == "int16x8":
             yield f"export.io=uint8: quant={quantizer.name} has inputs and outputs of int16; leave it out, or float32."
         elif io not in IO_TYPES:
             yield f"export.io={io}: expected {', '.join(IO_TYPES)}, or several as [int8,float32]."

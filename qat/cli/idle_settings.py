@@ -55,7 +55,7 @@ def _resizes(config: Config) -> bool:
     return config.data.image_size is not None or config.data.name not in ("digits", *_WITH_TEST_SPLIT)
 
 
-_FLOAT_WEIGHTS = tuple(each.name for each in QUANTIZERS.values() if each.file_kind in ("float32", "float16"))
+_FLOAT_WEIGHTS = tuple(each.name for each in QUANTIZERS.values() if each.scheme in ("float32", "float16"))
 _PARTS_OF_TRAINING = ("learning_rate", "optimizer", "schedule")
 _IN_TRAINING = (
     *(*_PARTS_OF_TRAINING, "ema_decay", "learned_ranges", "distillation"),
@@ -125,7 +125,7 @@ READERS = (
     Reader(("quant.per_channel",), lambda c: c.quant.name not in _FLOAT_WEIGHTS, "quantizers of integer weights"),
     Reader(
         ("export.io",),
-        lambda c: QUANTIZERS[c.quant.name].file_kind in CALIBRATED_KINDS,
+        lambda c: QUANTIZERS[c.quant.name].scheme in CALIBRATED_KINDS,
         "quantizers that have integer inputs",
     ),
     Reader(("export.license",), lambda c: c.export.card, "export.card=true"),

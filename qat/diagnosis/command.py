@@ -252,7 +252,7 @@ def read_run_jobs(folder: Path, samples: int, trust: Any = False) -> Iterator[tu
                 "inputs": inputs,
                 "labels": splits.test.labels[indices] if task is not None and task.has_classes else None,
                 "preprocess": lambda raw, contract=contract: apply(contract, raw),
-                "expect": None if skips or name not in BY_VARIANT else BY_VARIANT[name].file_kind,
+                "expect": None if skips or name not in BY_VARIANT else BY_VARIANT[name].scheme,
                 "trust": trust is True,
             },
         )

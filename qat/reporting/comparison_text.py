@@ -16,7 +16,7 @@ from qat.comparison.table import MEASURES, Row
 from qat.confidence import MOST_FLIPPED, Mean
 from qat.plain_text import csv_text_cell
 from qat.reporting.comparison_charts import negate_drop, select_unit
-from qat.reporting.numbers import format_latency, format_signed
+from qat.reporting.numbers import format_interval, format_latency, format_signed
 from qat.reporting.table import escape_cell, format_markdown_table
 from qat.tasks import is_in_percent
 
@@ -211,16 +211,14 @@ def format_row(row: Row, distinguishing: Sequence[str]) -> list[str]:
     measured = row.measured
     factor, unit = (100.0, " %") if is_in_percent(measured.metric) else (1.0, f" {measured.metric}")
     digits, drop = _digits(factor), row.run.drop(row.variant)
-    interval = (
-        "" if measured.low is None or measured.high is None else f"{measured.low * 100:.1f}-{measured.high * 100:.1f}"
-    )
+    known = measured.low is not None and measured.high is not None
     return [
         row.name,
         row.variant,
         *(_csv_cell(row.get(name)) for name in distinguishing),
         "" if row.run.seed is None else str(row.run.seed),
         f"{measured.value * factor:.{digits}f}{unit}",
-        interval,
+        format_interval((measured.low, measured.high)) if known else "",
         "" if drop is None else format_signed(-drop, measured.metric),
         ""
         if measured.fake_quant is None

@@ -15,7 +15,7 @@ from qat import data, rundir
 from qat.commands import command
 from qat.config import EvaluateConfig
 from qat.data import Split, Splits
-from qat.errors import DataError
+from qat.errors import DataError, InputRangeWarning
 from qat.evaluation import Evaluation, Predictor
 from qat.evaluation import evaluate as judge
 from qat.evaluation.input_contract import OPTIONS, InputContract, find_input_contract
@@ -100,12 +100,12 @@ def _check_assumed_contract(interpreter: Interpreter, input_contract: InputContr
     """Refuse an assumed contract whose inputs fill a sliver of the file's range: the file was trained on others."""
     with warnings.catch_warnings():
         if input_contract.assumed:
-            warnings.filterwarnings("error", message="input .* holds values in", category=UserWarning)
+            warnings.filterwarnings("error", category=InputRangeWarning)
         show = warnings.showwarning
         warnings.showwarning = lambda message, *others, **more: show(_without_python(message), *others, **more)
         try:
             yield
-        except (DataError, UserWarning) as error:
+        except (DataError, InputRangeWarning) as error:
             params = range_params(interpreter.graph, interpreter.inputs[0])
             if not input_contract.assumed or params is None:
                 raise DataError(_without_python(error)) from error

@@ -185,7 +185,7 @@ def _take_turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[Non
 
 
 def _train(run: Run, model: tf_keras.Model) -> History:
-    config = run.config
+    config, task = run.config, infer_model_task(model, _classes(run))
     settings = FitSettings.from_train(config.train)
     keras_of(model).utils.set_random_seed(config.seed)  # the same random steps, whatever was tried before
     with run.progress.work("float training", settings.epochs, "epoch") as bar:
@@ -194,15 +194,7 @@ def _train(run: Run, model: tf_keras.Model) -> History:
             *make_callbacks(config.train.callbacks, keras_of(model)),
         ]
         try:
-            return fit_in_run(
-                run,
-                model,
-                settings,
-                callbacks,
-                task=infer_model_task(model, _classes(run)),
-                clone=clone_for_replicas,
-                stage=STAGE,
-            )
+            return fit_in_run(run, model, settings, callbacks, task=task, clone=clone_for_replicas, stage=STAGE)
         except TrainingDivergedError:
             export_keras(run, "float", model)  # its last good weights
             raise

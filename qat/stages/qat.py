@@ -171,14 +171,7 @@ def _train(run: Run, exported: Exported, float_model: FloatModel, monitor: Range
             ),
         ]
         return fit_in_run(
-            run,
-            model,
-            settings,
-            callbacks,
-            task=task,
-            clone=clone_qat_model,
-            stage=STAGE,
-            states={"ranges": monitor},
+            run, model, settings, callbacks, task=task, clone=clone_qat_model, stage=STAGE, states={"ranges": monitor}
         )
 
 
