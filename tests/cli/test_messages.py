@@ -82,7 +82,7 @@ def test_a_section_of_arguments_takes_keys_that_nobody_knew_beforehand():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.epochs=many", "train.epochs=many: expected an integer (of the float training; "),
+        ("train.epochs=many", "train.epochs=many: expected an integer (epochs of the float training; "),
         ("train.learning_rate=fast", "train.learning_rate=fast: expected a number (the first; "),
         (
             "train.keep_best=perhaps",
