@@ -19,7 +19,7 @@ SCHEDULES = ("constant", "cosine")
 SCHEDULED = ("delay", "freeze_observers_at", "freeze_bn_at")  # of quant: what happens at a point of its training
 METHODS = ("minmax", "percentile", "mse")  # how a range follows from calibration samples
 LAYER_SETTINGS: dict[str, tuple[Any, ...]] = {"weight_bits": (4, 8), "per_channel": (True, False), "method": METHODS}
-"""Of quant.per_layer: each setting with its choices."""
+"""The settings of quant.per_layer, each with its choices."""
 PRESERVE = ("none", "sparsity", "clusters", "auto")  # what quant.preserve takes, other than null
 
 
@@ -68,7 +68,7 @@ class ModelConfig:
     keras: int = setting(2, low=2, high=3)  # keras_app: the Keras whose constructor it is
     weights: str | None = None  # keras_app: None, or a path to weights
     path: str | None = None  # saved: .keras or .h5 of Keras 2 or 3, or a SavedModel folder
-    trust_custom_objects: bool = False  # saved: another name of `trust`
+    trust_custom_objects: bool = setting(False, effect=NOTHING)  # saved: another name of `trust`
     target: dict[str, Any] = field(default_factory=dict)  # model=user: {_target_: module.function, ...}
 
 
@@ -76,7 +76,8 @@ class ModelConfig:
 class TrainConfig:
     """The float training."""
 
-    epochs: int = setting(30, low=0, high=MANY)  # of the float training; 0 only for a model that is trained already
+    # epochs of the float training; 0 only for a model that is trained already
+    epochs: int = setting(30, low=0, high=MANY)
     batch_size: int = setting(32, low=1, high=MANY)  # samples per step
     learning_rate: float = setting(1e-3, above=0)  # the first; schedule says how it goes on
     # adam, sgd, adamw, … or {_target_: its name, and its arguments}
@@ -95,7 +96,7 @@ class TrainConfig:
 
 @dataclass(slots=True, kw_only=True)
 class CalibrationConfig:
-    # of train, drawn by class, that ranges come from; None = 256, or all of a smaller train
+    # training samples for calibration, drawn by class; None = 256, or all of a smaller train
     samples: int | None = setting(None, low=1, high=MANY)
     # refuse fewer; None = 100 where samples is set, else a warning below 100
     min_samples: int | None = setting(None, low=1, high=MANY)
@@ -120,7 +121,8 @@ class DistillationConfig:
 @dataclass(slots=True, kw_only=True)
 class QuantConfig:
     name: str = setting(MISSING, choices=tuple(QUANTIZERS))  # the quantizer
-    beside: list[str] = setting([], effect=FILES)  # qat, qat_w4a8: also trained, to compare with; [qat_tfmot]
+    # further quantizers to train, to compare with: [qat_tfmot]; quant=qat, qat_w4a8 only
+    beside: list[str] = setting([], effect=FILES)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
     weight_bits: int = setting(8, choices=LAYER_SETTINGS["weight_bits"])  # 8 or 4
@@ -131,7 +133,7 @@ class QuantConfig:
     bias_correction: bool = False  # move each bias by the mean error that quantization leaves on calibration data
     allow_float: bool = False  # ptq: leave ops without an int8 kernel in float, and say which
 
-    epochs: int = setting(5, low=0, high=MANY)  # of quantization-aware training
+    epochs: int = setting(5, low=0, high=MANY)  # epochs of quantization-aware training
     batch_size: int | None = setting(None, low=1, high=MANY)  # None = train.batch_size
     learning_rate: float = setting(1e-4, above=0)  # of quantization-aware training, the first
     # as train.optimizer
@@ -157,7 +159,7 @@ class QuantConfig:
 
 @dataclass(slots=True, kw_only=True)
 class ParityConfig:
-    samples: int = setting(256, low=1, high=MANY)  # of val
+    samples: int = setting(256, low=1, high=MANY)  # samples of val that are compared
     min_agreement: float = setting(0.99, low=0, high=1)  # share of samples with the same class as the fake-quant model
     max_accuracy_gap: float = setting(0.003, low=0, high=1)  # share, 0.003 = 0.3 points
     min_within_1_lsb: float = setting(0.98, low=0, high=1)  # share of outputs that differ by one step at most
@@ -190,7 +192,7 @@ class LogConfig:
     mlflow_uri: str | None = setting(None, effect=NOTHING)
     # epochs between exports of the int8 file while training; 0 = only at the end
     deployed_every: int = setting(1, low=0, high=MANY)
-    deployed_samples: int = setting(256, low=1, high=MANY)  # of val
+    deployed_samples: int = setting(256, low=1, high=MANY)  # samples of val on which each of them is measured
     ranges_every: int = setting(1, low=0, high=MANY)  # epochs between logs of quantizer ranges; 0 = never
     progress: str = setting("auto", choices=("auto", "bar", "plain", "off"), effect=NOTHING)  # of long work
 
@@ -207,7 +209,7 @@ class SweepConfig:
 class Config:
     """`python -m qat.train`."""
 
-    # of weights, order of samples, dropout, and the draw of calibration samples
+    # random numbers of weights, order of samples, dropout, and the draw of calibration samples
     seed: int = setting(0, low=0, high=2**31 - 1, effect=CHANCE)
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -221,7 +223,7 @@ class Config:
     resume: str | None = setting(None, effect=NOTHING)
     float_run: str | None = None  # a run directory whose float model is taken instead of training one
     float_cache: str | None = setting(None, effect=NOTHING)  # None = the user's cache folder
-    # of the interpreter; None = all cores
+    # threads of the interpreter; None = all cores
     threads: int | None = setting(None, low=1, high=MOST_THREADS, effect=NOTHING)
     # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
     trust: Any = setting(False, effect=NOTHING)
@@ -306,7 +308,7 @@ class DiagnoseConfig:
     user: AppConfig = field(default_factory=AppConfig)
     calibration: str | None = None  # module:function, the representative dataset
     expect: str | None = setting(None, choices=FILE_KINDS)  # the kind of file that was meant
-    samples: int = setting(512, low=1, high=MANY)  # of the data, the first
+    samples: int = setting(512, low=1, high=MANY)  # how many of the data are taken, from the first on
     trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
     limits: Limits = field(default_factory=Limits)  # of memory, time and sizes, for files of anybody
 

@@ -98,5 +98,9 @@ class TrainingSemanticsWarning(UserWarning):
     """The float model does something in training that its quantization-aware model does not."""
 
 
+class InputRangeWarning(UserWarning):
+    """Inputs fill a small part of what a file can hold: it was trained on others, or they are prepared wrongly."""
+
+
 class FloatModelWarning(UserWarning):
     """`to_float` gives a model that computes what the float model does, and is not built as it was."""

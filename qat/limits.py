@@ -26,6 +26,11 @@ DAMAGE: tuple[type[BaseException], ...] = (
 """What Python's and NumPy's readers raise for damaged content."""
 
 
+def count_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(slots=True, kw_only=True)
 class Limits:
     """Every limit, as `limits.*` of the commands' configs.

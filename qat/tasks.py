@@ -1,7 +1,6 @@
 """What a model is trained and judged for, in one table. Stdlib only.
 
-To add a task, add one record here, its loss in `LOSSES` of `qat/training/loss.py`, its metric in `EVALUATIONS` of
-`qat/evaluation/evaluate.py`, and the shapes that tell it in `infer_task`.
+To add a task, see "Adding a task" in `docs/pages/extend.md`.
 """
 
 from __future__ import annotations
@@ -18,6 +17,10 @@ class Task:
     name: str
     metric: str  # what it is judged by, as results, curves and tables call it
     has_classes: bool  # one output per class, compared with integer labels
+    is_in_percent: bool = False  # its metric is a share, shown in per cent, and differences of it in points
+    metric_limits: tuple[float, float] = (0, 1)
+    hub_metric: str = ""  # the Hub's name of its metric; the metric's own where it has no other
+    models: tuple[str, ...] = ()  # of `qat.models.MODELS`, those that are built for it; classifiers are the rest
     targets_are_inputs: bool = False  # outputs are trained towards the inputs, else towards the labels
     trains_on_normal: bool = False  # on samples of label 0 alone
     best_epoch: tuple[str, ...] = (
@@ -39,11 +42,35 @@ TASKS: dict[str, Task] = {
     each.name: each
     for each in (
         # equal accuracies, frequent on a small val split, are ordered by the loss
-        Task(name=CLASSIFICATION, metric="accuracy", has_classes=True, best_epoch=("val_accuracy", "-val_loss")),
-        Task(name=RECONSTRUCTION, metric="auc", has_classes=False, targets_are_inputs=True, trains_on_normal=True),
+        Task(name=CLASSIFICATION, metric="accuracy", has_classes=True, is_in_percent=True,
+             best_epoch=("val_accuracy", "-val_loss")),
+        Task(name=RECONSTRUCTION, metric="auc", hub_metric="roc_auc", has_classes=False, models=("autoencoder",),
+             targets_are_inputs=True, trains_on_normal=True),
     )
-}
-METRICS = tuple(each.metric for each in TASKS.values())
+}  # fmt: skip
+BY_METRIC = {each.metric: each for each in TASKS.values()}
+METRICS = tuple(BY_METRIC)
+OF_ANY_TASK = ("saved", "user")  # models whose shapes tell their task
+
+
+def has_classes(model: str) -> bool | None:
+    """Whether the model of that name, a key of `qat.models.MODELS`, tells classes apart; None where its shapes tell it.
+
+    >>> has_classes("simple_cnn"), has_classes("autoencoder"), has_classes("saved")
+    (True, False, None)
+    """
+    if model in OF_ANY_TASK:
+        return None
+    return next((each.has_classes for each in TASKS.values() if model in each.models), True)
+
+
+def is_in_percent(metric: str) -> bool:
+    """Whether a metric is shown in per cent; False for one that no task has.
+
+    >>> is_in_percent("accuracy"), is_in_percent("auc"), is_in_percent("f1")
+    (True, False, False)
+    """
+    return metric in BY_METRIC and BY_METRIC[metric].is_in_percent
 
 
 def infer_task(input_shape: Sequence[int | None], output_shape: Sequence[int | None], classes: int | None) -> str:

@@ -35,7 +35,7 @@ def train(config: Config, run_dir: Path) -> object:
 
     freeze_imports()
     result = main_job(config, run_dir)
-    return None if result is None else compute_objectives(config.sweep.objectives, result, run_dir)
+    return None if result is None else compute_objectives(config.sweep.objectives, result)
 
 
 def _check_targets(config: Config) -> None:

@@ -1,6 +1,6 @@
 """Every quantizer in one table: how its file is made, what kind of file it is, and how it is shown. Stdlib only.
 
-To add a quantizer, add one record here and one file in `conf/quant/`.
+To add a quantizer, see "Adding a quantizer" in `docs/pages/extend.md`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Quantizer:
     name: str  # quant.name, and conf/quant/NAME.yaml
     variant: str  # folder of its file in a run directory, and its key in results.json
     colour: str  # in every figure and page
-    scheme: str = "int8"  # of `qat.export.convert`, where no training precedes it
+    scheme: str = "int8"  # as `qat.export.convert` and `qat.diagnose expect=` have it, whatever the bits of weights
     precision: str = ""  # as model cards tag it; the scheme, where nothing else is said
     trained: bool = False  # quantization-aware training precedes the export
     stock: bool = False  # tfmot's own quantize_model, not ours
@@ -26,11 +26,6 @@ class Quantizer:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", self.precision or self.scheme)
-
-    @property
-    def file_kind(self) -> str:
-        """As `qat.diagnose expect=` names it: int8 whatever the bits of its weights."""
-        return self.scheme
 
     @property
     def is_ours(self) -> bool:
@@ -87,7 +82,9 @@ QUANTIZERS: dict[str, Quantizer] = {
 
 BY_VARIANT: dict[str, Quantizer] = {each.variant: each for each in QUANTIZERS.values()}
 VARIANTS = tuple(BY_VARIANT)
-FILE_KINDS = tuple(dict.fromkeys(each.file_kind for each in QUANTIZERS.values()))
+FILE_KINDS = tuple(dict.fromkeys(each.scheme for each in QUANTIZERS.values()))
+CALIBRATED_KINDS = tuple(dict.fromkeys(each.scheme for each in QUANTIZERS.values() if each.needs_calibration))
+"""Kinds of files whose activations, and inputs, are integers."""
 BASELINE = QUANTIZERS[PTQ].variant
 STOCK_VARIANT = QUANTIZERS[STOCK].variant
 MADE_BY_US = tuple(each.name for each in QUANTIZERS.values() if each.is_ours)
@@ -136,7 +133,7 @@ _SPELLINGS = {  # of precisions, as other tools have them
 
 
 def quantizers_called(word: str) -> list[str]:
-    """Names of the quantizers that a word describes: by variant or precision, else by scheme, kind of file or name.
+    """Names of the quantizers that a word describes: by variant or precision, else by scheme or name.
 
     >>> quantizers_called("int4"), quantizers_called("fp16"), quantizers_called("qat_int8")
     (['qat_w4a8'], ['ptq_float16'], ['qat'])
@@ -145,5 +142,5 @@ def quantizers_called(word: str) -> list[str]:
     """
     word = _SPELLINGS.get(word, word)
     exact = [name for name, each in QUANTIZERS.items() if word in (each.variant, each.precision)]
-    exact = exact or [name for name, each in QUANTIZERS.items() if word in (each.scheme, each.file_kind)]
+    exact = exact or [name for name, each in QUANTIZERS.items() if word == each.scheme]
     return exact or [name for name in QUANTIZERS if len(word) > 3 and word in name]

@@ -70,7 +70,7 @@ def test_what_is_refused_is_taken_after_the_code_that_the_message_prints(code):
     take(eval(name + code if code.startswith(".") else code, {"numpy": numpy, name: value}))
 
 
-# Printed by other rooms, and run by the tests named behind them
+# Printed by other packages, and run by the tests named behind them
 ELSEWHERE = {
     "itertools.islice(batches, 32)": "test_calibration",
     "dataset.take(32)": "test_calibration",

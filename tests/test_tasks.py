@@ -1,14 +1,18 @@
 """The table of tasks: each has a loss, a metric, and a way to tell its best epoch."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from qat.evaluation.evaluate import EVALUATIONS
+from qat.models import MODELS
+from qat.reporting.comparison_charts import select_unit
 from qat.reporting.loggers import column_name
-from qat.reporting.numbers import drop_name
+from qat.reporting.numbers import drop_name, format_value
 from qat.reporting.tensorboard import FIRST_TAGS
-from qat.tasks import TASKS, infer_task
+from qat.results import Metric
+from qat.tasks import BY_METRIC, OF_ANY_TASK, TASKS, has_classes, infer_task
 from qat.training.loss import LOSSES
 
 
@@ -46,3 +50,16 @@ def test_accuracy_counts_before_the_loss():
 )
 def test_shapes_tell_the_task(input_shape, output_shape, classes, task):
     assert infer_task(input_shape, output_shape, classes) == task
+
+
+def test_a_model_is_built_for_one_task_and_the_task_for_each_is_known():
+    assert {name for task in TASKS.values() for name in task.models} | set(OF_ANY_TASK) <= set(MODELS)
+    assert {name for name in MODELS if has_classes(name) is None} == set(OF_ANY_TASK)
+
+
+def test_what_a_share_is_shown_in_follows_from_the_table(monkeypatch):
+    monkeypatch.setitem(BY_METRIC, "recall", replace(TASKS["classification"], metric="recall"))
+    assert format_value(Metric("recall", 0.5)) == "50.00 %"
+    assert select_unit("recall") == (100, " %")
+    monkeypatch.setitem(BY_METRIC, "accuracy", replace(TASKS["classification"], is_in_percent=False))
+    assert select_unit("accuracy") == (1, "")

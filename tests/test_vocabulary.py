@@ -24,6 +24,7 @@ WORDS = {  # what is not said any more: what is said
     "house": "project",
     "beside": "next to, sidecar file",
     "rung": "stage",
+    "rehearsal": "dry run",
     "rescaled_twice_rounded": "multiply_by_quantized_multiplier",
     "between_codes": "integer kernels",
     "least_step": "min_scale",
@@ -34,7 +35,7 @@ WORDS = {  # what is not said any more: what is said
 ALLOWED = {  # where a name that is fixed outside of the code has the word
     "beside": r"quant\.beside|\.beside\b|\"beside\"|\bbeside(: list|: Sequence|=|\)|,| else)|[,(] beside\b|in beside\b",
     "border": r"border-|border:",  # of CSS
-    "rung": r".",  # a key of the diagnosis as JSON
+    "rung": r"_JSON_KEYS = ",  # a key of the diagnosis as JSON
     "moment": r"[mM]oments|batch_moment",  # of statistics
     "barrier": r"float_barrier",  # an op in files of models that were saved before
 }

@@ -16,14 +16,13 @@ from qat.data.partition import DEFAULT_SAMPLES
 from qat.errors import ConfigError, RunDirError
 from qat.schedule_point import refuse_late_point, training_step
 from qat.stages.objectives import select_directions
+from qat.tasks import has_classes
 from qat.training import FitSettings
 from qat.training.cluster import cluster
-from qat.variants import MADE_BY_US, QUANTIZERS, STOCK, TRAINED_BY_US, Quantizer, as_options
+from qat.variants import CALIBRATED_KINDS, MADE_BY_US, QUANTIZERS, STOCK, TRAINED_BY_US, Quantizer, as_options
 
 IO_TYPES = ("int8", "uint8", "float32")
-INTEGER_KINDS = ("int8", "int16x8")  # of files whose inputs are integers
-READS_ALLOW_FLOAT = ("ptq", "ptq_int16x8")
-MAY_RECONSTRUCT = ("autoencoder", "saved", "user")  # models that may give their input again
+READS_ALLOW_FLOAT = tuple(each.name for each in QUANTIZERS.values() if each.needs_calibration and not each.trained)
 EXTRA_QUANTIZERS = (STOCK,)  # that quant.beside takes
 
 
@@ -66,7 +65,7 @@ def _credential_complaints(config: Config) -> Iterator[str]:
 
 def _anomaly_complaints(config: Config) -> Iterator[str]:
     """A classifier that is trained on one class learns nothing."""
-    classifies = config.model.name not in MAY_RECONSTRUCT and config.float_run is None
+    classifies = has_classes(config.model.name) and config.float_run is None
     if config.data.normal_class is not None and classifies:
         yield (
             f"data.normal_class={config.data.normal_class}: trains on one class, for a model that gives its input "
@@ -210,7 +209,7 @@ def _export_complaints(export: ExportConfig, quantizer: Quantizer) -> Iterator[s
         yield f"export.signature={export.signature!r}: expected a name of letters, digits and _.:/-."
     for io in sorted({io for io in export.io if export.io.count(io) > 1}):
         yield f"export.io={export.io}: {io} is there twice; a run writes one file of each type."
-    if export.microcontroller and quantizer.file_kind not in INTEGER_KINDS:
+    if export.microcontroller and quantizer.scheme not in CALIBRATED_KINDS:
         yield (
             f"export.microcontroller=true: quant={quantizer.name} makes a file with float inputs, which has no such "
             "sources. Choose quant=ptq or quant=qat."
@@ -220,7 +219,7 @@ def _export_complaints(export: ExportConfig, quantizer: Quantizer) -> Iterator[s
     for io in export.io:
         if io == "float16":
             yield "export.io=float16: a float16 file keeps float32 inputs and outputs; use float32."
-        elif io == "uint8" and quantizer.file_kind == "int16x8":
+        elif io == "uint8" and quantizer.scheme == "int16x8":
             yield f"export.io=uint8: quant={quantizer.name} has inputs and outputs of int16; leave it out, or float32."
         elif io not in IO_TYPES:
             yield f"export.io={io}: expected {', '.join(IO_TYPES)}, or several as [int8,float32]."

@@ -12,7 +12,8 @@ from typing import Any
 from qat.cli.options import COMMAND_LINE_NAMES
 from qat.cli.sweeps.resume import key_of_override
 from qat.config import BenchmarkConfig, Config, DiagnoseConfig, EvaluateConfig
-from qat.variants import MADE_BY_US, QUANTIZERS, TRAINED_BY_US
+from qat.tasks import has_classes
+from qat.variants import CALIBRATED_KINDS, MADE_BY_US, QUANTIZERS, TRAINED_BY_US
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,10 @@ def _resizes(config: Config) -> bool:
     return config.data.image_size is not None or config.data.name not in ("digits", *_WITH_TEST_SPLIT)
 
 
-_FLOAT_WEIGHTS = tuple(each.name for each in QUANTIZERS.values() if each.file_kind in ("float32", "float16"))
+_FLOAT_WEIGHTS = tuple(each.name for each in QUANTIZERS.values() if each.scheme in ("float32", "float16"))
+_PARTS_OF_TRAINING = ("learning_rate", "optimizer", "schedule")
 _IN_TRAINING = (
-    *("learning_rate", "optimizer", "schedule", "ema_decay", "learned_ranges", "distillation"),
+    *(*_PARTS_OF_TRAINING, "ema_decay", "learned_ranges", "distillation"),
     *("delay", "freeze_observers_at", "freeze_bn_at"),
 )
 _WITH_TEST_SPLIT = ("mnist", "fashion_mnist", "cifar10")
@@ -75,16 +77,15 @@ READERS = (
     Reader(("model.path",), _is_model("saved"), "model=saved"),
     Reader(("model.app", "model.keras", "model.weights"), _is_model("keras_app"), "model=keras_app"),
     Reader(("model.depth_multiplier",), _is_model("mobilenet"), "model=mobilenet"),
-    Reader(("model.dropout",), lambda c: _is_own(c) and c.model.name != "autoencoder", "classifiers of qat's own"),
+    Reader(("model.dropout",), lambda c: _is_own(c) and has_classes(c.model.name), "classifiers of qat's own"),
     Reader(("model.alpha", "model.bn_momentum", "model.bn_epsilon"), _is_own, "models that are built here"),
     Reader(
-        tuple(f"train.{name}" for name in ("epochs", "learning_rate", "optimizer", "schedule", "early_stop_epochs")),
+        tuple(f"train.{name}" for name in (*_PARTS_OF_TRAINING, "epochs", "early_stop_epochs", "callbacks")),
         _trains_float,
         "a float model that is trained here",
     ),
-    Reader(("train.callbacks",), _trains_float, "a float model that is trained here"),
     Reader(
-        tuple(f"train.{name}" for name in ("learning_rate", "optimizer", "schedule", "callbacks")),
+        tuple(f"train.{name}" for name in (*_PARTS_OF_TRAINING, "callbacks")),
         lambda c: c.train.epochs > 0,
         "a training of train.epochs above 0",
     ),
@@ -93,9 +94,12 @@ READERS = (
         lambda c: c.train.early_stop_epochs is None or c.train.early_stop_epochs < c.train.epochs - 1,
         "a training of at least 2 epochs more",
     ),
-    Reader(("train.label_smoothing",), lambda c: c.model.name != "autoencoder", "classifiers"),
+    Reader(("train.label_smoothing",), lambda c: has_classes(c.model.name) is not False, "classifiers"),
     Reader(
-        tuple(f"quant.{name}" for name in ("epochs", "batch_size", "learning_rate", "optimizer", "schedule")),
+        (
+            *(f"quant.{name}" for name in (*_PARTS_OF_TRAINING, "epochs", "batch_size")),
+            *("parity", "log.deployed_every", "log.deployed_samples", "log.ranges_every"),
+        ),
         lambda c: QUANTIZERS[c.quant.name].trained,
         "quantization-aware training, as quant=qat",
     ),
@@ -104,7 +108,6 @@ READERS = (
         _trains_quantized,
         "quantization-aware training of quant.epochs above 0",
     ),
-    Reader(("parity",), lambda c: QUANTIZERS[c.quant.name].trained, "quantization-aware training, as quant=qat"),
     Reader(
         ("quant.ema_decay", "quant.reestimate_bn", "quant.distillation"),
         lambda c: c.quant.name in TRAINED_BY_US,
@@ -115,17 +118,16 @@ READERS = (
         lambda c: c.quant.distillation.weight > 0,
         "quant.distillation.weight above 0",
     ),
-    Reader(
-        ("log.deployed_every", "log.deployed_samples", "log.ranges_every"),
-        lambda c: QUANTIZERS[c.quant.name].trained,
-        "quantization-aware training, as quant=qat",
-    ),
     Reader(("quant.calibration",), lambda c: QUANTIZERS[c.quant.name].needs_calibration, "quantizers that calibrate"),
     Reader(("quant.calibration.percentile",), _has_percentile, "quant.calibration.method=percentile"),
     Reader(("quant.equalize_above",), _is_int8, "int8 files of our own calibration, as quant=ptq and quant=qat"),
     Reader(("quant.equalize_above",), lambda c: not c.quant.equalization, "quant.equalization=false"),
     Reader(("quant.per_channel",), lambda c: c.quant.name not in _FLOAT_WEIGHTS, "quantizers of integer weights"),
-    Reader(("export.io",), lambda c: c.quant.name not in _FLOAT_IO, "quantizers that have integer inputs"),
+    Reader(
+        ("export.io",),
+        lambda c: QUANTIZERS[c.quant.name].scheme in CALIBRATED_KINDS,
+        "quantizers that have integer inputs",
+    ),
     Reader(("export.license",), lambda c: c.export.card, "export.card=true"),
     Reader(("log.mlflow_uri",), lambda c: bool(c.log.mlflow), "logger=mlflow"),
 )
@@ -142,9 +144,6 @@ READERS_BY_SCHEMA: dict[type, tuple[Reader, ...]] = {
         Reader(("preprocess", "samples"), lambda c: c.run is not None or c.samples_from is not None, "data=FILE"),
     ),
 }
-_FLOAT_IO = tuple(
-    each.name for each in QUANTIZERS.values() if each.file_kind in ("float32", "float16", "dynamic_range")
-)
 
 
 def find_idle_settings(config: object, overrides: Iterable[str]) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qat.comparison.record import RunRecord, Setting
+from qat.comparison.record import RunRecord, SettingValue
 from qat.comparison.table import Row, format_setting, sort_by_column
 from qat.confidence import Mean, mean_interval
 from qat.config import Config
@@ -198,7 +198,7 @@ def sort_configurations(configurations: Sequence[Configuration], columns: Sequen
     return result
 
 
-def _cell(configuration: Configuration, column: str) -> Setting:
+def _cell(configuration: Configuration, column: str) -> SettingValue:
     if column == "value":
         return configuration.value.mean
     if column == "drop":
@@ -219,7 +219,7 @@ def average_by_seed(rows: Iterable[Row], column: str) -> Mapping[object, float]:
     """
     values_by_seed: dict[object, list[float]] = {}
     for row in rows:
-        value: Setting = row.get(column)
+        value: SettingValue = row.get(column)
         if isinstance(value, int | float):
             run_key = ("run", row.name)
             values_by_seed.setdefault(run_key if row.run.seed is None else row.run.seed, []).append(float(value))

@@ -12,14 +12,15 @@ from typing import Any
 from qat.json_values import Json
 from qat.plain_text import one_line
 from qat.results import MOST_VARIANTS
+from qat.tasks import TASKS
 from qat.variants import FLOAT
 
 LARGEST_NUMBER = 1e15  # beyond it no metric, size or time of ours lies, and squares overflow
-_METRIC_LIMITS = {"accuracy": (0, 1), "auc": (0, 1)}
+_METRIC_LIMITS = {each.metric: each.metric_limits for each in TASKS.values()}
 LONGEST_TEXT = 600  # characters of a reason
 LARGEST_BYTES = 64 << 20  # of a results.json; ours have some ten KiB
 MOST_SETTINGS = 5_000  # of a run, as dotted keys; ours have some 150
-Setting = str | int | float | bool | None
+SettingValue = str | int | float | bool | None
 
 
 class NotARunError(ValueError):
@@ -51,7 +52,7 @@ class RunRecord:
 
     folder: Path
     seed: int | None
-    settings: Mapping[str, Setting]  # the resolved config, dotted keys
+    settings: Mapping[str, SettingValue]  # the resolved config, dotted keys
     measured: Mapping[str, Measured]
     float_model: str | None  # SHA-256 of float/model.tflite: equal for runs that share their float model
     made_by: Mapping[str, str]  # versions, commit, machine
@@ -159,7 +160,7 @@ def _measured(name: str, plain: Any, digests: Mapping[str, Any]) -> Measured:
         raise NotARunError(f"results.json: variant {name}: accuracy_interval holds no two numbers") from error
 
 
-def flatten(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Setting]]:
+def flatten(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, SettingValue]]:
     """A nested config as dotted keys; a list is one value, written as JSON.
 
     >>> dict(flatten({"seed": 1, "data": {"range": [0, 1], "target": {}}}))
@@ -179,7 +180,7 @@ def flatten(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, S
             yield one_line(f"{prefix}{key}"), _setting(value)
 
 
-def _setting(value: Json) -> Setting:
+def _setting(value: Json) -> SettingValue:
     """A value of a setting; numbers that JSON or arithmetic cannot hold become text."""
     if isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
         return _shorten(value)

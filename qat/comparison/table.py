@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from qat.comparison.record import Measured, RunRecord, Setting
+from qat.comparison.record import Measured, RunRecord, SettingValue
 from qat.errors import ConfigError
 from qat.tasks import METRICS
 
@@ -53,7 +53,7 @@ class Row:
     def variant(self) -> str:
         return self.measured.variant
 
-    def get(self, column: str) -> Setting:
+    def get(self, column: str) -> SettingValue:
         """The value of a column: run, variant, seed, one of MEASURES, or a dotted key of the config."""
         column = _resolve_alias(column)
         own_columns = {"run": self.name, "variant": self.variant, "seed": self.run.seed}
@@ -145,7 +145,7 @@ def _limit(condition: str, expected: str) -> float:
         raise ConfigError(f"filter={condition}: expected a number after the sign, got {expected!r}.") from None
 
 
-def _equal(actual: Setting, expected: str) -> bool:
+def _equal(actual: SettingValue, expected: str) -> bool:
     """As text, or as numbers: 1e-3 is 0.001."""
     if format_setting(actual) == expected:
         return True
@@ -155,7 +155,7 @@ def _equal(actual: Setting, expected: str) -> bool:
         return False
 
 
-def format_setting(value: Setting) -> str:
+def format_setting(value: SettingValue) -> str:
     """A setting as the command line writes it: true, false, null, numbers as they are."""
     words: Mapping[object, str] = {True: "true", False: "false", None: "null"}
     return words[value] if value is None or isinstance(value, bool) else str(value)
@@ -182,7 +182,7 @@ def sort_rows(rows: Sequence[Row], columns: Sequence[str]) -> list[Row]:
     return result
 
 
-def sort_by_column(items: Sequence[Item], column: str, get: Callable[[Item, str], Setting]) -> list[Item]:
+def sort_by_column(items: Sequence[Item], column: str, get: Callable[[Item, str], SettingValue]) -> list[Item]:
     """Sort by one column, stably.
 
     Args:
@@ -203,7 +203,7 @@ def _resolve_alias(column: str) -> str:
     return _ALIASES.get(column, column)
 
 
-def sort_key(value: Setting) -> tuple[int, float, str]:
+def sort_key(value: SettingValue) -> tuple[int, float, str]:
     """Numbers before words; words with numbers in them by these: run 2 before run 10."""
     if isinstance(value, int | float):
         return 0, float(value), ""

@@ -119,6 +119,14 @@ CAUSES: dict[str, tuple[str, str]] = {
 
 NAMES = {id: name for id, (name, _) in CAUSES.items()}
 
+# What the stages do with some causes alone
+SAY_FLOAT_ALONE = frozenset({"C01", "C03"})  # that a file is float, and nothing of what it loses
+AFTER_CALIBRATION = frozenset({"C06"})  # wrong calibration may cost the same: it is excluded first
+NEEDS_MORE_STEPS = frozenset({"T01"})  # proved where a file that is calibrated and not trained loses nothing
+HARMLESS_WITHOUT_LOSS = frozenset({"C13", "I05"})  # a note there
+YIELDS = frozenset({"O05"})  # to what else explains the outputs
+EXPLAINS_ORDER = frozenset({"O05", "C10", "E01"})  # why results may depend on the order of the samples
+
 NOT_DETECTABLE: dict[str, str] = {
     "M04": "a layer's inputs and outputs stay on 8-bit grids when it alone is in float, and what is lost on a wide or "
     "uneven one is M01, M02 or M03; no model was found that one layer's own arithmetic loses",
@@ -139,7 +147,7 @@ WITHOUT_DELEGATE = (
     "experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)"
 )
 WIDER = "qat.tflite.convert(model, calibration=samples, scheme='int16x8')"
-CALIBRATED = "qat.quantization.quantize_model(model, samples)"
+QUANTIZE_CALIBRATED = "qat.quantization.quantize_model(model, samples)"
 ONE_PASS = (
     "collect inputs and labels in one pass, without shuffling: inputs, labels = zip(*dataset.as_numpy_iterator())"
 )

@@ -25,6 +25,7 @@ from qat.limits import check_size
 from qat.plain_text import address_hint
 from qat.results import RunResult
 from qat.targets import import_object
+from qat.tasks import BY_METRIC
 from qat.tflite.reader import read
 from qat.trust import refuse_targets
 from qat.variants import BY_VARIANT
@@ -237,7 +238,7 @@ def read_run_jobs(folder: Path, samples: int, trust: Any = False) -> Iterator[tu
     skips = isinstance(quant, dict) and bool(quant.get("skip"))
     keras = folder / "float" / rundir.MODEL_KERAS
     for name, variant in result.variants.items():
-        path = _inside(folder, variant.file, record)
+        path, task = _inside(folder, variant.file, record), BY_METRIC.get(variant.metric.name)
         contract = _contract(path.with_name(rundir.MODEL_JSON)) or splits.test.contract
         needed = 4.0 * math.prod(contract.shape) * len(indices)
         check_size(
@@ -249,9 +250,9 @@ def read_run_jobs(folder: Path, samples: int, trust: Any = False) -> Iterator[tu
                 "tflite_model": str(path),
                 "keras_model": str(keras) if keras.exists() else None,
                 "inputs": inputs,
-                "labels": splits.test.labels[indices] if variant.metric.name == "accuracy" else None,
+                "labels": splits.test.labels[indices] if task is not None and task.has_classes else None,
                 "preprocess": lambda raw, contract=contract: apply(contract, raw),
-                "expect": None if skips or name not in BY_VARIANT else BY_VARIANT[name].file_kind,
+                "expect": None if skips or name not in BY_VARIANT else BY_VARIANT[name].scheme,
                 "trust": trust is True,
             },
         )

@@ -189,6 +189,7 @@ class Findings:
 
     causes: list[Cause] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    noted: set[str] = field(default_factory=set)  # ids that notes are about
     drop: Drop | None = None
     unsure: str = ""
 
@@ -203,6 +204,7 @@ class Findings:
         self.causes.append(hypothesis.cause(recovered, certainty))
 
     def note(self, hypothesis: Hypothesis) -> None:
+        self.noted.add(hypothesis.id)
         self.notes.append(f"{hypothesis.id}: {hypothesis.evidence}")
 
     def names(self, families: str) -> bool:

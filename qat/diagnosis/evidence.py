@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qat.diagnosis import runs, tensor_order
 from qat.diagnosis.case import CalibrationSet, Case, as_arrays, collect_samples
+from qat.diagnosis.engine import Loss
 from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.normalisations import (
     BY_RANGE,
@@ -22,10 +23,12 @@ from qat.diagnosis.normalisations import (
     name_range,
     normalise,
 )
-from qat.diagnosis.score import OutputScore, are_probabilities
+from qat.diagnosis.score import OutputScore, are_probabilities, worst_sqnr_db
 from qat.errors import DataError, QatError
 from qat.models.which_keras import input_names
 from qat.tflite import read, read_metadata
+
+_CONVERSIONS_OF_QAT = (runs.Conversion(), runs.Conversion(scheme="float32"))  # any other would not change its ranges
 
 
 @dataclass
@@ -62,9 +65,9 @@ class Evidence:
 
     @cached_property
     def keras_is_qat(self) -> bool:
-        return self.keras is not None and any(
-            type(layer).__name__ == "QuantizeWrapperV2" for layer in self.keras.layers
-        )
+        """Whether the Keras model holds tfmot's wrappers, or those of `quantize_model`, which are made from them."""
+        bases = (base for layer in ([] if self.keras is None else self.keras.layers) for base in type(layer).__mro__)
+        return any(base.__name__ == "QuantizeWrapperV2" for base in bases)
 
     # ---- inputs
 
@@ -162,36 +165,47 @@ class Evidence:
     # ---- stages
 
     @cached_property
-    def a0(self) -> list[NDArray] | None:
+    def keras_outputs(self) -> list[NDArray] | None:
         """The Keras model on the right inputs."""
         if self.keras is None or self.right_inputs is None:
             return None
         return runs.run_keras(self.keras, self.right_inputs)
 
     @cached_property
-    def a2(self) -> list[NDArray] | None:
+    def file_outputs(self) -> list[NDArray] | None:
         """The user's file on the right inputs, quantized and dequantized by us."""
         return None if self.right_inputs is None else self.file.real(self.right_inputs)
 
     @cached_property
-    def a1(self) -> list[NDArray] | None:
+    def float_file_outputs(self) -> list[NDArray] | None:
         """A float file made here, on the right inputs."""
         return self.convert_and_run(runs.Conversion(scheme="float32"))
 
+    @property
+    def float_file_db(self) -> float | None:
+        """SQNR of the float file against the Keras model, of its worst output; None where there is none."""
+        outputs = self.float_file_outputs
+        return None if outputs is None else worst_sqnr_db(self.keras_outputs, outputs)
+
+    @property
+    def loss_of_file(self) -> Loss[bytes]:
+        """What the file loses against the Keras model; its states are changed forms of the file."""
+        return Loss(self.score, self.keras_outputs, self.file_outputs, self.case.content, self.outputs_of)
+
     @cached_property
     def classifies(self) -> bool:
-        reference = self.a0 or self.a2
+        reference = self.keras_outputs or self.file_outputs
         if self.case.labels is not None:
             return True
         return reference is not None and are_probabilities(reference[0])
 
     @property
-    def a1_if_converted(self) -> list[NDArray] | None:
+    def float_file_outputs_if_converted(self) -> list[NDArray] | None:
         """A1, if some step needed that file."""
-        return self.a1 if runs.Conversion(scheme="float32") in self._files else None
+        return self.float_file_outputs if runs.Conversion(scheme="float32") in self._files else None
 
     @property
-    def a3(self) -> list[NDArray] | None:
+    def outputs_on_app_inputs(self) -> list[NDArray] | None:
         """The file on the app's own inputs."""
         arrays, right = self.user_inputs, self.right_inputs
         if arrays is None or right is None or [a[0].size for a in arrays] != [r[0].size for r in right]:
@@ -199,9 +213,9 @@ class Evidence:
         return self.file.real([a.reshape(r.shape) for a, r in zip(arrays, right, strict=True)])
 
     @property
-    def a4(self) -> list[NDArray] | None:
+    def app_outputs(self) -> list[NDArray] | None:
         """The app's own results, where they can be read as outputs."""
-        recorded, expected = self.recorded, self.a2
+        recorded, expected = self.recorded, self.file_outputs
         if recorded is None or expected is None:
             return None
         if self.score.unit != "dB":
@@ -215,7 +229,7 @@ class Evidence:
     @cached_property
     def score(self) -> OutputScore:
         labels = None if self.labels_distrusted else self.case.labels
-        return OutputScore(labels, self.a0 or self.a2, self.classifies)
+        return OutputScore(labels, self.keras_outputs or self.file_outputs, self.classifies)
 
     def distrust_labels(self) -> None:
         """Judge by agreement with the reference from now on."""
@@ -235,7 +249,7 @@ class Evidence:
         return self._files[conversion]
 
     def _converted(self, conversion: runs.Conversion) -> bytes | None:
-        if self.keras is None or (self.keras_is_qat and conversion.scheme != "float32"):
+        if self.keras is None or (self.keras_is_qat and conversion not in _CONVERSIONS_OF_QAT):
             return None
         samples, dtype = self.select_calibration(conversion.calibration), self.case.graph.inputs[0].dtype
         io = dtype if dtype in ("int8", "uint8") else "float32"  # the user's own, so that the app can run the file

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis.catalogue import BY_NAME
+from qat.diagnosis.catalogue import BY_NAME, HARMLESS_WITHOUT_LOSS
 from qat.diagnosis.engine import Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import feeding, preprocessing
@@ -185,7 +185,7 @@ def _measure(
     free = loss.drop.points <= NO_POINTS and evidence.score.value(loss.target) > FAIR
     if loss.significant:
         findings.add(hypothesis, loss.recovered(repair_state(fed, [hypothesis])))
-    elif hypothesis.id == "I05" or free:
+    elif hypothesis.id in HARMLESS_WITHOUT_LOSS or free:
         findings.note(hypothesis)
     else:
         findings.add(hypothesis)

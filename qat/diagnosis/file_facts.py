@@ -12,9 +12,8 @@ from qat.codes import QuantParams
 from qat.tflite import TfliteGraph, read_metadata
 from qat.tflite.graph import Op, Tensor
 from qat.tflite.runtime.input_checks import range_params
+from qat.tflite.verify import CHANNEL_AXIS, CONVERSIONS
 
-CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
-WEIGHTED = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 SHAPING = frozenset(
     {"SHAPE", "PACK", "GATHER", "REDUCE_PROD", "STRIDED_SLICE", "CONCATENATION", "CAST", "RANGE", "FILL"}
 )
@@ -43,7 +42,7 @@ class FileFacts:
 
     def weight(self, op: Op) -> Tensor | None:
         """The constant weight of a weighted op, followed through a DEQUANTIZE to where it is stored."""
-        if op.name not in WEIGHTED or len(op.inputs) < 2:
+        if op.name not in CHANNEL_AXIS or len(op.inputs) < 2:
             return None
         index = op.inputs[1] if op.inputs[1] >= 0 else None
         seen = 0
@@ -55,7 +54,7 @@ class FileFacts:
 
     @cached_property
     def weights(self) -> tuple[tuple[Op, Tensor], ...]:
-        tensors = ((op, self.weight(op)) for op in self.graph.ops if op.name in WEIGHTED)
+        tensors = ((op, self.weight(op)) for op in self.graph.ops if op.name in CHANNEL_AXIS)
         return tuple((op, weight) for op, weight in tensors if weight is not None)
 
     @cached_property

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from qat.commands import command
+from qat.diagnosis import catalogue
 from qat.diagnosis.catalogue import PER_CHANNEL, SLOWER, format_verify_command
 from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import calibration, conversion, model, origin, structure, training, weights
 from qat.diagnosis.hypotheses.ranges import diagnose_without_data, rank_guesses
-from qat.diagnosis.runs import CALIBRATED, Conversion
-from qat.diagnosis.score import FAULT_DB, Drop, worst_sqnr_db
+from qat.diagnosis.runs import Conversion
+from qat.diagnosis.score import FAULT_DB, Drop
+from qat.variants import CALIBRATED_KINDS
 
 AGREES, AGREES_TRAINED = 0.95, 0.85  # with the Keras model; what training in 8 bits moved may agree less
 AGREES_AGAIN = 0.9  # what a file converted here must reach, to be the measure of the user's
@@ -21,30 +23,29 @@ HALF = 0.5  # of the loss; what a repair recovers of it is one of two faults
 SURELY_INEXACT = FAULT_DB + 10  # dB, of a float file
 FAR, NEAR_BY = 1.0, 0.5  # octaves between the file's ranges and right ones; share of it that a guess leaves
 MUCH_BETTER = 0.9  # share of the noise power that a file converted rightly has not
-DEMOTED = ("C01", "C03")  # they say that a file is float, and nothing of what it loses
 
 
 def diagnose_file(evidence: Evidence) -> Findings:
     """Causes of families C, Q, M and T."""
-    findings = Findings(drop=_measured(evidence))
-    loss = None if findings.drop is None else _loss(evidence)
+    findings = Findings(drop=_measure_drop(evidence))
+    loss = None if findings.drop is None else _make_loss(evidence)
     static = []
-    for each in _static(evidence):
+    for each in _list_static_hypotheses(evidence):
         findings.note(each) if each.harmless else static.append(each)
     if loss is None:
-        _unmeasured(evidence, findings, static)
+        _diagnose_without_outputs(evidence, findings, static)
     else:
-        _measured_causes(evidence, findings, static, loss)
+        _diagnose_by_outputs(evidence, findings, static, loss)
     _note_oddities(evidence, findings)
     return findings
 
 
-def _loss(evidence: Evidence) -> Loss[Conversion]:
+def _make_loss(evidence: Evidence) -> Loss[Conversion]:
     user_conversion = Conversion(calibration="user", per_channel=not conversion.per_tensor(evidence.facts))
-    return Loss(evidence.score, evidence.a0, evidence.a2, user_conversion, evidence.convert_and_run)
+    return replace(evidence.loss_of_file, state=user_conversion, run=evidence.convert_and_run)
 
 
-def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]) -> None:
+def _diagnose_without_outputs(evidence: Evidence, findings: Findings, static: list[Hypothesis]) -> None:
     """By signatures, weights and synthetic images."""
     for each in static:
         named = not each.needs_loss or each.certain or each.strength >= STRONG
@@ -61,11 +62,13 @@ def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]
         diagnose_without_data(evidence, findings)
 
 
-def _measured_causes(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
+def _diagnose_by_outputs(
+    evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]
+) -> None:
     lossy = findings.lossy
     for each in static:
-        if each.id == "C06":
-            continue  # calibration has to be excluded first
+        if each.id in catalogue.AFTER_CALIBRATION:
+            continue
         if not each.needs_loss or (each.certain and lossy):
             findings.add(each, loss.recovered(Conversion()) if lossy else None)
         elif not lossy:
@@ -78,7 +81,7 @@ def _measured_causes(evidence: Evidence, findings: Findings, static: list[Hypoth
     lower = evidence.score.unit != "dB" and loss.drop.points > 0
     if lower and not lossy and (rescaled := weights.find_rescaled_weights(evidence)) is not None:
         findings.note(rescaled)
-    explained = any(cause.certainty != "consistent" and cause.id not in DEMOTED for cause in findings.causes)
+    explained = any(c.certainty != "consistent" and c.id not in catalogue.SAY_FLOAT_ALONE for c in findings.causes)
     if lossy and not explained:
         _explain(evidence, findings, static, loss)
     elif evidence.score.unit == "dB" and not lossy and loss.drop.value < SURELY_INEXACT:
@@ -99,28 +102,21 @@ def _note_inexact(evidence: Evidence, findings: Findings, static: list[Hypothesi
         )
 
 
-def _static(evidence: Evidence) -> Iterator[Hypothesis]:
+def _list_static_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     """What the file says of itself."""
     facts, samples, expect = evidence.facts, evidence.calibration, evidence.case.expect
-    unusable = samples is not None and not samples.usable
-    for each in conversion.find_float_body(
-        facts, expect, samples is not None, None if samples is None else samples.usable
-    ):
-        if each.id == "C02" and unusable:
-            why = samples.problem or f"{samples.count} samples, some NaN or infinite"
-            each = replace(each, evidence=f"{each.evidence}. The calibration handed over: {why}")
-        yield each
+    yield from conversion.find_float_body(facts, expect, samples)
     yield from training.find_float_layers(facts, expect)
     for signature in (*conversion.FROM_FILE_ALONE, *training.FROM_FILE_ALONE, calibration.find_constant):
         yield from signature(facts)
 
 
-def _measured(evidence: Evidence) -> Drop | None:
+def _measure_drop(evidence: Evidence) -> Drop | None:
     """What the file loses on right inputs; None where it cannot be measured."""
-    if evidence.a0 is None:
+    if evidence.keras_outputs is None:
         return None
     score = evidence.score
-    drop = score.drop(evidence.a0, evidence.a2)
+    drop = score.drop(evidence.keras_outputs, evidence.file_outputs)
     if drop.significant and (drop.unit or score.unit) != "accuracy" and _is_moved_by_training(evidence):
         return replace(drop, significant=False)
     if score.unit != "agreement":
@@ -130,7 +126,7 @@ def _measured(evidence: Evidence) -> Drop | None:
     good = evidence.convert_and_run(Conversion())
     if good is None or score.value(good) < AGREES_AGAIN:
         return drop
-    return score.drop(good, evidence.a2)
+    return score.drop(good, evidence.file_outputs)
 
 
 def _is_moved_by_training(evidence: Evidence) -> bool:
@@ -146,7 +142,7 @@ def _is_moved_by_training(evidence: Evidence) -> bool:
 
 def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
     """Adds the causes whose repair recovers it."""
-    file = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
+    file = evidence.loss_of_file
     for mended in (weights.find_rescaled_weights(evidence), structure.find_other_ops(evidence)):
         if mended is not None and (share := file.recovered(repair_state(file.state, [mended])) or 0.0) >= ENOUGH:
             findings.add(mended, share)
@@ -171,7 +167,7 @@ def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], l
 
 
 def _other_float(evidence: Evidence) -> Hypothesis:
-    distance = worst_sqnr_db(evidence.a0, evidence.a1) if evidence.a1 is not None else None
+    distance = evidence.float_file_db
     distance_text = f"; a float file made here reaches {distance:.0f} dB" if distance is not None else ""
     return Hypothesis(
         "C12",
@@ -185,7 +181,7 @@ def _explain_conversion(
     evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion], share: float
 ) -> None:
     """A file converted rightly is sound: what is the smallest part of "rightly" that does it?"""
-    if stale := [each for each in static if each.id == "T01"]:
+    if stale := [each for each in static if each.id in catalogue.NEEDS_MORE_STEPS]:
         findings.add(stale[0], share, "proved")
     elif evidence.facts.trained_quantized and weights.computes_its_weights(evidence):
         words = "the file does what its weights do in float, and these lose: the training with quantization lost it"
@@ -202,7 +198,7 @@ def _explain_conversion(
         findings.add(finer)
     elif coarse := conversion.per_tensor(evidence.facts):
         _explain_per_tensor(evidence, findings, coarse, loss, share)
-    elif evidence.facts.scheme in CALIBRATED:
+    elif evidence.facts.scheme in CALIBRATED_KINDS:
         _add_calibration(evidence, findings, share)
     else:
         findings.add(_other_float(evidence))
@@ -246,8 +242,8 @@ def _add_calibration(evidence: Evidence, findings: Findings, share: float) -> No
 
 def _explain_model(evidence: Evidence, findings: Findings, loss: Loss[Conversion]) -> None:
     """Even the best integer file loses: M, or the converter."""
-    distance = worst_sqnr_db(evidence.a0, evidence.a1) if evidence.a1 is not None else SURELY_INEXACT
-    if distance < SURELY_INEXACT:
+    distance = evidence.float_file_db
+    if distance is not None and distance < SURELY_INEXACT:
         hypothesis = Hypothesis(
             "C12",
             f"a float32 file made here departs from the Keras model as well ({distance:.1f} dB)",
@@ -276,12 +272,12 @@ def _note_oddities(evidence: Evidence, findings: Findings) -> None:
         )
     if samples is not None and facts.trained_quantized and facts.scheme == "int8":
         notes.append("T07: a representative dataset given with a QAT model is ignored; harmless")
-    coarse = conversion.per_tensor(facts) and not any(cause.id == "C06" for cause in findings.causes)
+    coarse = conversion.per_tensor(facts) and not any(c.id in catalogue.AFTER_CALIBRATION for c in findings.causes)
     if coarse and not findings.lossy:
         notes.append("C06: convolution weights have one scale for all channels; it costs nothing that was measured")
     if samples is not None and not findings.lossy and sound:
         for each in calibration.judge_samples(evidence):
-            if not any(note.startswith(f"{each.id}:") for note in notes):
+            if each.id not in findings.noted:
                 findings.note(each)
     if samples is not None and samples.usable and samples.exhausted:
         notes.append("the calibration generator is used up after one pass; a second conversion would see nothing")

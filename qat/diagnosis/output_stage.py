@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis.catalogue import BY_NAME
+from qat.diagnosis.catalogue import BY_NAME, HARMLESS_WITHOUT_LOSS, YIELDS
 from qat.diagnosis.engine import Findings, Hypothesis
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import outputs
@@ -43,11 +43,11 @@ def diagnose_recorded(evidence: Evidence, findings: Findings, fed: list[NDArray]
         return
     known = fed is not None or evidence.user_inputs is not None
     unexplained = not known and not matches_file(recorded[0], expected[0], tensors[0])
-    stale_or_none = all(each.id == "O05" for each in hypotheses)
+    stale_or_none = all(each.id in YIELDS for each in hypotheses)
     if unexplained and stale_or_none and (words := _one_label(recorded[0], expected[0])):
         findings.unsure = words
         return
-    if unexplained and all(each.id == "O05" or not each.certain for each in hypotheses):
+    if unexplained and all(each.id in YIELDS or not each.certain for each in hypotheses):
         if _search_inputs(evidence, findings, recorded[0], tensors[0]):
             return
         if not hypotheses:
@@ -59,7 +59,7 @@ def diagnose_recorded(evidence: Evidence, findings: Findings, fed: list[NDArray]
     if not hypotheses and fed is not None:
         hypotheses = list(outputs.find_other_runtime(recorded[0], codes[0], tensors[0]))
     for each in hypotheses:
-        if each.harmless or (each.id == "C13" and not lossy):
+        if each.harmless or (each.id in HARMLESS_WITHOUT_LOSS and not lossy):
             findings.note(each)
         else:  # our own run of the file, on the very inputs, has the loss not
             findings.add(each, 1.0 if lossy and each.certain else None)
@@ -316,7 +316,7 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
             0.9,
             certain=True,
         )
-        own, theirs = evidence.a2, evidence.a4  # our runs of the file start from a fresh state each
+        own, theirs = evidence.file_outputs, evidence.app_outputs  # our runs of the file start from a fresh state each
         lossy = own is not None and theirs is not None and evidence.score.drop(own, theirs).significant
         findings.causes = [each for each in findings.causes if each.id != "C13"]  # the state makes other numbers
         findings.add(hypothesis, 1.0 if lossy else None)

@@ -21,10 +21,10 @@ from qat.models.which_keras import input_names, takes_dictionary
 from qat.tflite import TfliteGraph
 from qat.tflite.graph import Tensor
 from qat.tflite.runtime.child_process import make_runtime
+from qat.variants import CALIBRATED_KINDS
 
 BATCH = 128
 CALIBRATION_SAMPLES = 128
-CALIBRATED = ("int8", "int16x8")
 MODULES = ("ai_edge_litert.interpreter", "tensorflow.lite.python.interpreter")
 
 
@@ -199,14 +199,14 @@ def make_file(model: Any, conversion: Conversion, samples: list[NDArray] | None,
     """
     from qat.export import convert
 
-    if conversion.scheme in CALIBRATED and samples is None:
+    if conversion.scheme in CALIBRATED_KINDS and samples is None:
         return None, ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = convert(
                 model,
-                calibration=samples if conversion.scheme in CALIBRATED else None,
+                calibration=samples if conversion.scheme in CALIBRATED_KINDS else None,
                 scheme=conversion.scheme,
                 engine="tflite",  # as the user converts: the repair is one step of theirs, not another way of ours
                 io=io if conversion.scheme == "int8" else "float32",

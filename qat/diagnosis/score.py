@@ -52,7 +52,7 @@ class OutputScore:
 
     @cached_property
     def others(self) -> list[tuple[int, OutputScore]]:
-        """Of several outputs each further one is measured against the reference: labels belong to the first."""
+        """Each output after the first, to be measured against the reference: labels belong to the first."""
         if self.reference is None or self.unit == "dB":
             return []
         return [

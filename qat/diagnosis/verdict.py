@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from qat.diagnosis.catalogue import EXPLAINS_ORDER
 from qat.diagnosis.diagnosis import Cause, Diagnosis, Stage, decide_blame
 from qat.diagnosis.engine import Findings
 from qat.diagnosis.evidence import Evidence
@@ -58,10 +59,10 @@ def reach_verdict(evidence: Evidence) -> Diagnosis:
 
 def _cannot_tell(evidence: Evidence, causes: list[Cause]) -> str:
     """Without the Keras model a bad result has several explanations that leave the same traces."""
-    if causes or evidence.keras is not None or evidence.case.labels is None or evidence.a2 is None:
+    if causes or evidence.keras is not None or evidence.case.labels is None or evidence.file_outputs is None:
         return ""
-    classes = evidence.a2[0].reshape(len(evidence.a2[0]), -1).shape[1]
-    value = evidence.score.value(evidence.a2)
+    classes = evidence.file_outputs[0].reshape(len(evidence.file_outputs[0]), -1).shape[1]
+    value = evidence.score.value(evidence.file_outputs)
     labels = evidence.case.labels
     majority = float(np.bincount(labels - labels.min()).max() / len(labels))
     if classes < 2 or value > max(TWICE_CHANCE / classes, ABOVE_MAJORITY * majority):
@@ -75,9 +76,11 @@ def _cannot_tell(evidence: Evidence, causes: list[Cause]) -> str:
 
 
 def _insignificant(evidence: Evidence, model: Findings, app: Findings) -> list[str]:
-    if model.causes or app.causes or evidence.a0 is None or evidence.case.labels is None:
+    if model.causes or app.causes or evidence.keras_outputs is None or evidence.case.labels is None:
         return []
-    text = evaluation.describe_sample_size(evidence, evidence.a0, evidence.a2, "Keras model against file")
+    text = evaluation.describe_sample_size(
+        evidence, evidence.keras_outputs, evidence.file_outputs, "Keras model against file"
+    )
     return [text] if text else []
 
 
@@ -86,11 +89,11 @@ def _ladder(evidence: Evidence) -> list[Stage]:
     if evidence.right_inputs is None:
         return stages
     measured = [
-        ("A0", "Keras float model, right inputs", evidence.a0),
-        ("A1", "float file made here, right inputs", evidence.a1_if_converted),
-        ("A2", "the file, right inputs", evidence.a2),
-        ("A3", "the file, the app's preprocessing", evidence.a3),
-        ("A4", "the app's own results", evidence.a4),
+        ("A0", "Keras float model, right inputs", evidence.keras_outputs),
+        ("A1", "float file made here, right inputs", evidence.float_file_outputs_if_converted),
+        ("A2", "the file, right inputs", evidence.file_outputs),
+        ("A3", "the file, the app's preprocessing", evidence.outputs_on_app_inputs),
+        ("A4", "the app's own results", evidence.app_outputs),
     ]
     score = evidence.score
     for name, what, outputs in measured:
@@ -141,9 +144,6 @@ def diagnose_app(evidence: Evidence, model: Findings) -> Findings:
     if not findings.causes:
         diagnose_metadata(evidence, findings, run)
     return findings
-
-
-EXPLAINS_ORDER = ("O05", "C10", "E01")  # why results may depend on the order of the samples
 
 
 def _diagnose_on_sound_file(evidence: Evidence, findings: Findings, run: Run) -> None:

@@ -193,5 +193,5 @@ def _report(departures: list[Departure], layer: LayerParity | None, rows: int) -
         f"the file is not what the model computes: of output {worst.name!r}, {worst.within_1_lsb:.1%} of the codes are "
         f"within 1 LSB of the model's on {rows} calibration rows (expected {thresholds.min_within_1_lsb:.0%}), the "
         f"largest difference is {worst.max_lsb:.0f} LSB (expected at most {thresholds.max_lsb}); {where}. "
-        "qat.evaluation.layer_parity compares all layers; quant.skip leaves one in float",
+        "qat.export.layer_parity compares all layers; quant.skip leaves one in float",
     )

@@ -12,7 +12,7 @@ from qat.reporting.colours import SERIES, VARIANT_COLOURS
 from qat.reporting.figures import make_figure, plain, to_png
 
 Row = Mapping[str, Any]
-# of the highest median is the height of the axis: a busy machine's 95th percentile would flatten every bar
+# so many times the highest median is the height of the axis: a busy machine's 95th percentile would flatten every bar
 MOST_MEDIANS = 2.5
 
 

@@ -12,6 +12,7 @@ from qat.comparison.configurations import Configuration
 from qat.confidence import Mean
 from qat.reporting.chart import Chart, Point, Series
 from qat.reporting.colours import VARIANT_COLOURS, colour_of
+from qat.tasks import is_in_percent
 
 MOST_TASKS = 8  # data sets and metrics that are drawn, those with most configurations; all are in the tables
 MOST_DROPS = 40  # configurations in the drop chart, the best; all are in the tables
@@ -44,9 +45,9 @@ def _file_name(task: str, tasks: Sequence[str]) -> str:
     return f"{tasks.index(task) + 1}_{re.sub(r'[^A-Za-z0-9]+', '_', task)[:40].strip('_')}"
 
 
-def select_unit(configuration: Configuration) -> tuple[float, str]:
-    """(factor, unit) by which a metric is shown: accuracy in per cent."""
-    return (100.0, " %") if configuration.rows[0].measured.metric == "accuracy" else (1.0, "")
+def select_unit(metric: str) -> tuple[float, str]:
+    """(factor, unit) by which a metric is shown: a share in per cent."""
+    return (100.0, " %") if is_in_percent(metric) else (1.0, "")
 
 
 def _series(configurations: Sequence[Configuration], points: Sequence[Point]) -> tuple[Series, ...]:
@@ -64,7 +65,7 @@ def _series(configurations: Sequence[Configuration], points: Sequence[Point]) ->
 def _metric_against_cost(
     configurations: Sequence[Configuration], task: str, cost: str, divisor: float, label: str
 ) -> Chart:
-    factor, unit = select_unit(configurations[0])
+    factor, unit = select_unit(configurations[0].rows[0].measured.metric)
     points = []
     for each in configurations:
         x, y, half_width = (
@@ -98,7 +99,7 @@ def negate_drop(drop: Mean) -> Mean:
 
 
 def _gain_chart(configurations: Sequence[Configuration], task: str, *, all_drawn: bool) -> Chart:
-    factor, _ = select_unit(configurations[0])
+    factor, _ = select_unit(configurations[0].rows[0].measured.metric)
     labels = list(dict.fromkeys(each.label for each in configurations))
     points = []
     variants = sorted({each.variant for each in configurations})

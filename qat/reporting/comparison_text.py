@@ -11,13 +11,14 @@ from typing import Any
 from qat.comparison.comparison import Comparison
 from qat.comparison.configurations import Configuration
 from qat.comparison.pairs import Test
-from qat.comparison.record import Setting
+from qat.comparison.record import SettingValue
 from qat.comparison.table import MEASURES, Row
 from qat.confidence import MOST_FLIPPED, Mean
 from qat.plain_text import csv_text_cell
 from qat.reporting.comparison_charts import negate_drop, select_unit
-from qat.reporting.numbers import format_latency, format_signed
+from qat.reporting.numbers import format_interval, format_latency, format_signed
 from qat.reporting.table import escape_cell, format_markdown_table
+from qat.tasks import is_in_percent
 
 CONFIGURATION_TITLES = (
     "configuration",
@@ -94,7 +95,7 @@ def _mean_cells(configuration: Configuration) -> list[Any]:
     return ["" if cell is None else cell for cell in cells]
 
 
-def _csv_cell(value: Setting) -> str:
+def _csv_cell(value: SettingValue) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
@@ -137,7 +138,7 @@ def _configuration_json(configuration: Configuration, swept: Sequence[str]) -> d
     }
 
 
-def _shared(configuration: Configuration, name: str) -> Setting:
+def _shared(configuration: Configuration, name: str) -> SettingValue:
     """None where the same files were left under several values."""
     values = {row.get(name) for row in configuration.rows}
     return values.pop() if len(values) == 1 else None
@@ -161,7 +162,7 @@ def _test_json(test: Test) -> dict[str, Any]:
 
 
 def format_configuration(configuration: Configuration) -> list[str]:
-    factor, unit = select_unit(configuration)
+    factor, unit = select_unit(configuration.rows[0].measured.metric)
     fronts = [
         name for name, on in (("size", configuration.on_size_front), ("latency", configuration.on_latency_front)) if on
     ]
@@ -181,7 +182,7 @@ def format_configuration(configuration: Configuration) -> list[str]:
 
 
 def format_test(test: Test) -> list[str]:
-    factor, unit = (100.0, " points") if test.metric == "accuracy" else (1.0, "")
+    factor, unit = (100.0, " points") if is_in_percent(test.metric) else (1.0, "")
     result = test.result
     numbers = ["", "", "", ""]
     if result is not None:
@@ -208,18 +209,16 @@ def format_row(row: Row, distinguishing: Sequence[str]) -> list[str]:
         One text per column, with its unit (%, KiB, ms); empty where a value is not known.
     """
     measured = row.measured
-    factor, unit = (100.0, " %") if measured.metric == "accuracy" else (1.0, f" {measured.metric}")
+    factor, unit = (100.0, " %") if is_in_percent(measured.metric) else (1.0, f" {measured.metric}")
     digits, drop = _digits(factor), row.run.drop(row.variant)
-    interval = (
-        "" if measured.low is None or measured.high is None else f"{measured.low * 100:.1f}-{measured.high * 100:.1f}"
-    )
+    known = measured.low is not None and measured.high is not None
     return [
         row.name,
         row.variant,
         *(_csv_cell(row.get(name)) for name in distinguishing),
         "" if row.run.seed is None else str(row.run.seed),
         f"{measured.value * factor:.{digits}f}{unit}",
-        interval,
+        format_interval((measured.low, measured.high)) if known else "",
         "" if drop is None else format_signed(-drop, measured.metric),
         ""
         if measured.fake_quant is None

@@ -28,9 +28,9 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from qat import manifest
+from qat.comparison.record import SettingValue
 
 BINS = 30
-Setting = str | int | float | bool | None
 
 
 class EventFile:
@@ -119,7 +119,7 @@ class EventFile:
         metadata = hparams_metadata.create_summary_metadata(data)
         self._add({hparams_metadata.EXPERIMENT_TAG: hparams_metadata.NULL_TENSOR}, metadata, 0)
 
-    def add_hparams_session(self, settings: Mapping[str, Setting]) -> None:
+    def add_hparams_session(self, settings: Mapping[str, SettingValue]) -> None:
         """This run as a row of the HParams tab, with these settings; its metrics are the run's last scalars."""
         start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
         for name, value in settings.items():
@@ -169,7 +169,7 @@ def _bins(values: ArrayLike) -> np.ndarray:
     return np.stack([edges[:-1], edges[1:], counts.astype(np.float64)], axis=1)
 
 
-def _set(slot: Any, value: Setting) -> None:
+def _set(slot: Any, value: SettingValue) -> None:
     if isinstance(value, bool):
         slot.bool_value = value
     elif isinstance(value, int | float):

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from qat.comparison.pareto import find_pareto_front
 from qat.reporting.colours import EQUAL, SERIES, VARIANT_COLOURS, colour_of
-from qat.reporting.numbers import compute_gain, format_gain, is_in_percent
+from qat.reporting.numbers import compute_gain, format_gain
 from qat.results import Variant
+from qat.tasks import is_in_percent
 from qat.variants import FLOAT
 from qat.wrapping import shorten_all
 
@@ -109,7 +110,7 @@ def draw_metric_against_cost(variants: Mapping[str, Variant], cost: Mapping[str,
     axes = figure.subplots()
     figure.subplots_adjust(left=0.16, right=0.97, bottom=0.15, top=0.88)
     metric, names = next(iter(variants.values())).metric, list(cost)
-    factor = 100 if metric.name == "accuracy" else 1
+    factor = 100 if is_in_percent(metric.name) else 1
     points = [(cost[name], variants[name].metric.value * factor) for name in names]
     signed_points = [(x, y if metric.higher_is_better else -y) for x, y in points]
     xs, ys = zip(*[points[index] for index in find_pareto_front(signed_points)], strict=True)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from qat.reporting.numbers import format_gain, format_interval, format_latency, format_size, format_value, is_in_percent
+from qat.reporting.numbers import format_gain, format_interval, format_latency, format_size, format_value
 from qat.reporting.report_sections import list_tensor_rows
 from qat.reporting.verdict import describe_longer_training, format_float_comparison
 from qat.results import RunResult, Variant
+from qat.tasks import BY_METRIC, is_in_percent
 from qat.variants import BY_VARIANT, FLOAT
 
 LIBRARY = "litert"
@@ -23,7 +24,6 @@ HUB_DATASETS = {
     "cifar10": "uoft-cs/cifar10",
 }
 OWN_DATASETS = ("npz", "image_folder", "user")  # the user's own, which the Hub does not have
-HUB_METRICS = {"auc": "roc_auc"}
 _PATHS = ("model.path", "data.path", "float_run")
 _ABSOLUTE = re.compile(r"(['\"]?)(/.*?)\1")
 MOST_LABELS = 1000
@@ -202,7 +202,8 @@ def _contract(card: Card) -> Mapping[str, Any]:
 
 
 def _metric(variant: Variant) -> str:
-    return HUB_METRICS.get(variant.metric.name, variant.metric.name)
+    name = variant.metric.name
+    return (name in BY_METRIC and BY_METRIC[name].hub_metric) or name
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

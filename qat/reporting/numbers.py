@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from qat.results import Metric
+from qat.tasks import is_in_percent
 
 SIGNIFICANT = 0.05  # McNemar's p below which a difference counts as more than noise
-
-
-def is_in_percent(name: str) -> bool:
-    return name == "accuracy"
 
 
 def format_value(metric: Metric, value: float | None = None) -> str:

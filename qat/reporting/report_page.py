@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from qat.reporting import report_sections as sections
 from qat.reporting.colours import colour_of, page_colour
 from qat.reporting.line_chart import LabelledValue, Line, draw_line_chart, draw_value_chart
-from qat.reporting.numbers import format_interval, format_latency, format_value, is_in_percent
+from qat.reporting.numbers import format_interval, format_latency, format_value
 from qat.reporting.page import Html, code, document, dot, escape_text, paragraph, section, table
 from qat.reporting.table import build_rows, drop_empty_columns
 from qat.reporting.verdict import describe_losses, format_verdict, is_near_chance, is_worse_than_noise
 from qat.results import RunResult
+from qat.tasks import is_in_percent
 from qat.variants import FLOAT
 
 

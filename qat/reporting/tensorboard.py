@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 
-    from qat.reporting.events import EventFile, Setting
+    from qat.reporting.events import EventFile, SettingValue
 
 ACCURACY, LOSS, LEARNING_RATE = "accuracy", "loss", "learning_rate"
 
@@ -154,7 +154,7 @@ class SummaryWriter:
         """
         self._write(run, lambda file: file.add_hparams_experiment(settings, metrics))
 
-    def add_hparams_session(self, run: str, settings: Mapping[str, Setting]) -> None:
+    def add_hparams_session(self, run: str, settings: Mapping[str, SettingValue]) -> None:
         """Append `run` as a row of the HParams tab.
 
         Args:

@@ -16,10 +16,9 @@ from qat.reporting.numbers import (
     format_size,
     format_size_ratio,
     format_value,
-    is_in_percent,
 )
 from qat.results import RunResult, Variant
-from qat.tasks import RECONSTRUCTION, TASKS
+from qat.tasks import RECONSTRUCTION, TASKS, is_in_percent
 from qat.variants import FLOAT, STOCK, STOCK_VARIANT, is_trained
 
 AUC = TASKS[RECONSTRUCTION].metric

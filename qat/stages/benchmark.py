@@ -23,7 +23,7 @@ from qat.reporting.benchmark_table import compare_with_float, format_benchmark, 
 from qat.stages.benchmark_files import BenchmarkFile, read_files
 from qat.tflite import multiply_accumulates
 from qat.tflite.benchmark.single_ops import one_op_files
-from qat.tflite.benchmark.timing import Job, Setting, Timing, measure, time_each
+from qat.tflite.benchmark.timing import BenchmarkSetting, Job, Timing, measure, time_each
 from qat.tflite.benchmark.timing_child import OPEN_SIZE
 from qat.tflite.cost import macs_of
 from qat.tflite.metadata import read_metadata
@@ -79,13 +79,13 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
 
 
 def _build_jobs(
-    files: Sequence[BenchmarkFile], settings: Sequence[Setting], sizes: Sequence[int] | None
-) -> list[tuple[BenchmarkFile, Setting]]:
+    files: Sequence[BenchmarkFile], settings: Sequence[BenchmarkSetting], sizes: Sequence[int] | None
+) -> list[tuple[BenchmarkFile, BenchmarkSetting]]:
     """Every file in every setting; a file that was converted for a batch of several keeps that batch."""
     return list(dict.fromkeys((file, _with_own_batch(file, setting, sizes)) for setting in settings for file in files))
 
 
-def _with_own_batch(file: BenchmarkFile, setting: Setting, sizes: Sequence[int] | None) -> Setting:
+def _with_own_batch(file: BenchmarkFile, setting: BenchmarkSetting, sizes: Sequence[int] | None) -> BenchmarkSetting:
     batches = {tensor.shape_signature[0] for tensor in file.graph.inputs if tensor.shape_signature}
     setting = replace(setting, sizes=_sizes(file, sizes))
     own_batch = max(batches, default=1)
@@ -130,7 +130,9 @@ def _open_size_notes(files: Sequence[BenchmarkFile], sizes: Sequence[int] | None
 
 
 def _rows(
-    jobs: Sequence[tuple[BenchmarkFile, Setting]], timings: Sequence[Timing | TfliteFileError], progress: Progress
+    jobs: Sequence[tuple[BenchmarkFile, BenchmarkSetting]],
+    timings: Sequence[Timing | TfliteFileError],
+    progress: Progress,
 ) -> Iterator[Row]:
     """One row per timing; a file that cannot be run is printed and left out, unless there is no other."""
     refusals = [timing for timing in timings if isinstance(timing, TfliteFileError)]
@@ -143,9 +145,9 @@ def _rows(
             yield _row(file, setting, timing)
 
 
-def _settings(config: BenchmarkConfig) -> Iterator[Setting]:
+def _settings(config: BenchmarkConfig) -> Iterator[BenchmarkSetting]:
     axes = [_read_list(config, "threads", int), _read_list(config, "batch", int), _read_list(config, "delegate", bool)]
-    return itertools.starmap(Setting, itertools.product(*axes))
+    return itertools.starmap(BenchmarkSetting, itertools.product(*axes))
 
 
 def _read_list(config: BenchmarkConfig, key: str, kind: type) -> list[Any]:
@@ -158,7 +160,7 @@ def _read_list(config: BenchmarkConfig, key: str, kind: type) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def _row(file: BenchmarkFile, setting: Setting, timing: Timing) -> Row:
+def _row(file: BenchmarkFile, setting: BenchmarkSetting, timing: Timing) -> Row:
     proof = verify(file.graph)
     measured = ("median_ms", "p95_ms", "warmup_calls", "load_ms", "first_ms", "peak_bytes", "process_peak_bytes")
     row: Row = {
@@ -179,7 +181,7 @@ def _row(file: BenchmarkFile, setting: Setting, timing: Timing) -> Row:
     return row if file.accuracy is None else row | {"accuracy": file.accuracy}
 
 
-def _profile(file: BenchmarkFile, setting: Setting, progress: Progress) -> list[Row]:
+def _profile(file: BenchmarkFile, setting: BenchmarkSetting, progress: Progress) -> list[Row]:
     """Every operator of the file alone, one sample at a time; none of a file that cannot be taken apart."""
     try:
         single_ops = list(one_op_files(file.content))
@@ -187,7 +189,7 @@ def _profile(file: BenchmarkFile, setting: Setting, progress: Progress) -> list[
         progress.say(f"no operators of {file.name}: {error}")
         return []
     alone = time_each(
-        [content for _, content in single_ops], Setting(setting.threads, None, setting.delegate), OP_SECONDS
+        [content for _, content in single_ops], BenchmarkSetting(setting.threads, None, setting.delegate), OP_SECONDS
     )
     ops, main = file.graph.ops, file.graph.main
     return [

@@ -28,14 +28,14 @@ from qat.evaluation import evaluate, keras_predictor, spread_indices
 from qat.models.fit_to_data import infer_model_task
 from qat.models.leading_layers import apply_scaling_layers, is_untrained
 from qat.stages.run import Run
-from qat.tasks import TASKS
+from qat.tasks import CLASSIFICATION, TASKS
 from qat.warning import warn
 
 PRETRAINED_MODELS = ("saved", "user", "keras_app")
 SAMPLES = 256  # of val
 MOST_P_VALUE = 0.001  # McNemar's p of the better of two contracts, above which nothing is refused
 LEAST_LEARNED = 0.25  # share of the way from chance to 1 that the contract of the training must reach
-# of what the first layers make of pixels (max - min); pixels scaled twice give 1/255 to 5/255
+# limits of the range (max - min) that the first layers make of pixels; pixels scaled twice give 1/255 to 5/255
 PLAUSIBLE_RANGES = (0.05, 300.0)
 USUAL_RANGES = (0.5, 10.0)
 TO_PIXELS = {  # range of float samples -> code that makes pixels of them
@@ -165,7 +165,7 @@ def _score_candidates(
 
     def score(candidate: ContractScore) -> ContractScore:
         try:
-            scores = evaluate(predictor, candidate.split, "classification").scores
+            scores = evaluate(predictor, candidate.split, CLASSIFICATION).scores
         except (DataError, ModelError):  # outputs that are not finite, inputs that are no pixels: nothing right
             return replace(candidate, correct=np.zeros(len(sample), bool))
         return replace(candidate, correct=metrics.predicted_class(scores) == sample.labels)

@@ -13,8 +13,8 @@ from qat import rundir
 from qat.data.stored_arrays import read_arrays
 from qat.errors import QatError
 from qat.evaluation import Evaluation, Predictor, evaluate, keras_predictor, measure_parity, spread_indices
-from qat.evaluation.layer_parity import LayerParity, first_departure, layer_parity
 from qat.export import convert
+from qat.export.layer_parity import LayerParity, first_departure, layer_parity
 from qat.results import Metric, Parity, RunResult, Variant
 from qat.stages.float_model import FloatModel
 from qat.stages.qat import TrainedVariant
@@ -76,7 +76,7 @@ def _evaluate_once(run: Run, name: str, evaluate_it: Callable[[], Evaluation]) -
     stage, path = f"evaluation of {name}", run.kept.folder / f"{name.replace(' ', '_')}_on_test.npz"
     values = run.kept.done(stage)
     if values is not None:
-        with run.kept.taking(stage):
+        with run.kept.refusing_foreign_values(stage):
             interval = values["accuracy_interval"] and tuple(values["accuracy_interval"])
             scores = read_arrays(path, stage)["scores"]
             return Evaluation(Metric(**values["metric"]), scores, values["accuracy"], interval)
@@ -93,7 +93,7 @@ def _compare_once(run: Run, name: str, compare_it: Callable[[], Variant]) -> Var
     stage, empty = f"comparison of {name}", RunResult({}, {}, {}, {}, {})
     plain = run.kept.done(stage)
     if plain is not None:
-        with run.kept.taking(stage):
+        with run.kept.refusing_foreign_values(stage):
             return RunResult.from_dict(empty.to_dict() | {"variants": plain}).variants[name]
     variant = compare_it()
     layers = run.file(name, rundir.PARITY)

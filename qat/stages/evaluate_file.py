@@ -15,14 +15,13 @@ from qat import data, rundir
 from qat.commands import command
 from qat.config import EvaluateConfig
 from qat.data import Split, Splits
-from qat.errors import DataError
+from qat.errors import DataError, InputRangeWarning
 from qat.evaluation import Evaluation, Predictor
 from qat.evaluation import evaluate as judge
 from qat.evaluation.input_contract import OPTIONS, InputContract, find_input_contract
 from qat.plain_text import count_of
 from qat.tasks import TASKS, infer_task
 from qat.tflite import Interpreter, verify
-from qat.tflite.graph import Tensor
 from qat.tflite.runtime.input_checks import RUN_ADVICE, range_params
 from qat.wrapping import say
 
@@ -101,12 +100,12 @@ def _check_assumed_contract(interpreter: Interpreter, input_contract: InputContr
     """Refuse an assumed contract whose inputs fill a sliver of the file's range: the file was trained on others."""
     with warnings.catch_warnings():
         if input_contract.assumed:
-            warnings.filterwarnings("error", message="input .* holds values in", category=UserWarning)
+            warnings.filterwarnings("error", category=InputRangeWarning)
         show = warnings.showwarning
         warnings.showwarning = lambda message, *others, **more: show(_without_python(message), *others, **more)
         try:
             yield
-        except (DataError, UserWarning) as error:
+        except (DataError, InputRangeWarning) as error:
             params = range_params(interpreter.graph, interpreter.inputs[0])
             if not input_contract.assumed or params is None:
                 raise DataError(_without_python(error)) from error
@@ -132,16 +131,8 @@ def _describe_contract(input_contract: InputContract) -> str:
     return "values as they are"
 
 
-def _describe_tensor(tensor: Tensor) -> dict[str, Any]:
-    params = tensor.quantization
-    numbers: dict[str, Any] = {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape_signature)}
-    if params is None:
-        return numbers | {"scale": None, "zero_point": None}
-    return numbers | {"scale": float(params.scale[0]), "zero_point": int(params.zero_point[0])}
-
-
 def _describe_computation(interpreter: Interpreter, config: EvaluateConfig, evaluation: Evaluation) -> str:
-    input_tensor, output_tensor = _describe_tensor(interpreter.inputs[0]), _describe_tensor(interpreter.outputs[0])
+    input_tensor, output_tensor = interpreter.inputs[0].to_dict(), interpreter.outputs[0].to_dict()
     parts = ["raw samples through the contract"]
     if input_tensor["scale"] is not None:
         dtype, scale, zero_point = (input_tensor[key] for key in ("dtype", "scale", "zero_point"))
@@ -178,8 +169,8 @@ def _to_json(
         "data": {"name": config.data.name, "path": config.data.path, "split": config.split},
         "input_dtype": interpreter.inputs[0].dtype,
         "output_dtype": interpreter.outputs[0].dtype,
-        "input": _describe_tensor(interpreter.inputs[0]),
-        "output": _describe_tensor(interpreter.outputs[0]),
+        "input": interpreter.inputs[0].to_dict(),
+        "output": interpreter.outputs[0].to_dict(),
         "contract": input_contract.contract.to_dict(),
         "contract_from": input_contract.source,
         "contract_in_words": _describe_contract(input_contract),

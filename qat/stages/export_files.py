@@ -11,7 +11,6 @@ from qat.export import convert
 from qat.models.keras_types import KerasModel
 from qat.stages.run import Run
 from qat.tflite import TfliteGraph, read, readiness, with_metadata
-from qat.tflite.graph import Tensor
 
 if TYPE_CHECKING:
     from qat.export.last_files import Exported
@@ -85,7 +84,8 @@ def write_sidecar_files(run: Run, variant: str, content: bytes | None = None, na
     record: dict[str, Any] = {"contract": run.splits.contract.to_dict(), "labels": list(names)}
     if content is not None:
         graph = read(content)
-        record |= {"file": name, "inputs": _describe(graph.inputs), "outputs": _describe(graph.outputs)}
+        record |= {"file": name, "inputs": [each.to_dict() for each in graph.inputs]}
+        record |= {"outputs": [each.to_dict() for each in graph.outputs]}
         for folder, file, text in _sources(run, content, graph, name):
             rundir.write_text(run.file(variant, f"{folder}{suffix}") / file, text)
     rundir.write_json(run.file(variant, f"model{suffix}.json"), record)
@@ -109,20 +109,6 @@ def _add_metadata(run: Run, content: bytes) -> bytes:
 def _labels(run: Run, graph: TfliteGraph) -> tuple[str, ...]:
     shape = graph.outputs[0].shape
     return run.splits.class_names if shape and shape[-1] == len(run.splits.class_names) else ()
-
-
-def _describe(tensors: tuple[Tensor, ...]) -> list[dict[str, Any]]:
-    """Name, dtype, shape, scale and zero point of each tensor, for JSON."""
-    return [
-        {
-            "name": tensor.name,
-            "dtype": tensor.dtype,
-            "shape": list(tensor.shape_signature or tensor.shape),
-            "scale": tensor.scales[0] if tensor.scales else None,
-            "zero_point": tensor.zero_points[0] if tensor.zero_points else None,
-        }
-        for tensor in tensors
-    ]
 
 
 def _sources(run: Run, content: bytes, graph: TfliteGraph, name: str) -> Iterator[tuple[str, str, str]]:

@@ -6,7 +6,6 @@ their SHA-256; the config builds the model, a user's function with custom layers
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -15,6 +14,7 @@ import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from qat.data.stored_arrays import read_arrays
 from qat.errors import RunDirError
 from qat.limits import DAMAGE
 from qat.models.keras_types import KerasModel
+from qat.setting import NOTHING, settings_of
 from qat.stages.provenance import package_versions
 
 RECORD, WEIGHTS = "float.json", "weights.npz"
@@ -66,10 +67,10 @@ def find_entry(config: Config, splits: Splits, threads: int) -> Entry:
         Folder and key of the entry; the key has 24 hex digits of a SHA-256.
     """
     determined_by = {
-        "model": dataclasses.asdict(config.model),
+        "model": _settings_that_count(config.model),
         "model_files": _files_of_model(config),
-        "train": dataclasses.asdict(config.train) | {"threads": threads},
-        "augmentation": dataclasses.asdict(config.data.augmentation),
+        "train": _settings_that_count(config.train) | {"threads": threads},
+        "augmentation": _settings_that_count(config.data.augmentation),
         "splits": splits.fingerprint(),
         "classes": len(splits.class_names),
         "seed": config.seed,
@@ -78,6 +79,11 @@ def find_entry(config: Config, splits: Splits, threads: int) -> Entry:
     }
     key = hashlib.sha256(json.dumps(determined_by, sort_keys=True, default=str).encode()).hexdigest()[:24]
     return Entry(cache_folder(config) / key, key, determined_by)
+
+
+def _settings_that_count(section: Any) -> dict[str, Any]:
+    settings = settings_of(type(section)).items()
+    return {key: attrgetter(key)(section) for key, each in settings if each.effect != NOTHING}
 
 
 def load(entry: Entry, model: KerasModel, say: Callable[[str], None]) -> History | None:

@@ -17,10 +17,10 @@ from qat.models.fit_to_data import check_fits, fix_input_shape, infer_model_task
 from qat.models.which_keras import keras_of
 from qat.stages import float_cache
 from qat.stages.contract_check import check_contract
+from qat.stages.dry_run import check_quantization, try_conversion
 from qat.stages.export_files import export_keras
 from qat.stages.float_cache import History
 from qat.stages.monitoring import MetricsCallback, write_epoch
-from qat.stages.rehearsal import check_quantization, try_conversion
 from qat.stages.run import Run
 from qat.stages.training import fit_in_run
 from qat.tasks import TASKS
@@ -185,7 +185,7 @@ def _take_turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[Non
 
 
 def _train(run: Run, model: tf_keras.Model) -> History:
-    config = run.config
+    config, task = run.config, infer_model_task(model, _classes(run))
     settings = FitSettings.from_train(config.train)
     keras_of(model).utils.set_random_seed(config.seed)  # the same random steps, whatever was tried before
     with run.progress.work("float training", settings.epochs, "epoch") as bar:
@@ -194,15 +194,7 @@ def _train(run: Run, model: tf_keras.Model) -> History:
             *make_callbacks(config.train.callbacks, keras_of(model)),
         ]
         try:
-            return fit_in_run(
-                run,
-                model,
-                settings,
-                callbacks,
-                task=infer_model_task(model, _classes(run)),
-                clone=clone_for_replicas,
-                stage=STAGE,
-            )
+            return fit_in_run(run, model, settings, callbacks, task=task, clone=clone_for_replicas, stage=STAGE)
         except TrainingDivergedError:
             export_keras(run, "float", model)  # its last good weights
             raise

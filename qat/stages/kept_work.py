@@ -26,7 +26,7 @@ from qat.stages.provenance import package_versions
 if TYPE_CHECKING:
     from qat.training.checkpoints import Checkpointing, Stateful
 
-_WITHOUT_EFFECT = without_effect(Config, NOTHING) | {"model.trust_custom_objects"}  # another name of `trust`
+_WITHOUT_EFFECT = without_effect(Config, NOTHING)
 _MAY_DIFFER = ("log.",)  # sections that no kept work depends on
 _CHECKPOINTS = "_checkpoints"  # how the names of their folders end
 
@@ -66,12 +66,12 @@ class KeptWork:
         self._record = {"config": _plain(config), "versions": package_versions(), "states": record.get("states", {})}
         self._write()
 
-    def compute_with(self, threads: int) -> None:
+    def record_threads(self, threads: int) -> None:
         """Record how many threads TensorFlow computes with: a resumed run takes the same number."""
         self.threads = threads
         self._write()
 
-    def read_from(self, inputs: Mapping[str, str]) -> None:
+    def record_inputs(self, inputs: Mapping[str, str]) -> None:
         """Record what the run reads; a resumed run must read the same.
 
         Args:
@@ -89,20 +89,20 @@ class KeptWork:
         self._inputs = dict(inputs)
         self._write()
 
-    def follow(self, states: Mapping[str, Stateful]) -> None:
+    def register_states(self, states: Mapping[str, Stateful]) -> None:
         """Keep with each stage what is told of the run in addition to its files; a resumed run takes it back now.
 
         Args:
             states: by name.
         """
         self._states.update(states)
-        with self.taking("run.json"):
+        with self.refusing_foreign_values("run.json"):
             for name, state in self._record["states"].items():
                 if name in states:
                     states[name].set_state(state)
 
     @contextmanager
-    def taking(self, what: str) -> Iterator[None]:
+    def refusing_foreign_values(self, what: str) -> Iterator[None]:
         """Take kept values in the block. Anybody may have written them: what no run keeps is refused.
 
         Args:
@@ -142,7 +142,7 @@ class KeptWork:
                 return found["values"]
             self._say(f"{stage} is done again: {'; '.join(changed)}")
         if not trains:
-            self.go_on(stage)
+            self.record_resumption(stage)
         return None
 
     def once(self, stage: str, action: Callable[[], object], variant: str = "") -> None:
@@ -157,7 +157,7 @@ class KeptWork:
             action()
             self.finish(stage, files=self.files_of(variant) if variant else ())
 
-    def go_on(self, stage: str, epoch: int = 0) -> None:
+    def record_resumption(self, stage: str, epoch: int = 0) -> None:
         """Record that a resumed run went on in a stage: the first one that was not done.
 
         Args:
@@ -201,7 +201,7 @@ class KeptWork:
         if not self.is_enabled:
             return None
         folder = self.folder / f"{stage}{_CHECKPOINTS}"
-        return Checkpointing(folder, self._states, self._say, lambda epoch: self.go_on(stage, epoch))
+        return Checkpointing(folder, self._states, self._say, lambda epoch: self.record_resumption(stage, epoch))
 
     def remove(self) -> None:
         """Remove all of it: the run is finished."""

@@ -60,7 +60,7 @@ def main_job(config: Config, folder: Path) -> RunResult | None:
         trained_variants = [each for each in trained if each is not None]
         deployed = evaluate_deployed(run, float_model, trained_variants)
         variants = deployed.variants
-        run.kept.go_on("report")
+        run.kept.record_resumption("report")
         write_dashboard(run, variants, deployed.evaluations, float_model, trained_variants)
         result = write_cards(run, collect_result(run, variants, float_model, trained_variants))
         write_report(run, result, deployed.evaluations)

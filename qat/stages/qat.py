@@ -20,6 +20,7 @@ from qat.quantization import quantize_model
 from qat.quantization.keras.model import clone_qat_model
 from qat.quantization.range_statistics import RangeFit
 from qat.quantization.schedule import QuantizationSchedule, batch_norm_layers, quantizers, reestimate_batch_norm
+from qat.quantization.settings import is_low_bit
 from qat.stages.calibration import calibration_inputs
 from qat.stages.export_files import export_keras, export_tflite, write_quantization_report
 from qat.stages.float_model import FloatModel, History
@@ -133,14 +134,13 @@ def _choose_layers(run: Run, float_model: FloatModel, calibration: NDArray[np.fl
         rank_layers(run, float_model, calibration, variant)
         done = {"skip": select_skipped_layers(run, float_model, calibration)}
         run.kept.finish(stage, done, run.kept.files_of(variant))
-    with run.kept.taking(stage):
+    with run.kept.refusing_foreign_values(stage):
         return [str(pattern) for pattern in done["skip"]]
 
 
 def conversion_options(quant: QuantConfig) -> dict[str, bool]:
     """The arguments of `convert` for a model that is quantized as this config says."""
-    bits = [quant.weight_bits, *(settings.get("weight_bits", 8) for settings in quant.per_layer.values())]
-    return {"low_bit": min(bits) < 8, "allow_float": bool(quant.skip)}
+    return {"low_bit": is_low_bit(quant), "allow_float": bool(quant.skip)}
 
 
 def _train(run: Run, exported: Exported, float_model: FloatModel, monitor: RangeMonitor) -> History:
@@ -171,14 +171,7 @@ def _train(run: Run, exported: Exported, float_model: FloatModel, monitor: Range
             ),
         ]
         return fit_in_run(
-            run,
-            model,
-            settings,
-            callbacks,
-            task=task,
-            clone=clone_qat_model,
-            stage=STAGE,
-            states={"ranges": monitor},
+            run, model, settings, callbacks, task=task, clone=clone_qat_model, stage=STAGE, states={"ranges": monitor}
         )
 
 

@@ -24,6 +24,7 @@ from qat.stages.kept_work import KeptWork
 from qat.stages.loggers import make_loggers
 from qat.stages.run_inputs import describe_missing_classes, describe_missing_samples, digest_inputs
 from qat.stages.session import begin_session
+from qat.tasks import has_classes
 from qat.training.cluster import is_chief
 from qat.training.settings import describe_oversized_batches, refuse_late_points
 from qat.training.threads import count_threads
@@ -138,11 +139,11 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         kept = KeptWork(folder, config, progress.say)
         threads, is_small = kept.threads or config.train.threads, data.has_few_samples(config.data)
         workers = begin_session(config.seed, threads, config.train.strategy, is_small=is_small)
-        kept.compute_with(count_threads())
+        kept.record_threads(count_threads())
         samples = config.quant.calibration.samples if QUANTIZERS[config.quant.name].needs_calibration else 0
         with progress.work("load data"):
             splits = data.load(config.data, samples, config.seed)
-        kept.read_from(digest_inputs(config, splits))
+        kept.record_inputs(digest_inputs(config, splits))
         _refuse_one_class(config, splits)
         if QUANTIZERS[config.quant.name].trained:
             refuse_late_points(len(splits.train), config.train, config.quant)
@@ -164,7 +165,7 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         if workers.strategy is not None:
             progress.say(f"train.strategy={config.train.strategy}: {workers}")
         run = Run(config, folder, splits, progress, summary_writer, kept, workers)
-        kept.follow({"run": run, "summary": summary_writer})
+        kept.register_states({"run": run, "summary": summary_writer})
         try:
             yield run
         except (KeyboardInterrupt, SystemExit):
@@ -185,7 +186,7 @@ def _resume_command(config: Config, folder: Path) -> str:
 
 def _refuse_one_class(config: Config, splits: Splits) -> None:
     """Nothing can be learned from one class, unless the task is to know what is not of it."""
-    if config.model.name == "autoencoder":
+    if has_classes(config.model.name) is False:
         return  # judged by its own measure: `evaluation.check_kinds`
     present = np.unique(splits.train.labels)
     if len(splits.class_names) < 2 or (len(present) < 2 and config.data.normal_class is None):

@@ -9,6 +9,7 @@ from pathlib import Path
 from qat import rundir
 from qat.config import Config
 from qat.data import Splits
+from qat.tasks import has_classes
 
 _MOST_NAMED = 5
 _CONSEQUENCES = {
@@ -74,7 +75,7 @@ def describe_missing_classes(config: Config, splits: Splits) -> list[str]:
     if (
         config.data.max_samples is not None
         or config.data.normal_class is not None
-        or config.model.name == "autoencoder"
+        or has_classes(config.model.name) is False
     ):
         return []
     found = []
@@ -89,7 +90,7 @@ def describe_missing_classes(config: Config, splits: Splits) -> list[str]:
 
 
 def _digest_path(path: Path) -> str:
-    """Of a file, of all files in a folder, or of nothing."""
+    """The digest of a file, or of all files in a folder; "" where there is neither."""
     if not path.is_dir():
         return rundir.sha256(path) if path.is_file() else ""
     digest = hashlib.sha256()

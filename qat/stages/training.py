@@ -84,7 +84,7 @@ def load_trained(run: Run, stage: str, model: KerasModel, monitor: Stateful | No
     done = run.kept.done(stage, trains=True)
     history = None if done is None else float_cache.load(run.kept.entry(stage), model, run.progress.say)
     if done is not None and history is not None and monitor is not None:
-        with run.kept.taking(stage):
+        with run.kept.refusing_foreign_values(stage):
             monitor.set_state(done["monitor"])
     return history
 

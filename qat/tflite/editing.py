@@ -1,4 +1,7 @@
-"""Change names, signatures and metadata of a finished `.tflite`. Nothing here changes what the file computes."""
+"""Edit a finished `.tflite`: `rewrite` applies any change; the functions for it that stand here leave what it computes.
+
+They change names, the order of inputs and outputs, signatures and metadata.
+"""
 
 from __future__ import annotations
 

@@ -121,6 +121,17 @@ class Tensor:
             return -(-self.size * PACKED_BITS[self.dtype] // 8)
         return self.size * np.dtype(self.dtype).itemsize if self.dtype in _PLAIN else 0
 
+    def to_dict(self) -> dict[str, Any]:
+        """Name, dtype, shape, scale and zero point, as JSON has them; both None of a tensor that is not quantized."""
+        is_quantized = bool(self.scales) and not self.is_float
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "shape": list(self.shape_signature or self.shape),
+            "scale": self.scales[0] if is_quantized else None,
+            "zero_point": (*self.zero_points, 0)[0] if is_quantized else None,
+        }
+
     @cached_property
     def quantization(self) -> QuantParams | None:
         """Scale and zero point; None for a tensor that is not quantized.

@@ -10,7 +10,7 @@ from qat.tflite.graph import Op, Subgraph, TfliteGraph
 from qat.tflite.micro_kernels import find_unsupported
 from qat.tflite.micro_ops import CUSTOM_METHODS, METHODS
 from qat.tflite.reader import read
-from qat.tflite.verify import verify
+from qat.tflite.verify import CHANNEL_AXIS, verify
 
 FULL_INT8, EDGE_TPU, MICRO = "full int8", "Edge TPU", "microcontroller"
 # coral.ai/docs/edgetpu/models-intro, table "All operations supported by the Edge TPU" (compiler 16)
@@ -22,7 +22,6 @@ STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV
 """
 EDGE_TPU_OPS = frozenset(_EDGE_TPU_NAMES.split())
 COMPILED_OP = "edgetpu-custom-op"  # stands for all ops that the Edge TPU compiler mapped to the chip
-_WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
 _CONTROL = frozenset({"WHILE", "IF", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"})
 _SHAPES = frozenset({"SHAPE", "PACK", "STRIDED_SLICE", "FILL", "RESHAPE", "BROADCAST_ARGS"})
 
@@ -118,7 +117,7 @@ def _find_rejections(op: Op, subgraph: Subgraph) -> Iterator[Rejection]:
         yield Rejection("has weights below 8 bits", where, (FULL_INT8, EDGE_TPU), "Use weights of 8 bits.")
     if op.name not in _SHAPES and any(t.dtype in ("int32", "int64") and not t.is_constant for t in tensors):
         yield Rejection("computes on 32 or 64-bit integers", where, (FULL_INT8, EDGE_TPU), "Move it out of the model.")
-    if op.name in _WEIGHTED and not _weights_are_constant(op, subgraph):
+    if op.name in CHANNEL_AXIS and not _weights_are_constant(op, subgraph):
         yield Rejection("has weights that are computed", where, (FULL_INT8, EDGE_TPU), "Weights must be constants.")
     if any(_outer_size(tensor.shape) > 1 for tensor in tensors if not tensor.is_constant):
         remedy = "Only the three innermost axes may be larger than 1."

@@ -13,8 +13,8 @@ from qat.tflite.graph import Op, Subgraph, Tensor, TfliteGraph, layer_name
 from qat.tflite.reader import read
 
 CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
-PER_CHANNEL_OPS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}  # and the channel axis of its weights
-_NO_NUMBERS = frozenset({"bool", "string", "resource", "variant"})
+CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}  # of an op's weights
+CONVOLUTIONS = CHANNEL_AXIS.keys() - {"FULLY_CONNECTED"}
 
 
 @dataclass(frozen=True)
@@ -150,13 +150,13 @@ class _SubgraphView:
 
     @property
     def per_tensor_convolutions(self) -> list[Op]:
-        return [op for op in self.subgraph.ops if op.name in PER_CHANNEL_OPS and self._has_one_scale(op)]
+        return [op for op in self.subgraph.ops if op.name in CONVOLUTIONS and self._has_one_scale(op)]
 
     def _has_one_scale(self, op: Op) -> bool:
         if len(op.inputs) < 2 or op.inputs[1] < 0:
             return False
         weights = self.subgraph.tensors[op.inputs[1]]
-        axis = PER_CHANNEL_OPS[op.name]
+        axis = CHANNEL_AXIS[op.name]
         return len(weights.scales) == 1 and not weights.is_float and len(weights.shape) == 4 and weights.shape[axis] > 1
 
     def report(self, op: Op) -> OpReport:

@@ -8,15 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 
-
-def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from qat.limits import count_cores
 
 
 def count_threads() -> int:
     """Threads of one operation of TensorFlow in this process: as set, else as its environment says, else all cores."""
-    return _count_set_threads() or cores()
+    return _count_set_threads() or count_cores()
 
 
 def prefer_one_thread() -> None:

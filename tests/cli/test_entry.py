@@ -138,7 +138,7 @@ def test_help_shows_each_option_with_what_it_answers_and_the_settings_of_this_co
     page = run_process("--help", "train.epochs=77", cwd=tmp_path).stdout
     assert "  model=resnet8 " in page
     assert "  debug=tiny                  Does the whole pipeline run?" in page
-    assert "  train.epochs=77             of the float training; 0 only for a model" in page
+    assert "  train.epochs=77             epochs of the float training; 0 only for a model" in page
     assert "(at least 0; default 30)" in page
 
 

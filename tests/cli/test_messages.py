@@ -82,7 +82,7 @@ def test_a_section_of_arguments_takes_keys_that_nobody_knew_beforehand():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.epochs=many", "train.epochs=many: expected an integer (of the float training; "),
+        ("train.epochs=many", "train.epochs=many: expected an integer (epochs of the float training; "),
         ("train.learning_rate=fast", "train.learning_rate=fast: expected a number (the first; "),
         (
             "train.keep_best=perhaps",
@@ -152,7 +152,7 @@ def test_a_bare_regular_expression_is_quoted_for_hydra_and_checked():
     assert "quant.skip: '(' is no regular expression" in refusal_of('quant.skip=["("]')
 
 
-def test_several_faults_between_the_rooms_are_all_named():
+def test_several_faults_between_packages_are_all_named():
     message = refusal_of("quant.weight_bits=3", "log.progress=loud")
     assert "quant.weight_bits=3" in message
     assert "log.progress=loud" in message

@@ -115,7 +115,7 @@ FLAGS = [
     ("data=CIFAR10", "Did you mean data=cifar10?"),
     (
         "seed=[0,1,2]",
-        "expected an integer (of weights, order of samples, dropout, and the draw of calibration samples). A ",
+        "expected an integer (random numbers of weights, order of samples, dropout, and the draw of cal",
     ),
     ("-m seed=[0,1,2]", "A job for each value: -m seed=0,1,2"),
     ("-m seed=0-3", "A job for each value: -m seed=range(0,4)"),

@@ -13,11 +13,12 @@ from omegaconf import OmegaConf
 
 from qat import rundir
 from qat.cli import compose
-from qat.cli.launchers.cpu_share import cores, share_cores
+from qat.cli.launchers.cpu_share import share_cores
 from qat.cli.sweeps.finished_jobs import find_jobs, fingerprint
 from qat.cli.sweeps.jobs import Jobs, folder_name, map_to_typed
 from qat.cli.sweeps.resume import resume_arguments
 from qat.errors import RunDirError
+from qat.limits import count_cores
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -234,9 +235,9 @@ def test_threads_that_are_asked_for_tell_jobs_apart_and_those_of_a_launcher_do_n
 @pytest.mark.parametrize(
     ("launcher", "jobs", "threads"),
     [
-        ({"_target_": "a.JoblibLauncher", "n_jobs": 2}, 8, max(1, cores() // 2)),
+        ({"_target_": "a.JoblibLauncher", "n_jobs": 2}, 8, max(1, count_cores() // 2)),
         ({"_target_": "a.JoblibLauncher", "n_jobs": -1}, 8, 1),
-        ({"_target_": "a.JoblibLauncher", "n_jobs": 8}, 1, max(1, cores() // 8)),
+        ({"_target_": "a.JoblibLauncher", "n_jobs": 8}, 1, max(1, count_cores() // 8)),
         ({"_target_": "a.RayLauncher", "cpus_per_job": 3}, 8, 3),
         ({"_target_": "a.SlurmLauncher", "cpus_per_task": None}, 8, 1),
     ],

@@ -29,8 +29,8 @@ def test_calibration_on_raw_pixels_is_named_and_proved(files, measured):
     assert found.causes[0].recovered >= 0.9
     assert found.blame == "model"
     assert found.exit_code == 1
-    rungs = {rung.rung: rung.value for rung in found.ladder}
-    assert rungs["A0"] > 0.9 > rungs["A2"]
+    stages = {stage.label: stage.value for stage in found.ladder}
+    assert stages["A0"] > 0.9 > stages["A2"]
 
 
 def test_calibration_on_pixels_divided_twice_is_too_narrow(files, measured):
@@ -60,9 +60,12 @@ def test_every_id_has_a_name_and_every_cause_is_plain_text(files, measured):
     for cause in found.causes:
         assert cause.name == "CAL_UNNORMALISED"
         assert all(
-            isinstance(value, str) for value in (cause.id, cause.name, cause.certainty, cause.evidence, cause.repair)
+            isinstance(value, str) for value in (cause.id, cause.name, cause.certainty, cause.evidence, cause.fix)
         )
     assert '"blame": "model"' in found.to_json()
+    keys = {"id", "name", "certainty", "evidence", "repair", "recovered"}
+    assert found.to_dict()["causes"][0].keys() == keys
+    assert found.to_dict()["ladder"][0].keys() == {"rung", "what", "unit", "value", "low", "high", "samples"}
 
 
 def test_a_truncated_file_is_refused_with_a_text(files):

@@ -1,4 +1,4 @@
-"""The rooms of models take those of Keras 3: applications, users' functions, shapes, leading layers.
+"""The packages of models take those of Keras 3: applications, users' functions, shapes, leading layers.
 
 The last are those of `qat.models.leading_layers`.
 """

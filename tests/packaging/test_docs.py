@@ -134,3 +134,15 @@ def test_an_experiment_begins_with_its_verdict_and_a_number(page: Path):
     assert title.startswith("# ")
     assert first.startswith(("**Verdict.**", "## Verdict"))
     assert re.search(r"\d", verdict)
+
+
+def test_the_page_on_extending_names_tables_and_files_that_there_are():
+    text = (ROOT / "docs" / "pages" / "extend.md").read_text(encoding="utf-8")
+    code = "\n".join(
+        path.read_text(encoding="utf-8") for path in [*ROOT.glob("qat/**/*.py"), *ROOT.glob("tests/**/*.py")]
+    )
+    tables = set(re.findall(r"`(_?[A-Z][A-Z_]{3,})`", text))
+    assert {name for name in tables if not re.search(rf"^{name}\b[^\n]* =", code, re.M)} == set()
+    files = set(re.findall(r"`((?:qat|tests|conf|scripts)/[\w/.-]+)`", text))
+    new = {name for name in files if re.search(r"my_|mine|tiny_mlp|FAMILY", name)}  # what a reader is to write
+    assert {name for name in files - new if not (ROOT / name).exists()} == set()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qat.evaluation.layer_parity import first_departure, layer_parity
+from qat.export.layer_parity import first_departure, layer_parity
 from qat.quantization import quantize_model
 from qat.quantization.keras.arithmetic import fake_quant_arithmetic
 from qat.tflite import Interpreter, convert

@@ -7,7 +7,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.config import QuantConfig
-from qat.evaluation.layer_parity import layer_parity
+from qat.export.layer_parity import layer_parity
 from qat.quantization import quantize_model
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.tflite import Interpreter, convert, read, verify

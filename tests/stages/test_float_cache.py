@@ -42,6 +42,8 @@ def test_what_changes_the_float_model_changes_the_key(override, tiny, splits):
         "log.deployed_every=0",
         "parity.samples=9",
         "threads=1",
+        "trust=true",
+        "model.trust_custom_objects=true",
     ],
 )
 def test_what_does_not_change_the_float_model_keeps_the_key(override, tiny, splits):

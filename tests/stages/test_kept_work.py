@@ -74,7 +74,7 @@ def test_what_is_done_is_known_after_a_kill_and_where_the_run_goes_on_is_recorde
     again = kept()
     assert again.done("one") == {"numbers": [1, 2]}
     assert again.done("two", trains=True) is None
-    again.go_on("two", 3)
+    again.record_resumption("two", 3)
     assert again.done("three") is None
     assert again.resumed == kept().resumed == [{"stage": "two", "epoch": 3}]
     assert again.said == ["resumed in two, after epoch 3"]
@@ -119,7 +119,7 @@ def test_settings_without_effect_and_of_the_log_may_differ(kept, tiny, tmp_path)
 def test_a_resumed_run_computes_on_the_threads_that_it_was_begun_with(kept, tiny, tmp_path):
     first = kept()
     assert first.threads is None
-    first.compute_with(3)
+    first.record_threads(3)
     assert kept().threads is None  # nothing was kept yet: it begins anew
     first.finish("one")
     assert kept().threads == 3
@@ -137,11 +137,11 @@ def test_a_resumed_run_of_other_versions_says_so(kept, monkeypatch):
 
 def test_a_resumed_run_reads_the_data_that_it_was_begun_with(kept, tmp_path):
     first = kept()
-    first.read_from({"the train data (data.path=a.npz)": "1", "the test data (data.path=a.npz)": "2"})
+    first.record_inputs({"the train data (data.path=a.npz)": "1", "the test data (data.path=a.npz)": "2"})
     first.finish("one")
-    kept().read_from({"the train data (data.path=a.npz)": "1", "the test data (data.path=a.npz)": "2"})
+    kept().record_inputs({"the train data (data.path=a.npz)": "1", "the test data (data.path=a.npz)": "2"})
     with pytest.raises(RunDirError, match=r"begun with other content of the test data \(data\.path=a\.npz\)\. Bring"):
-        kept().read_from({"the train data (data.path=a.npz)": "1", "the test data (data.path=a.npz)": "3"})
+        kept().record_inputs({"the train data (data.path=a.npz)": "1", "the test data (data.path=a.npz)": "3"})
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"config": {}, "stages": 3}', '{"stages": {"one": {}}}'])
@@ -170,7 +170,7 @@ def test_states_that_no_run_keeps_are_told(state, kept, tmp_path):
     with pytest.raises(
         RunDirError, match=r"\.resume: what is kept of run\.json is not what a run keeps \(.*\)\. Remove"
     ):
-        kept().follow({"count": Count()})
+        kept().register_states({"count": Count()})
 
 
 def test_workers_of_one_training_keep_nothing(kept, monkeypatch):

@@ -1,7 +1,9 @@
 """What a search looks at, who ends a sweep, what a result was made by: without a training."""
 
 import json
+import math
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -25,8 +27,11 @@ def result(value=0.9, size=100):
 
 def test_an_objective_has_a_direction_and_a_number(tmp_path):
     assert select_directions(["accuracy", "size_bytes", "latency_ms"]) == ["maximize", "minimize", "minimize"]
-    assert compute_objectives(["accuracy"], result(), tmp_path) == 0.9
-    assert compute_objectives(["size_bytes", "latency_ms"], result(), tmp_path) == (100.0, 0.5)
+    assert compute_objectives(["accuracy"], result()) == 0.9
+    assert compute_objectives(["size_bytes", "latency_ms"], result()) == (100.0, 0.5)
+    untimed = result()
+    untimed.variants["qat_int8"] = replace(untimed.variants["qat_int8"], latency_ms=None)
+    assert compute_objectives(["latency_ms"], untimed) == math.inf
 
 
 @pytest.mark.parametrize("names", [[], ["accuracy", "speed"]])

@@ -12,10 +12,10 @@ from qat.config import QuantConfig
 from qat.data import load
 from qat.errors import ConfigError, ModelError
 from qat.reporting import Progress, SummaryWriter
+from qat.stages.dry_run import check_quantization, try_conversion
 from qat.stages.kept_work import KeptWork
 from qat.stages.monitoring import EpochCallback, format_logs, range_variables, write_epoch
 from qat.stages.qat import conversion_options, train_quantized
-from qat.stages.rehearsal import check_quantization, try_conversion
 from qat.stages.run import Run
 from qat.stages.sensitivity import rank_layers, select_skipped_layers
 from qat.stages.session import begin_session

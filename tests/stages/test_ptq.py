@@ -12,10 +12,10 @@ from qat import data, rundir
 from qat.cli import compose
 from qat.errors import CalibrationError, ConfigError, UnsupportedLayerError
 from qat.models import load
+from qat.stages.dry_run import try_conversion
 from qat.stages.float_model import FloatModel
 from qat.stages.main_job import main_job
 from qat.stages.ptq import quantize_after_training
-from qat.stages.rehearsal import try_conversion
 from qat.stages.run import begin
 from qat.tflite import convert, read, verify
 from qat.tflite.file_kind import kind_of

@@ -2,13 +2,14 @@
 
 import tensorflow as tf
 
-from qat.training.threads import cores, count_threads, prefer_one_thread
+from qat.limits import count_cores
+from qat.training.threads import count_threads, prefer_one_thread
 
 
 def test_what_is_set_counts_before_the_environment(monkeypatch):
     monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 0)
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
-    assert count_threads() == cores() >= 1
+    assert count_threads() == count_cores() >= 1
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
     assert count_threads() == 3
     monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 2)
@@ -35,4 +36,4 @@ def test_a_number_in_the_environment_stays_and_so_does_that_of_a_process_that_co
     tf.zeros(1) + 1
     monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 0)
     prefer_one_thread()
-    assert count_threads() == cores()
+    assert count_threads() == count_cores()

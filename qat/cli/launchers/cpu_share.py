@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from qat.cli.sweeps.resume import key_of_override
 from qat.errors import ConfigError
-from qat.training.threads import cores
+from qat.limits import count_cores
 
 
 def _joblib_share(launcher: DictConfig, jobs: int) -> int:
@@ -16,14 +16,14 @@ def _joblib_share(launcher: DictConfig, jobs: int) -> int:
     workers = int(launcher.n_jobs)
     if workers == 0:
         raise ConfigError("hydra.launcher.n_jobs=0: expected how many jobs run at a time; -1 is one for each core.")
-    return cores() // (workers if workers > 0 else max(1, cores() + 1 + workers))
+    return count_cores() // (workers if workers > 0 else max(1, count_cores() + 1 + workers))
 
 
 SHARES: dict[str, Callable[[DictConfig, int], int]] = {
     "JoblibLauncher": _joblib_share,
     "RayLauncher": lambda launcher, _: int(launcher.cpus_per_job),
     "SlurmLauncher": lambda launcher, _: int(launcher.cpus_per_task or 1),
-    "LocalLauncher": lambda _, jobs: cores() // jobs,  # of submitit: starts all jobs at once
+    "LocalLauncher": lambda _, jobs: count_cores() // jobs,  # of submitit: starts all jobs at once
 }
 """Class of a launcher -> threads of one of `jobs` jobs. Jobs of a launcher that is not here run one after another."""
 

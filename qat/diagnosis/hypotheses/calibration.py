@@ -152,11 +152,10 @@ def _largest_class(evidence: Evidence) -> tuple[int, float] | None:
     if scores.ndim != 2 or scores.shape[1] < 3:
         return None
     counts = np.bincount(scores.argmax(axis=1), minlength=scores.shape[1])
-    usual = (
-        np.bincount(evidence.a0[0].argmax(axis=1), minlength=scores.shape[1]) if evidence.a0 is not None else counts * 0
-    )
+    right = evidence.keras_outputs
+    usual = counts * 0 if right is None else np.bincount(right[0].argmax(axis=1), minlength=scores.shape[1])
     if usual.max() > ONE_CLASS * max(usual.sum(), 1):
-        return None  # this model says so of everything
+        return None  # the model puts nearly all inputs into one class anyway
     return int(counts.argmax()), float(counts.max() / counts.sum())
 
 

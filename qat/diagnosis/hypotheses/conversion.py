@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from qat.diagnosis.case import CalibrationSet
 from qat.diagnosis.catalogue import PER_CHANNEL, SET_DEFAULT
 from qat.diagnosis.engine import Hypothesis, make_certain
-from qat.diagnosis.file_facts import CONVERSIONS, FEW_ELEMENTS, FileFacts
+from qat.diagnosis.file_facts import FEW_ELEMENTS, FileFacts
 from qat.tflite.graph import Op, Tensor
+from qat.tflite.verify import CHANNEL_AXIS, CONVERSIONS, CONVOLUTIONS
 
 COARSE_CODES = 12  # of 127, in the median channel
 LEVELS = 16  # fewer used codes than that, and a tensor in a shared scale is lost
@@ -22,29 +24,35 @@ OTHER_SCALE = 0.01  # relative, from 1/256
 LARGEST_FLOAT16 = 65504
 
 
-def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, sound: bool | None) -> Iterator[Hypothesis]:
+def _describe_unusable(samples: CalibrationSet | None) -> str:
+    if samples is None or samples.usable:
+        return ""
+    why = samples.problem or f"{samples.count} samples, some NaN or infinite"
+    return f". The calibration handed over: {why}"
+
+
+def find_float_body(facts: FileFacts, expect: str | None, samples: CalibrationSet | None) -> Iterator[Hypothesis]:
     """C01, C02, C03: a float body where integers were meant, or rounded weights where they were not.
 
     Args:
         facts: what was read of the file: its ops, weights and kind.
         expect: what the file is believed to be, as "int8"; None where nothing was said.
-        calibrated: whether a calibration was handed over, which means that integers were meant.
-        sound: whether that calibration holds samples; None where none was handed over.
+        samples: the calibration that was handed over, which means that integers were meant; None for none.
 
     Returns:
         At most one hypothesis.
     """
     graph, scheme = facts.graph, facts.scheme
-    wanted = expect in INTEGER or (expect is None and calibrated)
+    wanted = expect in INTEGER or (expect is None and samples is not None)
     integer_io = [
         t.dtype for t in (*graph.inputs, *graph.outputs) if t.dtype in ("int8", "uint8", "int16") and t.scales
     ]
-    if scheme == "float32" and (integer_io or (wanted and sound is False)):
+    if scheme == "float32" and (integer_io or (wanted and _describe_unusable(samples))):
         which = f"the outputs are {graph.outputs[0].dtype}, inputs {graph.inputs[0].dtype}" if integer_io else ""
         yield make_certain(
             "C02",
             f"all {len(facts.float_ops)} computing ops are float32 although integer I/O was asked for ({which}): "
-            "the converter saw no usable calibration sample and said nothing",
+            f"the converter saw no usable calibration sample and said nothing{_describe_unusable(samples)}",
             "pass a callable that yields a fresh iterator each time it is called, of 100 or more finite samples: "
             "assert len(samples) >= 100 and np.isfinite(samples).all(); "
             "converter.representative_dataset = lambda: ([x[None].astype(np.float32)] for x in samples)",
@@ -231,9 +239,8 @@ def find_odd_quantizer(facts: FileFacts) -> Iterator[Hypothesis]:
 def _one_scale(facts: FileFacts) -> Iterator[tuple[Op, Tensor, int]]:
     """Convolutions whose integer weights have one scale: the op, its weights and the axis of their channels."""
     for op, weight in facts.weights:
-        axis = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}.get(op.name)
-        if axis is not None and not weight.is_float and len(weight.scales) == 1 and len(weight.shape) == 4:
-            yield op, weight, axis
+        if op.name in CONVOLUTIONS and not weight.is_float and len(weight.scales) == 1 and len(weight.shape) == 4:
+            yield op, weight, CHANNEL_AXIS[op.name]
 
 
 def per_tensor(facts: FileFacts) -> list[tuple[str, int]]:

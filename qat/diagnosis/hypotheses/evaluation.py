@@ -30,7 +30,7 @@ BETTER = 0.1  # accuracy by which a file beats its own model only if that is fed
 
 def find_wrong_labels(evidence: Evidence) -> Iterator[Hypothesis]:
     """E01 (no order helps), O03 (another numbering of the classes), E03 (the reference itself is fed wrongly)."""
-    labels, reference = evidence.case.labels, evidence.a0 or evidence.a2
+    labels, reference = evidence.case.labels, evidence.keras_outputs or evidence.file_outputs
     if labels is None or reference is None or len(labels) < FEWEST:
         return
     if reference[0].ndim != 2 or reference[0].shape[1] < 3:
@@ -40,7 +40,7 @@ def find_wrong_labels(evidence: Evidence) -> Iterator[Hypothesis]:
     right = int((predicted == labels).sum())
     chance = _chance(predicted, labels)
     low, _ = wilson_interval(right, len(labels))
-    if low <= chance + WEAK and np.mean(predicted_labels(evidence.a2[0]) == labels) > GOOD + chance:
+    if low <= chance + WEAK and np.mean(predicted_labels(evidence.file_outputs[0]) == labels) > GOOD + chance:
         return  # the file is right by these labels: it is the reference that is wrong
     accuracy = right / len(labels)
     if low <= chance + WEAK and (other := _other_normalisation(evidence, accuracy)) is not None:
@@ -127,9 +127,9 @@ def _other_normalisation(evidence: Evidence, value: float) -> tuple[str, float] 
 
 def find_wrong_baseline(evidence: Evidence) -> Iterator[Hypothesis]:
     """E03: the integer file beats the Keras model by more than luck: the reference is fed wrongly."""
-    if evidence.a0 is None or evidence.case.labels is None:
+    if evidence.keras_outputs is None or evidence.case.labels is None:
         return
-    drop = evidence.score.drop(evidence.a2, evidence.a0)
+    drop = evidence.score.drop(evidence.file_outputs, evidence.keras_outputs)
     if not drop.significant or drop.points <= BETTER:
         return
     if any(cosine < OTHER_KERNELS for _, cosine in measure_cosines(evidence.facts, evidence.keras)):

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from qat.codes import fake_quant, params_from_range
 from qat.commands import command
 from qat.diagnosis.catalogue import WIDER
-from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss, repair_state
+from qat.diagnosis.engine import ENOUGH, Hypothesis, repair_state
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.file_facts import CONVERSIONS
 from qat.diagnosis.runs import Conversion, FileRunner, run_keras
 from qat.metrics import sqnr_db
 from qat.models.which_keras import keras_of
@@ -23,6 +22,7 @@ from qat.tflite import TfliteGraph, read
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Tensor
 from qat.tflite.runtime.child_process import make_runtime
+from qat.tflite.verify import CONVERSIONS
 
 TAIL_RATIO = 8.0  # largest value over the 99.9th percentile; widest channel over the median one
 SMALL_CHANNELS = 64.0  # widest channel over the narrowest that are alive
@@ -166,7 +166,7 @@ def _uneven_columns(evidence: Evidence) -> Iterator[Hypothesis]:
             continue
         coarse = list(inputs)
         coarse[index] = columns.round_columns(inputs[index], small, *limits)
-        alone = evidence.score.drop(evidence.a0, run_keras(evidence.keras, coarse))
+        alone = evidence.score.drop(evidence.keras_outputs, run_keras(evidence.keras, coarse))
         if alone.significant:
             cut = columns.cut_after_normalization(evidence.keras, index)
             yield Hypothesis(
@@ -197,7 +197,7 @@ def _standardised(evidence: Evidence, index: int) -> float | None:
         evidence.remarks.append(f"a file without the first normalization could not be made: {str(error)[:160]}")
         return None
     outputs = FileRunner(content, read(content)).real(run_keras(before, evidence.right_inputs))
-    return evidence.score.recovered(evidence.a0, evidence.a2, outputs)
+    return evidence.score.recovered(evidence.keras_outputs, evidence.file_outputs, outputs)
 
 
 def list_output_tensors(graph: TfliteGraph, index: int) -> list[Tensor]:
@@ -222,12 +222,12 @@ def list_output_tensors(graph: TfliteGraph, index: int) -> list[Tensor]:
 
 def _coarse_output(evidence: Evidence) -> Iterator[Hypothesis]:
     """M05: the outputs' own grids lose as much as the whole file does."""
-    outputs, order = evidence.a0, evidence.file.output_order
+    outputs, order = evidence.keras_outputs, evidence.file.output_order
     grids = [next(iter(list_output_tensors(evidence.case.graph, index)), None) for index in order]
     if all(grid is None for grid in grids):
         return
     coarse = [real if g is None else fake_quant(real, g.quantization) for real, g in zip(outputs, grids, strict=True)]
-    lost, alone = (evidence.score.drop(outputs, worse) for worse in (evidence.a2, coarse))
+    lost, alone = (evidence.score.drop(outputs, worse) for worse in (evidence.file_outputs, coarse))
     levels = min(_levels(real, grid) for real, grid in zip(outputs, grids, strict=True) if grid is not None)
     if alone.significant and (levels < FEW_LEVELS or alone.points > MOST_OF_THE_LOSS * lost.points):
         yield Hypothesis(
@@ -255,7 +255,7 @@ def find_coarse_output(evidence: Evidence, reachable: float) -> Hypothesis | Non
         The hypothesis with the share that it recovers; None where the grids are fine, or finer ones do not help.
     """
     graph, limits, levels = evidence.case.graph, {}, []
-    for real, index in zip(evidence.a0, evidence.file.output_order, strict=True):
+    for real, index in zip(evidence.keras_outputs, evidence.file.output_order, strict=True):
         chain = list_output_tensors(graph, index)
         op = graph.main.producers.get(chain[0].index) if chain else None
         if op is not None and op.name in FREE_SCALE:
@@ -271,7 +271,7 @@ def find_coarse_output(evidence: Evidence, reachable: float) -> Hypothesis | Non
         0.95,
         repair=lambda content: set_output_ranges(content, limits),
     )
-    loss = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
+    loss = evidence.loss_of_file
     share = loss.recovered(repair_state(loss.state, [hypothesis]))
     suffices = share is not None and share >= min(ENOUGH, ALMOST * reachable)
     return replace(hypothesis, recovered=share) if suffices else None

@@ -166,7 +166,7 @@ def _cut(user: NDArray, right: NDArray, slack: float) -> str:
 
 
 def _exchanged_columns(user: NDArray, right: NDArray) -> str:
-    """Of tables: each column of the app's follows another one of the right ones, whatever its scale."""
+    """In words, where each column of the app's table follows another right one, whatever its scale; else ""."""
     if (
         user.ndim != 2
         or len(user) < FEWEST

@@ -174,8 +174,8 @@ def _scaled_features(values: NDArray) -> Iterator[tuple[str, NDArray]]:
 
 def _few_samples(evidence: Evidence) -> Iterator[Guess]:
     values, labels = evidence.right_inputs[0], evidence.case.labels
-    if labels is None and evidence.a0 is not None and evidence.classifies:
-        labels = evidence.a0[0].argmax(axis=1)
+    if labels is None and evidence.keras_outputs is not None and evidence.classifies:
+        labels = evidence.keras_outputs[0].argmax(axis=1)
     if labels is not None:
         for label in np.unique(labels)[:20]:
             chosen = values[labels == label][:SAMPLES]
@@ -302,11 +302,11 @@ def _hard_model(evidence: Evidence, findings: Findings, images: NDArray, trained
         return
     values = scale_images(images, LIMITS[trained] if trained else have)
     synthetic = Evidence(replace(evidence.case, inputs=values, labels=None, preprocess=None))
-    reference = synthetic.a0
+    reference = synthetic.keras_outputs
     good, wide = synthetic.convert_and_run(Conversion()), synthetic.convert_and_run(Conversion(scheme="int16x8"))
     if good is None or wide is None:
         return
-    own, best, finest = (_quality_db(synthetic, reference, outputs) for outputs in (synthetic.a2, good, wide))
+    own, best, finest = (_quality_db(synthetic, reference, outputs) for outputs in (synthetic.file_outputs, good, wide))
     if own < FAULT_DB and best < HOPELESS_DB and finest > FINE_DB:
         first = find_hard_activations(synthetic)[0]
         words = (

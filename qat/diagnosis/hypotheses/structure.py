@@ -12,12 +12,14 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.file_facts import CONVERSIONS, FileFacts
+from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.hypotheses.ranges import pair_tensors
-from qat.diagnosis.runs import CALIBRATED, Conversion
+from qat.diagnosis.runs import Conversion
 from qat.tflite import read
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Op
+from qat.tflite.verify import CONVERSIONS
+from qat.variants import CALIBRATED_KINDS
 
 HOW_ALONE = frozenset({"asymmetric_quantize_inputs", "quantized_bias_type", "weights_format", "pot_scale_int16"})
 """Options that say how a kernel goes about it, and not what it computes."""
@@ -59,7 +61,7 @@ def find_other_ops(evidence: Evidence) -> Hypothesis | None:
 
 def _convert_again(evidence: Evidence) -> bytes | None:
     scheme = evidence.facts.scheme
-    return evidence.content(Conversion(scheme=scheme if scheme in CALIBRATED else "float32"))
+    return evidence.content(Conversion(scheme=scheme if scheme in CALIBRATED_KINDS else "float32"))
 
 
 def describe_other_ops(evidence: Evidence) -> str:

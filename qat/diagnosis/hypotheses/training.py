@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from qat.diagnosis.catalogue import CALIBRATED, LOADED_FIRST, SLOWER, format_verify_command
+from qat.diagnosis.catalogue import LOADED_FIRST, QUANTIZE_CALIBRATED, SLOWER, format_verify_command
 from qat.diagnosis.engine import Hypothesis, make_certain
 from qat.diagnosis.file_facts import TFMOT_DECAY, TFMOT_START, UNSET_SCALE, FileFacts
 
@@ -42,7 +42,7 @@ def find_unrun_training(facts: FileFacts) -> Iterator[Hypothesis]:
             "T02",
             f"{seen}: no training step ever ran through the quantizers",
             "fit the quantize_model() for a few epochs before converting (compile it again first), take post-training "
-            f"quantization, or calibrate its ranges: {CALIBRATED}",
+            f"quantization, or calibrate its ranges: {QUANTIZE_CALIBRATED}",
         )
 
 
@@ -58,7 +58,7 @@ def find_unsettled_ranges(facts: FileFacts) -> Iterator[Hypothesis]:
         f"{len(facts.rectified)} ReLU outputs can hold numbers down to {lowest:.2f}, where nothing is below 0: the "
         f"moving mean started at -6 and saw about {steps:.0f} steps; {left:.0%} of the start is left",
         f"train about {max(ENOUGH_STEPS - math.floor(steps), 0)} steps more ({ENOUGH_STEPS} in all leave 1 %), or set "
-        f"the ranges from data before training: {CALIBRATED}",
+        f"the ranges from data before training: {QUANTIZE_CALIBRATED}",
         0.95 if steps < PROBABLY_TOO_FEW else 0.5,
         certain=steps < PROBABLY_TOO_FEW,
         harmless=left < LITTLE_LEFT,

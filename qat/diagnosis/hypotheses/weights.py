@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from qat.diagnosis.catalogue import CONVERT_MEASURED
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.file_facts import CONVERSIONS, FileFacts
+from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.hypotheses.origin import measure_row_cosines, to_real_weights
 from qat.diagnosis.hypotheses.ranges import make_natural_images
 from qat.diagnosis.runs import Conversion, FileRunner
@@ -22,6 +22,7 @@ from qat.diagnosis.score import FAULT_DB, Outputs, OutputScore, worst_sqnr_db
 from qat.tflite import read
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Op, Tensor, TfliteGraph
+from qat.tflite.verify import CONVERSIONS
 
 ROUNDED = 1.01  # steps of its scale by which a rounded weight may differ
 DIFFERING = 0.05  # share of a layer's weights that differ by more, in a layer of other weights
@@ -116,8 +117,8 @@ def find_other_weights(evidence: Evidence) -> Hypothesis | None:
         lost = f"on synthetic inputs the Keras model with these weights keeps {own:.1f} dB of its own results"
     else:
         computed = _compute_with(evidence, others, evidence.right_inputs)
-        left = evidence.score.recovered(evidence.a0, evidence.a2, computed)
-        if left > 1 - MOST or not evidence.score.drop(evidence.a0, computed).significant:
+        left = evidence.score.recovered(evidence.keras_outputs, evidence.file_outputs, computed)
+        if left > 1 - MOST or not evidence.score.drop(evidence.keras_outputs, computed).significant:
             return None
         lost = "the Keras model with these weights loses as much"
     named = ", ".join(dict.fromkeys(repr(each.name) for each in others[:6]))
@@ -150,7 +151,7 @@ def computes_its_weights(evidence: Evidence) -> bool:
     if not (layers := _layers(evidence, trained=True)):
         return False
     computed = _compute_with(evidence, layers, evidence.right_inputs)
-    return not OutputScore(None, computed, evidence.classifies).drop(computed, evidence.a2).significant
+    return not OutputScore(None, computed, evidence.classifies).drop(computed, evidence.file_outputs).significant
 
 
 def _compute_with(evidence: Evidence, layers: list[Layer], inputs: list[NDArray]) -> Outputs:

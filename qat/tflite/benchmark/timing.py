@@ -29,7 +29,7 @@ ANSWER_SECONDS = 120  # allowed beyond the requested time: a file that takes lon
 
 
 @dataclass(frozen=True)
-class Setting:
+class BenchmarkSetting:
     """How a file is run. `batch` None takes the batch that the file says."""
 
     threads: int = 1
@@ -77,7 +77,7 @@ class Child:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
         self._before_bytes = 0
-        self._loaded_setting: Setting | None = None
+        self._loaded_setting: BenchmarkSetting | None = None
 
     def __enter__(self) -> Child:
         return self
@@ -89,7 +89,7 @@ class Child:
             if stream is not None:
                 stream.close()
 
-    def load(self, content: bytes, setting: Setting, warmup_seconds: float) -> tuple[float, list[float]]:
+    def load(self, content: bytes, setting: BenchmarkSetting, warmup_seconds: float) -> tuple[float, list[float]]:
         """Load a file in place of the last one, and warm it up.
 
         Args:
@@ -104,11 +104,11 @@ class Child:
             TfliteFileError: the runtime refuses the file, crashes, or does not answer in time.
         """
         if self._loaded_setting is None:
-            self._load(tiny_model(), Setting(setting.threads, None, setting.delegate), 0)
+            self._load(tiny_model(), BenchmarkSetting(setting.threads, None, setting.delegate), 0)
         self._loaded_setting = setting
         return self._load(content, setting, warmup_seconds)
 
-    def _load(self, content: bytes, setting: Setting, warmup_seconds: float) -> tuple[float, list[float]]:
+    def _load(self, content: bytes, setting: BenchmarkSetting, warmup_seconds: float) -> tuple[float, list[float]]:
         command = {
             "do": "load",
             "size_bytes": len(content),
@@ -163,7 +163,7 @@ class Job:
 
     name: str
     content: bytes
-    setting: Setting
+    setting: BenchmarkSetting
 
 
 def measure(
@@ -222,7 +222,7 @@ def _load_or_error(child: Child, job: Job, warmup_seconds: float) -> tuple[float
         return error
 
 
-def time_each(contents: Sequence[bytes], setting: Setting, seconds: float) -> list[float | None]:
+def time_each(contents: Sequence[bytes], setting: BenchmarkSetting, seconds: float) -> list[float | None]:
     """Time many small files, one after another in one child process.
 
     Args:

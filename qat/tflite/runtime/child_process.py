@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.errors import TfliteFileError
-from qat.limits import MB, current
+from qat.limits import MB, count_cores, current
 from qat.tflite.graph import TfliteGraph
-from qat.tflite.runtime.pool import ArrayFunction, Arrays, Runtime, available_cores, concatenate, unchanged
+from qat.tflite.runtime.pool import ArrayFunction, Arrays, Runtime, concatenate, unchanged
 from qat.tflite.runtime.quiet import VERBOSE
 from qat.tflite.runtime.runtime_child import PLAIN_KINDS, send
 from qat.tflite.trusted_files import is_trusted
@@ -72,7 +72,7 @@ class RemoteRuntime:
 
     def __init__(self, content: bytes, graph: TfliteGraph, threads: int | None = None, **options: bool) -> None:
         self.graph = graph
-        self._threads = threads or available_cores()
+        self._threads = threads or count_cores()
         self._child = _child_of(content)
         command = {"do": "load", "options": {**options, "threads": self._threads}}
         self._number = int(self._child.ask(command)[0]["number"])
@@ -178,7 +178,7 @@ class _Child:
             line = bytearray()
             while not line.endswith(b"\n"):
                 if len(line) > MB:
-                    raise self._failure("it answers what is no answer")
+                    raise self._failure("its reply is not valid")
                 line += self._read(1, end)
             answer = self._parse(bytes(line))
             if "refused" in answer:
@@ -199,7 +199,7 @@ class _Child:
                 return answer
         except (ValueError, RecursionError):
             pass
-        raise self._failure("it answers what is no answer")
+        raise self._failure("its reply is not valid")
 
     def _read_array(self, announced: tuple[str, list[int]], end: float) -> NDArray:
         try:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qat.codes import QuantParams
 from qat.contract import Contract, hint_at_shape
-from qat.errors import DataError
+from qat.errors import DataError, InputRangeWarning
 from qat.tflite.graph import Tensor, TfliteGraph
 from qat.warning import warn
 
@@ -201,6 +201,7 @@ def _check_limits(
         warn(
             f"input {tensor.name!r} holds values in [{low:g}, {high:g}], a {(high - low) / width:.2%} part of the "
             f"[{bottom:g}, {top:g}] that the file can hold. {_describe_contract(contract)}",
+            InputRangeWarning,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -12,6 +11,7 @@ from ai_edge_litert.interpreter import OpResolverType
 from numpy.typing import NDArray
 
 from qat.errors import TfliteFileError
+from qat.limits import count_cores
 from qat.tflite.graph import Tensor, TfliteGraph
 from qat.tflite.runtime.quiet import quiet
 from qat.tflite.runtime.session import Session
@@ -23,11 +23,6 @@ SESSIONS_BYTES = 1 << 30  # what all sessions together may need; each packs the 
 
 Arrays = list[NDArray]
 ArrayFunction = Callable[[Arrays], Arrays]
-
-
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def unchanged(arrays: Arrays) -> Arrays:
@@ -70,7 +65,7 @@ class Runtime:
             self._resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         self.graph = graph
         self._content = content
-        self._threads = threads or available_cores()
+        self._threads = threads or count_cores()
         self._session = Session(content, graph, self._threads, self._resolver, keep_tensors)
 
     @cached_property

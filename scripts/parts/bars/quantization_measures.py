@@ -14,7 +14,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from qat.config import CalibrationConfig, DistillationConfig, ModelConfig, QuantConfig
-from qat.evaluation.layer_parity import layer_parity
+from qat.export.layer_parity import layer_parity
 from qat.metrics import accuracy, sqnr_db
 from qat.models import build, load
 from qat.quantization import quantize_model

@@ -32,7 +32,7 @@ from qat.stages.benchmark_files import read_files
 from qat.stages.compare import write_comparison
 from qat.tflite import Interpreter, TfliteGraph, arena_lower_bound, multiply_accumulates, read, readiness, verify
 from qat.tflite.benchmark.single_ops import one_op_files
-from qat.tflite.benchmark.timing import Job, Setting, measure, time_each
+from qat.tflite.benchmark.timing import BenchmarkSetting, Job, measure, time_each
 from qat.tflite.editing import rewrite, set_metadata
 from qat.tflite.file_kind import kind_of
 from qat.tflite.metadata import ENTRY
@@ -180,10 +180,10 @@ OPENERS = {
 def benchmark(content: bytes, graph: TfliteGraph) -> None:
     """What `python -m qat.benchmark` does with a file, shortly."""
     kind_of(graph)
-    jobs = [Job("it", content, Setting(batch=batch)) for batch in (1, 5)]
+    jobs = [Job("it", content, BenchmarkSetting(batch=batch)) for batch in (1, 5)]
     for answer in measure(jobs, rounds=1, seconds=0.01, warmup_seconds=0):
         if not isinstance(answer, TfliteFileError):
-            time_each([alone for _, alone in one_op_files(content)], Setting(batch=None), 0.001)
+            time_each([alone for _, alone in one_op_files(content)], BenchmarkSetting(batch=None), 0.001)
 
 
 def serve() -> None:

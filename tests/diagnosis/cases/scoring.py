@@ -128,8 +128,8 @@ def _row(name: str, planted: Planted, found: Diagnosis, seconds: float, simpler:
 def _tell(found: Diagnosis) -> None:
     for cause in found.causes:
         print("      ", cause.id, cause.certainty, cause.recovered, cause.evidence[:300])
-    for rung in found.ladder:
-        print("      ", rung.rung, rung.unit, rung.value)
+    for stage in found.ladder:
+        print("      ", stage.label, stage.unit, stage.value)
     for text in found.notes:
         print("       note:", text[-240:])
 

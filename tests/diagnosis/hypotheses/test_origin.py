@@ -7,6 +7,8 @@ from tf_keras import layers
 
 from qat.diagnosis import diagnose
 from qat.diagnosis.report import text
+from qat.quantization import quantize_model
+from qat.quantization.stock import quantize_by_tfmot
 from qat.tflite import convert
 
 from ..conftest import preprocess
@@ -84,3 +86,19 @@ def test_kernels_that_are_computed_joined_or_divided_belong_and_are_no_fault(mak
     for given in ({}, {"inputs": rows}):
         found = diagnose(file, keras_model=model, **given)
         assert (found.blame, found.mismatch) == ("none", "")
+
+
+def quantize_by_us(model):
+    return quantize_model(model, np.random.default_rng(0).random((128, 8, 8, 3), np.float32))
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("quantize", [quantize_by_us, quantize_by_tfmot])
+def test_a_file_of_another_checkpoint_is_told_of_a_quantized_model_whoever_made_it(network, digits, measured, quantize):
+    given, other = quantize(network), quantize(tf_keras.models.clone_model(network))
+    for model in (given, other):
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(preprocess(digits.x), digits.y, epochs=1, verbose=0)
+    causes = {cause.id: cause for cause in diagnose(convert(other), **{**measured, "keras_model": given}).causes}
+    assert causes["C07"].certainty == "proved"
+    assert causes.keys() <= {"C07", "T01"}

@@ -9,7 +9,7 @@ import pytest
 from qat.errors import TfliteFileError
 from qat.tflite import Interpreter, read
 from qat.tflite.benchmark.single_ops import one_op_files, tiny_model
-from qat.tflite.benchmark.timing import Child, Job, Setting, measure, time_each
+from qat.tflite.benchmark.timing import BenchmarkSetting, Child, Job, measure, time_each
 from qat.tflite.editing import rewrite
 
 from .. import planting
@@ -17,8 +17,8 @@ from .. import planting
 
 def test_each_job_has_its_turn_in_each_round_and_more_work_takes_longer(files):
     jobs = [
-        Job("one", files.float32, Setting(delegate=False)),
-        Job("many", files.float32, Setting(batch=64, delegate=False)),
+        Job("one", files.float32, BenchmarkSetting(delegate=False)),
+        Job("many", files.float32, BenchmarkSetting(batch=64, delegate=False)),
     ]
     done = []
     one, many = measure(jobs, rounds=3, seconds=0.15, warmup_seconds=0.02, on_round=done.append)
@@ -33,10 +33,10 @@ def test_each_job_has_its_turn_in_each_round_and_more_work_takes_longer(files):
 
 def test_memory_is_counted_from_before_the_file_was_there(files):
     with Child() as child:
-        child.load(tiny_model(), Setting(), 0)
+        child.load(tiny_model(), BenchmarkSetting(), 0)
         tiny, _ = child.peak_bytes()
     with Child() as child:
-        child.load(files.float32, Setting(batch=256), 0)
+        child.load(files.float32, BenchmarkSetting(batch=256), 0)
         large, whole = child.peak_bytes()
     assert tiny < 1 << 20
     activations = 256 * 16 * 16 * (3 + 8) * 4
@@ -45,7 +45,7 @@ def test_memory_is_counted_from_before_the_file_was_there(files):
 
 def test_a_crash_is_told_by_its_signal(files):
     with Child("that file") as child:
-        child.load(files.int8, Setting(), 0)
+        child.load(files.int8, BenchmarkSetting(), 0)
         os.kill(child._process.pid, signal.SIGSEGV)
         with pytest.raises(TfliteFileError, match=r"that file crashes the TFLite runtime \(SIGSEGV\)"):
             child.run(0.01)
@@ -53,7 +53,7 @@ def test_a_crash_is_told_by_its_signal(files):
 
 def test_a_refusal_of_the_runtime_is_told(files):
     with Child("that file") as child, pytest.raises(TfliteFileError, match=r"refuses that file: .*NoSuchOp"):
-        child.load(planting.with_custom_op(files.int8, "NoSuchOp"), Setting(), 0)
+        child.load(planting.with_custom_op(files.int8, "NoSuchOp"), BenchmarkSetting(), 0)
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8", "float_io"])
@@ -75,7 +75,7 @@ def test_every_operator_alone_computes_what_it_computes_in_the_whole(kind, files
 def test_operators_alone_are_timed_one_after_another(files):
     contents = [content for _, content in one_op_files(files.int8)]
     broken = planting.with_custom_op(files.int8, "NoSuchOp")
-    result = time_each([*contents, broken], Setting(batch=None), 0.005)
+    result = time_each([*contents, broken], BenchmarkSetting(batch=None), 0.005)
     assert len(result) == len(contents) + 1
     assert all(value > 0 for value in result[:-1])
     assert result[-1] is None
