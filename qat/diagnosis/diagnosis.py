@@ -10,7 +10,6 @@ from typing import Any
 from qat.diagnosis.catalogue import CAUSES, NAMES
 
 MODEL_FAMILIES, CODE_FAMILIES = "CQMT", "IPOE"
-_JSON_KEYS = {"fix": "repair", "label": "rung"}  # of fields that have another name in the JSON
 
 
 HELPS = 0.1  # share of the loss below which a repair has not brought it back
@@ -24,25 +23,25 @@ class Cause:
     name: str
     certainty: str
     evidence: str
-    fix: str
+    repair: str
     recovered: float | None = None
 
     @classmethod
-    def of(cls, id: str, certainty: str, evidence: str, fix: str, recovered: float | None = None) -> Cause:
+    def of(cls, id: str, certainty: str, evidence: str, repair: str, recovered: float | None = None) -> Cause:
         """A cause with the name of the catalogue.
 
         Args:
             id: id in the catalogue, as "Q01".
             certainty: "proved", "certain" or "consistent".
             evidence: sentence for a person: what speaks for it.
-            fix: sentence: what to do; code to copy stands behind the last colon.
+            repair: sentence: what to do; code to copy stands behind the last colon.
             recovered: share of the loss that the repair brings back, cut to 0-1; None where none was applied.
 
         Returns:
             The cause, with its name from the catalogue.
         """
         share = None if recovered is None or not math.isfinite(recovered) else float(min(max(recovered, 0.0), 1.0))
-        return cls(id, NAMES[id], certainty, evidence, fix, share)
+        return cls(id, NAMES[id], certainty, evidence, repair, share)
 
     @property
     def sentence(self) -> str:
@@ -63,7 +62,7 @@ class Cause:
 class Stage:
     """One stage of the ladder: its value in `unit` ("accuracy", "agreement", "dB"), with a 95 % interval of a share."""
 
-    label: str  # as "A0"
+    rung: str  # as "A0"
     what: str
     unit: str
     value: float | None
@@ -133,17 +132,17 @@ class Diagnosis:
     def to_dict(self) -> dict[str, Any]:
         plain = asdict(replace(self, samples=None))
         del plain["samples"]
-        return _to_json(plain)
+        return _finite(plain)
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
 
-def _to_json(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {_JSON_KEYS.get(key, key): _to_json(each) for key, each in value.items()}
+        return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_to_json(each) for each in value]
+        return [_finite(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -50,7 +50,7 @@ def _cause_lines(number: int, cause: Cause) -> list[str]:
         _wrapped(cause.sentence, f"{number}. "),
         _wrapped(f"{cause.id} {cause.name} ({cause.certainty}{share})", "   cause     "),
         _wrapped(cause.evidence, "   evidence  "),
-        _wrapped(cause.fix, "   fix       "),
+        _wrapped(cause.repair, "   fix       "),
     ]
 
 
@@ -79,7 +79,7 @@ def format_stage(stage: Stage) -> str:
     >>> format_stage(Stage("A0", "Keras float model, right inputs", "accuracy", 0.598, 0.555, 0.639, 512))
     'A0  Keras float model, right inputs      59.8% accuracy [55.5%, 63.9%]'
     """
-    start = f"{stage.label}  {stage.what:<35}"
+    start = f"{stage.rung}  {stage.what:<35}"
     return f"{start}: not measured" if stage.value is None else f"{start} {format_value(stage)}{format_interval(stage)}"
 
 

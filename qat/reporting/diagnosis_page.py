@@ -68,7 +68,7 @@ def _cause(index: int, cause: Cause) -> str:
     return (
         f'<div class="cause"><h2>{index}. {escape_text(cause.sentence)}</h2>'
         f"{paragraph(f'{cause.id} {cause.name}: {cause.certainty}{share}', 'soft')}"
-        f'{paragraph(cause.evidence)}<h3>Fix</h3><div class="fix">{_fix(cause.fix)}</div></div>'
+        f'{paragraph(cause.evidence)}<h3>Fix</h3><div class="fix">{_fix(cause.repair)}</div></div>'
     )
 
 
@@ -143,7 +143,7 @@ def _ladder(ladder: Sequence[Stage]) -> list[str]:
     factor = 1 if measured[0].unit == "dB" else 100
     rows = [
         LabelledValue(
-            f"{stage.label} {stage.what}",
+            f"{stage.rung} {stage.what}",
             COST if stage is broken else _GOOD,
             (stage.value or 0.0) * factor,
             f"{format_value(stage).removesuffix(stage.unit).strip()}{format_interval(stage)}",

@@ -38,7 +38,7 @@ def test_wrong_codes_are_recognised_by_exact_arithmetic(files, measured, digits,
     assert ids(found) == [id]
     assert found.blame == "implementation"
     params = read(files.int8).inputs[0].quantization
-    assert id[0] == "P" or f"{float(params.scale[0]):.9g}" in found.causes[0].fix
+    assert id[0] == "P" or f"{float(params.scale[0]):.9g}" in found.causes[0].repair
 
 
 @pytest.mark.parametrize(

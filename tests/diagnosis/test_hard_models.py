@@ -96,6 +96,6 @@ def test_training_that_moves_an_autoencoder_away_from_float_is_no_fault():
     trained.fit(rows, rows, batch_size=64, epochs=4, verbose=0)
     assert trained.evaluate(rows, rows, verbose=0) < model.evaluate(rows, rows, verbose=0)
     found = diagnose(convert(trained), keras_model=model, inputs=rows[:300])
-    departs = next(each.value for each in found.ladder if each.label == "A2")
+    departs = next(each.value for each in found.ladder if each.rung == "A2")
     assert departs < 15
     assert (found.blame, ids(found)) == ("none", [])

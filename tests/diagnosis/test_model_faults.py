@@ -29,7 +29,7 @@ def test_calibration_on_raw_pixels_is_named_and_proved(files, measured):
     assert found.causes[0].recovered >= 0.9
     assert found.blame == "model"
     assert found.exit_code == 1
-    stages = {stage.label: stage.value for stage in found.ladder}
+    stages = {stage.rung: stage.value for stage in found.ladder}
     assert stages["A0"] > 0.9 > stages["A2"]
 
 
@@ -60,7 +60,7 @@ def test_every_id_has_a_name_and_every_cause_is_plain_text(files, measured):
     for cause in found.causes:
         assert cause.name == "CAL_UNNORMALISED"
         assert all(
-            isinstance(value, str) for value in (cause.id, cause.name, cause.certainty, cause.evidence, cause.fix)
+            isinstance(value, str) for value in (cause.id, cause.name, cause.certainty, cause.evidence, cause.repair)
         )
     assert '"blame": "model"' in found.to_json()
     keys = {"id", "name", "certainty", "evidence", "repair", "recovered"}

@@ -54,7 +54,7 @@ def test_the_verdict_has_each_cause_once_the_proved_ones_first(files, evidence):
     found = reach_verdict(evidence(files.wide, user_preprocess=lambda raw: preprocess(raw)[:, ::-1]))
     assert sorted(ids(found)) == ["P08", "Q01"]
     assert found.blame == "both"
-    assert {"A0", "A2", "A3"} <= {stage.label for stage in found.ladder}
+    assert {"A0", "A2", "A3"} <= {stage.rung for stage in found.ladder}
 
 
 def test_fed_arrays_must_be_those_of_the_file(files, evidence, digits):

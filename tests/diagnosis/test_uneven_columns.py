@@ -44,8 +44,8 @@ def test_the_columns_are_named_and_the_cut_behind_the_normalization_proves_it(tr
     assert (cause.id, cause.certainty) == ("M02", "proved")
     assert cause.recovered > 0.95
     assert "5 of 6 columns are small next to column 4" in cause.evidence
-    assert "model.get_layer('norm').output" in cause.fix
-    assert "equalize" not in cause.fix
+    assert "model.get_layer('norm').output" in cause.repair
+    assert "equalize" not in cause.repair
 
 
 @pytest.mark.medium

@@ -47,7 +47,7 @@ def test_the_verdict_has_a_colour(blame, tone):
 
 
 def test_the_step_that_breaks_is_marked(page):
-    assert find_broken_stage(LADDER).label == "A2"
+    assert find_broken_stage(LADDER).rung == "A2"
     assert find_broken_stage(LADDER[:2]) is None
     assert len(re.findall("A2 the file, right inputs.*?broken here", page)) == 2
 

@@ -129,7 +129,7 @@ def _tell(found: Diagnosis) -> None:
     for cause in found.causes:
         print("      ", cause.id, cause.certainty, cause.recovered, cause.evidence[:300])
     for stage in found.ladder:
-        print("      ", stage.label, stage.unit, stage.value)
+        print("      ", stage.rung, stage.unit, stage.value)
     for text in found.notes:
         print("       note:", text[-240:])
 
