@@ -71,7 +71,7 @@ def test_a_cause_is_told_in_a_sentence_and_its_name_stands_below(page):
 
 
 def test_the_fix_is_code_with_a_button_that_copies_it():
-    cause = replace(FOUND.causes[0], fix="calibrate again: f(x, 'a')")
+    cause = replace(FOUND.causes[0], repair="calibrate again: f(x, 'a')")
     page = diagnosis_page({"m": replace(FOUND, causes=(cause,))}, ABOUT)
     fix = r"<p>calibrate again:</p><div class=.code line.><pre>f\(x, &#x27;a&#x27;\)</pre><button type=.button.>Copy"
     assert re.search(fix, page)
