@@ -140,6 +140,7 @@ def test_the_wrapper_prefix_of_tfmot_is_not_part_of_an_outputs_name(qat_model):
 
 
 def two_headed(nested):
+    tf_keras.utils.set_random_seed(0)
     a, b = tf_keras.Input((4,), name="first"), tf_keras.Input((6,), name="second")
     joined = layers.Concatenate()([layers.Dense(5)(a), layers.Dense(3)(b)])
     zeta, alpha = layers.Dense(2, name="zeta")(joined), layers.Dense(1, name="alpha")(joined)
