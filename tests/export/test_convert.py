@@ -157,7 +157,7 @@ def test_several_inputs_and_outputs_keep_the_order_of_a_list_model(scheme):
     assert interpreter.input_names == ("first", "second")
     assert interpreter.output_names == ("zeta", "alpha")
     for ours, keras in zip(interpreter.predict(real), model.predict(real, verbose=0), strict=True):
-        np.testing.assert_allclose(ours, keras, atol=0.1)
+        np.testing.assert_allclose(ours, keras, atol=0.15)
 
 
 @pytest.mark.parametrize("scheme", ["float32", "int8"])
@@ -169,7 +169,7 @@ def test_a_dictionary_model_gives_a_dictionary(scheme):
     found, keras = interpreter.predict(real), model.predict(real, verbose=0)
     assert set(found) == {"late", "early"}
     for name, values in found.items():
-        np.testing.assert_allclose(values, keras[name], atol=0.1)
+        np.testing.assert_allclose(values, keras[name], atol=0.15)
 
 
 def test_an_output_used_twice_and_an_input_passed_through_stay_apart():
