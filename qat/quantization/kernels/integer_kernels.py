@@ -145,15 +145,30 @@ def _softmax(call: KernelCall) -> Array:
     Source: Softmax and PopulateSoftmaxLookupTable, tflite/kernels/internal/optimized/optimized_ops.h.
     """
     (codes,) = call.codes()
-    below = arrays.largest(codes, axis=-1, keepdims=True) - codes
-    powers = arrays.cast(
-        arrays.exp(arrays.cast(-call.scales[0] * below, "float64")), "float32"
-    )  # as the C library rounds them
-    total = arrays.cumulated(powers)[..., -1:]  # `reduce_sum` adds in another order
+    powers, total = _powers(codes, call.scales[0])
     real = powers * arrays.cast(
         256.0 / arrays.cast(total, "float64"), "float32"
     )  # a graph's 1 / x is no float32 division
     return call.scale * (arrays.floor(real) + arrays.cast(real - arrays.floor(real) >= 0.5, "float32"))
+
+
+def _log_softmax(call: KernelCall) -> Array:
+    """LiteRT's kernel: in float32, from codes with their zero point, halves to the even code.
+
+    Source: LogSoftmax, tflite/kernels/internal/optimized/optimized_ops.h.
+    """
+    (codes,), scale = call.codes(), call.scales[0]
+    with_zero_point = codes + arrays.cast(call.zero_points()[0], "float32")
+    logarithm = arrays.cast(arrays.log(arrays.cast(_powers(codes, scale)[1], "float64")), "float32")
+    subtracted = (scale * arrays.largest(with_zero_point, axis=-1, keepdims=True) + logarithm) / call.scale
+    return call.scale * arrays.rint(scale / call.scale * with_zero_point - subtracted)
+
+
+def _powers(codes: Array, scale: Array) -> tuple[Array, Array]:
+    """Exponentials of the codes below the largest of the last axis, and their sum, in float32."""
+    below = arrays.largest(codes, axis=-1, keepdims=True) - codes
+    powers = arrays.cast(arrays.exp(arrays.cast(-scale * below, "float64")), "float32")  # as the C library rounds them
+    return powers, arrays.cumulated(powers)[..., -1:]  # `reduce_sum` adds in another order
 
 
 def _square_root(call: KernelCall) -> Array:
@@ -266,6 +281,7 @@ SIMULATED_KERNELS: dict[str, Callable[..., Array]] = {  # computed as the file's
     "div": _quotient,
     "leaky_relu": _leaky_relu,
     "mean": _reduce(is_mean=True),
+    "log_softmax": _log_softmax,
     "mul": _product,
     "prelu": _prelu,
     "relu": _relu,

@@ -106,6 +106,12 @@ def test_a_softmax_is_the_kernels_in_a_graph_too():
     np.testing.assert_array_equal(kernel(half), [[234, 12, 5, 6]])  # the first is 233.5 in the kernel's float32
 
 
+def test_a_log_softmax_rounds_as_the_kernel_with_the_zero_point_of_its_input():
+    entry = tf_keras.Input((19,), name="scores")
+    scores = np.random.default_rng(0).normal(1.0, 2.0, size=(4000, 19)).astype(np.float32)
+    same_codes(quantize_model(tf_keras.Model(entry, tf.nn.log_softmax(entry)), scores[:128]), scores)
+
+
 @pytest.mark.parametrize("lows", [(0.0, 0.0), (-1.28, 0.0), (0.0, -1.27), (-1.28, -1.28)])
 @pytest.mark.parametrize("top", [0.5, 254 / 255, 7.0])
 def test_quotients_halfway_between_codes_go_where_the_reciprocal_of_the_kernel_takes_them(lows, top):
