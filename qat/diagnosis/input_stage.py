@@ -107,12 +107,12 @@ def _find_hypotheses(
 
 
 def _causes(loss: Loss[Relation], hypotheses: list[Hypothesis]) -> list[Hypothesis]:
-    """The fewest parts that bring the loss back; else all, those that can be undone as proved."""
-    if len(hypotheses) == 1 or not any(each.repair for each in hypotheses):
-        whole = loss.score.recovered(loss.target, loss.broken, loss.target)  # by the training's own preprocessing
-        return [replace(hypotheses[0], recovered=whole)]
-    undone = [replace(each, recovered=1.0 if each.repair else None) for each in hypotheses]
-    return find_smallest_repair(loss, hypotheses) or undone
+    """The fewest parts that bring the loss back; else all, each with the share that its own repair brings back."""
+    if not any(each.repair for each in hypotheses):  # the training's own preprocessing has no loss, whatever it is
+        words = f"{hypotheses[0].evidence}; with the training's preprocessing in its place nothing is lost"
+        return [replace(hypotheses[0], evidence=words, certain=True)]
+    alone = [replace(each, recovered=each.repair and loss.recovered(each.repair(loss.state))) for each in hypotheses]
+    return find_smallest_repair(loss, hypotheses) or alone
 
 
 def _named_order(evidence: Evidence, relation: Relation, user: NDArray, valid: NDArray | None) -> Relation:
