@@ -15,7 +15,7 @@ from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import other_samples, preprocessing
 from qat.diagnosis.hypotheses.feeding import find_cut_decimals
 from qat.diagnosis.normalisations import compute_limits, reshape_like
-from qat.diagnosis.relation import FIT_SAMPLES, REVERSED, Relation, is_scaled_per_image, relate
+from qat.diagnosis.relation import AS_IS, FIT_SAMPLES, REVERSED, Relation, is_scaled_per_image, relate
 from qat.diagnosis.runs import call_user
 from qat.diagnosis.score import POINTS, Drop, Outputs
 from qat.diagnosis.tensor_order import find_order
@@ -98,7 +98,7 @@ def _find_hypotheses(
     raw = reshape_like(evidence.case.inputs, user)
     if (
         raw is not None
-        and relation.spatial == relation.channels == "as is"
+        and relation.spatial == relation.channels == AS_IS
         and is_scaled_per_image(user, raw, right, valid)
     ):
         return [preprocessing.describe_image_scaling(user, raw)]
@@ -127,7 +127,7 @@ def _named_order(evidence: Evidence, relation: Relation, user: NDArray, valid: N
         return relation
     mask = None if valid is None else valid[:FIT_SAMPLES]
     fitted = relate(user[:FIT_SAMPLES], other, mask)
-    same = fitted.channels == "as is" and fitted.spatial == relation.spatial
+    same = fitted.channels == AS_IS and fitted.spatial == relation.spatial
     explained = same and fitted.affine_is_identity and fitted.exact
     return replace(relation, order_before=True) if explained else relation
 
