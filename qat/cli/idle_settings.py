@@ -13,7 +13,7 @@ from qat.cli.options import COMMAND_LINE_NAMES
 from qat.cli.sweeps.resume import key_of_override
 from qat.config import BenchmarkConfig, Config, DiagnoseConfig, EvaluateConfig
 from qat.tasks import has_classes
-from qat.variants import CALIBRATED_KINDS, MADE_BY_US, QUANTIZERS, TRAINED_BY_US
+from qat.variants import CALIBRATED_KINDS, MADE_BY_US, QUANTIZERS, TRAINED_BY_US, as_options
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ READERS = (
     Reader(
         ("quant.ema_decay", "quant.reestimate_bn", "quant.distillation"),
         lambda c: c.quant.name in TRAINED_BY_US,
-        "quant=qat and quant=qat_w4a8",
+        as_options(TRAINED_BY_US),
     ),
     Reader(
         ("quant.distillation.temperature",),

@@ -27,6 +27,7 @@ def diagnose(
     calibration: Any = None,
     expect: str | None = None,
     trust: bool = False,
+    per_channel: bool = True,
 ) -> Diagnosis:
     """Find out why a `.tflite` does worse than its Keras model. The more is given, the more can be proved.
 
@@ -45,6 +46,7 @@ def diagnose(
         calibration: the representative-dataset callable that the converter was given.
         expect: what the file is believed to be: int8, dynamic_range, float16, float32 or int16x8.
         trust: whether to run the code that `keras_model`, given as a path, carries.
+        per_channel: False where one scale for each weight tensor was asked for, as by `quant.per_channel=false`.
 
     Returns:
         Whom to blame, the causes with evidence and fix, and what was measured on the way.
@@ -58,5 +60,5 @@ def diagnose(
     from qat.diagnosis.verdict import reach_verdict
 
     app = (user_preprocess, user_run, fed, outputs)
-    case = Case(tflite_model, keras_model, inputs, labels, preprocess, *app, calibration, expect, trust)
+    case = Case(tflite_model, keras_model, inputs, labels, preprocess, *app, calibration, expect, trust, per_channel)
     return reach_verdict(Evidence(check_case(case)))

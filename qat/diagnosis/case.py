@@ -38,6 +38,7 @@ class Case:
     calibration: Any
     expect: str | None
     trust: bool = False  # of given_keras
+    per_channel: bool = True  # whether each output channel of a weight was to have a scale of its own
     runs_here: bool = True
 
     @cached_property

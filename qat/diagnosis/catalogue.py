@@ -142,6 +142,7 @@ PER_CHANNEL = (
     "equalize the channels before converting, or leave per-channel weights on, which are the default: "
     "converter._experimental_disable_per_channel = False"
 )
+PER_CHANNEL_RUN = f"train again with one scale for each channel: {command('train', 'quant.per_channel=true')}"
 WITHOUT_DELEGATE = (
     "from ai_edge_litert.interpreter import Interpreter, OpResolverType; Interpreter('model.tflite', "
     "experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)"

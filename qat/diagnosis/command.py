@@ -235,7 +235,7 @@ def read_run_jobs(folder: Path, samples: int, trust: Any = False) -> Iterator[tu
     indices = np.arange(min(samples, len(splits.test)))
     inputs = np.asarray(splits.test.raw(indices))
     quant = result.config.get("quant")
-    skips = isinstance(quant, dict) and bool(quant.get("skip"))
+    quant = quant if isinstance(quant, dict) else {}
     keras = folder / "float" / rundir.MODEL_KERAS
     for name, variant in result.variants.items():
         path, task = _inside(folder, variant.file, record), BY_METRIC.get(variant.metric.name)
@@ -252,8 +252,9 @@ def read_run_jobs(folder: Path, samples: int, trust: Any = False) -> Iterator[tu
                 "inputs": inputs,
                 "labels": splits.test.labels[indices] if task is not None and task.has_classes else None,
                 "preprocess": lambda raw, contract=contract: apply(contract, raw),
-                "expect": None if skips or name not in BY_VARIANT else BY_VARIANT[name].scheme,
+                "expect": None if quant.get("skip") or name not in BY_VARIANT else BY_VARIANT[name].scheme,
                 "trust": trust is True,
+                "per_channel": quant.get("per_channel", True) is not False,
             },
         )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from qat.commands import command
 from qat.diagnosis import catalogue
-from qat.diagnosis.catalogue import PER_CHANNEL, SLOWER, format_verify_command
+from qat.diagnosis.catalogue import PER_CHANNEL, PER_CHANNEL_RUN, SLOWER, format_verify_command
 from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import calibration, conversion, model, origin, structure, training, weights
@@ -108,7 +108,7 @@ def _list_static_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     yield from conversion.find_float_body(facts, expect, samples)
     yield from training.find_float_layers(facts, expect)
     for signature in (*conversion.FROM_FILE_ALONE, *training.FROM_FILE_ALONE, calibration.find_constant):
-        yield from signature(facts)
+        yield from (_as_asked(evidence, each) for each in signature(facts))
 
 
 def _measure_drop(evidence: Evidence) -> Drop | None:
@@ -181,8 +181,11 @@ def _explain_conversion(
     evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion], share: float
 ) -> None:
     """A file converted rightly is sound: what is the smallest part of "rightly" that does it?"""
+    coarse = conversion.per_tensor(evidence.facts)
     if stale := [each for each in static if each.id in catalogue.NEEDS_MORE_STEPS]:
         findings.add(stale[0], share, "proved")
+    elif not evidence.case.per_channel and coarse and not _recover_by_calibration(loss):
+        findings.add(_name_per_tensor(evidence, coarse), share)
     elif evidence.facts.trained_quantized and weights.computes_its_weights(evidence):
         words = "the file does what its weights do in float, and these lose: the training with quantization lost it"
         findings.add(Hypothesis("T04", words, SLOWER, 0.4), share, "consistent")
@@ -196,7 +199,7 @@ def _explain_conversion(
         findings.add(hypothesis, share, "consistent")
     elif (finer := model.find_coarse_output(evidence, share)) is not None:
         findings.add(finer)
-    elif coarse := conversion.per_tensor(evidence.facts):
+    elif coarse:
         _explain_per_tensor(evidence, findings, coarse, loss, share)
     elif evidence.facts.scheme in CALIBRATED_KINDS:
         _add_calibration(evidence, findings, share)
@@ -207,17 +210,34 @@ def _explain_conversion(
 def _explain_per_tensor(
     evidence: Evidence, findings: Findings, coarse: list[tuple[str, int]], loss: Loss[Conversion], share: float
 ) -> None:
-    named = ", ".join(f"{layer!r} ({channels} channels)" for layer, channels in coarse[:4])
-    words = f"{len(coarse)} convolutions have one weight scale for all their channels: {named}"
-    hypothesis = Hypothesis("C06", words, PER_CHANNEL, 0.9)
-    calibrated = loss.recovered(calibration.recalibrate(loss.state))
-    if calibrated is not None and calibrated >= ENOUGH:
+    hypothesis = _name_per_tensor(evidence, coarse)
+    if calibrated := _recover_by_calibration(loss):
         findings.note(hypothesis)
         _add_calibration(evidence, findings, calibrated)
         return
     findings.add(hypothesis, share)
     if _calibration_differs(evidence):
         _add_calibration(evidence, findings, share)
+
+
+def _name_per_tensor(evidence: Evidence, coarse: list[tuple[str, int]]) -> Hypothesis:
+    named = ", ".join(f"{layer!r} ({channels} channels)" for layer, channels in coarse[:4])
+    words = f"{len(coarse)} convolutions have one weight scale for all their channels: {named}"
+    return _as_asked(evidence, Hypothesis("C06", words, PER_CHANNEL, 0.9))
+
+
+def _as_asked(evidence: Evidence, hypothesis: Hypothesis) -> Hypothesis:
+    """C06 of a run that asked for it: another option mends that, whoever converts the file."""
+    if hypothesis.id != "C06" or evidence.case.per_channel:
+        return hypothesis
+    words = f"{hypothesis.evidence}; quant.per_channel=false asked for it"
+    return replace(hypothesis, evidence=words, fix=PER_CHANNEL_RUN)
+
+
+def _recover_by_calibration(loss: Loss[Conversion]) -> float | None:
+    """The share of the loss that right calibration brings back, where that is enough; else None."""
+    share = loss.recovered(calibration.recalibrate(loss.state))
+    return share if share is not None and share >= ENOUGH else None
 
 
 def _calibration_differs(evidence: Evidence) -> bool:
@@ -273,7 +293,7 @@ def _note_oddities(evidence: Evidence, findings: Findings) -> None:
     if samples is not None and facts.trained_quantized and facts.scheme == "int8":
         notes.append("T07: a representative dataset given with a QAT model is ignored; harmless")
     coarse = conversion.per_tensor(facts) and not any(c.id in catalogue.AFTER_CALIBRATION for c in findings.causes)
-    if coarse and not findings.lossy:
+    if coarse and evidence.case.per_channel and not findings.lossy:
         notes.append("C06: convolution weights have one scale for all channels; it costs nothing that was measured")
     if samples is not None and not findings.lossy and sound:
         for each in calibration.judge_samples(evidence):

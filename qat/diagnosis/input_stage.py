@@ -15,7 +15,7 @@ from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import other_samples, preprocessing
 from qat.diagnosis.hypotheses.feeding import find_cut_decimals
 from qat.diagnosis.normalisations import compute_limits, reshape_like
-from qat.diagnosis.relation import FIT_SAMPLES, REVERSED, Relation, is_scaled_per_image, relate
+from qat.diagnosis.relation import AS_IS, FIT_SAMPLES, REVERSED, Relation, is_scaled_per_image, relate
 from qat.diagnosis.runs import call_user
 from qat.diagnosis.score import POINTS, Drop, Outputs
 from qat.diagnosis.tensor_order import find_order
@@ -98,7 +98,7 @@ def _find_hypotheses(
     raw = reshape_like(evidence.case.inputs, user)
     if (
         raw is not None
-        and relation.spatial == relation.channels == "as is"
+        and relation.spatial == relation.channels == AS_IS
         and is_scaled_per_image(user, raw, right, valid)
     ):
         return [preprocessing.describe_image_scaling(user, raw)]
@@ -107,12 +107,12 @@ def _find_hypotheses(
 
 
 def _causes(loss: Loss[Relation], hypotheses: list[Hypothesis]) -> list[Hypothesis]:
-    """The fewest parts that bring the loss back; else all, those that can be undone as proved."""
-    if len(hypotheses) == 1 or not any(each.repair for each in hypotheses):
-        whole = loss.score.recovered(loss.target, loss.broken, loss.target)  # by the training's own preprocessing
-        return [replace(hypotheses[0], recovered=whole)]
-    undone = [replace(each, recovered=1.0 if each.repair else None) for each in hypotheses]
-    return find_smallest_repair(loss, hypotheses) or undone
+    """The fewest parts that bring the loss back; else all, each with the share that its own repair brings back."""
+    if not any(each.repair for each in hypotheses):  # the training's own preprocessing has no loss, whatever it is
+        words = f"{hypotheses[0].evidence}; with the training's preprocessing in its place nothing is lost"
+        return [replace(hypotheses[0], evidence=words, certain=True)]
+    alone = [replace(each, recovered=each.repair and loss.recovered(each.repair(loss.state))) for each in hypotheses]
+    return find_smallest_repair(loss, hypotheses) or alone
 
 
 def _named_order(evidence: Evidence, relation: Relation, user: NDArray, valid: NDArray | None) -> Relation:
@@ -127,7 +127,7 @@ def _named_order(evidence: Evidence, relation: Relation, user: NDArray, valid: N
         return relation
     mask = None if valid is None else valid[:FIT_SAMPLES]
     fitted = relate(user[:FIT_SAMPLES], other, mask)
-    same = fitted.channels == "as is" and fitted.spatial == relation.spatial
+    same = fitted.channels == AS_IS and fitted.spatial == relation.spatial
     explained = same and fitted.affine_is_identity and fitted.exact
     return replace(relation, order_before=True) if explained else relation
 

@@ -14,7 +14,7 @@ from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import outputs
 from qat.diagnosis.input_stage import diagnose_inputs
 from qat.diagnosis.normalisations import list_normalisations, normalise, reshape_like
-from qat.diagnosis.relation import CHANNELS, SPATIAL
+from qat.diagnosis.relation import AS_IS, CHANNELS, SPATIAL
 from qat.diagnosis.runs import call_user, record_calls, to_codes, to_real
 from qat.diagnosis.score import Outputs
 from qat.diagnosis.tensor_order import find_order
@@ -267,7 +267,7 @@ def _other_inputs(evidence: Evidence) -> Iterator[NDArray]:
     if right.ndim == 4:
         transforms = [*SPATIAL.items(), *(CHANNELS.items() if right.shape[-1] == 3 else ())]
         for name, transform in transforms:
-            if name != "as is":
+            if name != AS_IS:
                 yield np.ascontiguousarray(transform(right), np.float32)
     if raw is not None:
         yield from (normalise(raw, name) for name in list_normalisations(raw))

@@ -18,10 +18,10 @@ BY_IMAGE = 0.3  # the same, for one gain per image
 SHARED, TINY = 1.2, 1e-4  # times the residual of gains per channel within which one gain for all is taken
 
 RESHAPED = ("channels first, reshaped", "channels last, reshaped from first")
-REVERSED, GREY = "reversed (BGR)", "grey"
+AS_IS, REVERSED, GREY = "as is", "reversed (BGR)", "grey"
 REVERSALS = ("mirrored up-down", "mirrored left-right", "rotated by 180 degrees")  # axis 1, axis 2 and both
 SPATIAL: dict[str, Callable[[NDArray], NDArray]] = {
-    "as is": lambda x: x,
+    AS_IS: lambda x: x,
     "mirrored left-right": lambda x: x[:, :, ::-1],
     "mirrored up-down": lambda x: x[:, ::-1],
     "rotated by 180 degrees": lambda x: x[:, ::-1, ::-1],
@@ -33,10 +33,19 @@ SPATIAL: dict[str, Callable[[NDArray], NDArray]] = {
     RESHAPED[1]: lambda x: x.reshape(len(x), x.shape[3], *x.shape[1:3]).transpose(0, 2, 3, 1),
 }
 CHANNELS: dict[str, Callable[[NDArray], NDArray]] = {
-    "as is": lambda x: x,
+    AS_IS: lambda x: x,
     REVERSED: lambda x: x[..., ::-1],
     GREY: lambda x: np.repeat((x @ np.float32([0.299, 0.587, 0.114]))[..., None], 3, axis=-1),
 }
+
+
+@dataclass(frozen=True)
+class Line:
+    """user = gain * right + offset, each of as many axes as one sample; `residual`: energy left, a share."""
+
+    gain: NDArray
+    offset: NDArray
+    residual: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Relation:
 
     @property
     def is_identity(self) -> bool:
-        return self.spatial == self.channels == "as is" and self.affine_is_identity and self.exact
+        return self.spatial == self.channels == AS_IS and self.affine_is_identity and self.exact
 
     def apply(self, right: NDArray) -> NDArray:
         """The right inputs, made wrong in the same way."""
@@ -83,8 +92,8 @@ class Relation:
         if part == "affine":
             return replace(self, gain=np.float32([1]), offset=np.float32([0]), per_image=False)
         if part == "channels" and self.order_before:
-            return replace(self.without("affine"), channels="as is")
-        return replace(self, **{part: "as is"})
+            return replace(self.without("affine"), channels=AS_IS)
+        return replace(self, **{part: AS_IS})
 
 
 def relate(user: NDArray, right: NDArray, valid: NDArray | None = None) -> Relation:
@@ -141,32 +150,32 @@ def is_scaled_per_image(user: NDArray, raw: NDArray, right: NDArray, valid: NDAr
     base = raw[:count].astype(np.float64)
     axes = tuple(range(1, base.ndim))
     first, last = user[:count].astype(np.float64), right[:count].astype(np.float64)
-    gain, _, residual = _least_squares(first, base, mask, axes)
+    own = _fit_line(first, base, mask, axes)
     channelwise = tuple(range(base.ndim - 1)) if base.shape[-1] in (1, 3, 4) else None
-    _, _, shared = _least_squares(first, base, mask, channelwise)
+    shared = _fit_line(first, base, mask, channelwise)
     if float(np.median(mask.reshape(count, -1).sum(axis=1))) < FOR_A_LINE:
         return False
-    varies = float(np.std(gain) / max(abs(np.mean(gain)), 1e-12)) > VARIES
-    right_gain, _, right_residual = _least_squares(last, base, np.ones(base.shape, bool), axes)
-    right_varies = right_residual < EXACT and np.std(right_gain) > VARIES * max(abs(np.mean(right_gain)), 1e-12)
-    return varies and residual < EXACT and residual < BY_IMAGE * shared and not right_varies
+    rights = _fit_line(last, base, np.ones(base.shape, bool), axes)
+    varies, right_varies = (np.std(g) > VARIES * max(abs(np.mean(g)), 1e-12) for g in (own.gain, rights.gain))
+    right_varies = right_varies and rights.residual < EXACT
+    return bool(varies) and own.residual < min(EXACT, BY_IMAGE * shared.residual) and not right_varies
 
 
 def _candidates(right: NDArray) -> list[tuple[str, str]]:
     """Orientations and channel orders of images; of features, each axis reversed."""
     if right.ndim != 4:
-        reversals = ("as is", *(REVERSALS if right.ndim == 3 else REVERSALS[:1] if right.ndim == 2 else ()))
-        return [(each, "as is") for each in reversals]
-    channels = list(CHANNELS) if right.shape[-1] == 3 else ["as is"]
-    return [(s, c) for s in SPATIAL for c in channels if s not in RESHAPED or c == "as is"]
+        reversals = (AS_IS, *(REVERSALS if right.ndim == 3 else REVERSALS[:1] if right.ndim == 2 else ()))
+        return [(each, AS_IS) for each in reversals]
+    channels = list(CHANNELS) if right.shape[-1] == 3 else [AS_IS]
+    return [(s, c) for s in SPATIAL for c in channels if s not in RESHAPED or c == AS_IS]
 
 
 def _fit(user: NDArray, transformed: NDArray, mask: NDArray, spatial: str, channels: str, unit: float) -> Relation:
     """One line for all, else one for each channel, or for each feature where that explains everything."""
-    fits = [_least_squares(user, transformed, mask, axes) for axes in _list_axes(transformed)]
-    bar = max(SHARED * fits[-1][2], TINY) if len(fits) < 3 or fits[-1][2] < EXACT else np.inf
-    gain, offset, residual = next(fit for fit in fits if fit is fits[-1] or fit[2] < bar)
-    return Relation(spatial, channels, gain, offset, False, residual, unit)
+    *coarser, finest = (_fit_line(user, transformed, mask, axes) for axes in _list_axes(transformed))
+    bar = max(SHARED * finest.residual, TINY) if len(coarser) < 2 or finest.residual < EXACT else np.inf
+    line = next((each for each in coarser if each.residual < bar), finest)
+    return Relation(spatial, channels, line.gain, line.offset, False, line.residual, unit)
 
 
 def _list_axes(values: NDArray) -> list[tuple[int, ...]]:
@@ -178,10 +187,8 @@ def _list_axes(values: NDArray) -> list[tuple[int, ...]]:
     return [everything, (0, 1, 3) if rank == 4 else last, (0,)]
 
 
-def _least_squares(
-    user: NDArray, transformed: NDArray, mask: NDArray, axes: tuple[int, ...] | None
-) -> tuple[NDArray, NDArray, float]:
-    """Gain and offset, of as many axes as one sample, and the share of the energy that they leave unexplained."""
+def _fit_line(user: NDArray, transformed: NDArray, mask: NDArray, axes: tuple[int, ...] | None) -> Line:
+    """By least squares, one for all numbers along these axes."""
     count = np.maximum(mask.sum(axis=axes, keepdims=True), 1)
     mean_user = (user * mask).sum(axis=axes, keepdims=True) / count
     mean_right = (transformed * mask).sum(axis=axes, keepdims=True) / count
@@ -191,9 +198,9 @@ def _least_squares(
     offset = mean_user - gain * mean_right
     error = ((user - gain * transformed - offset) * mask) ** 2
     energy = max(float((centred_user**2).sum()), 1e-12)
-    return gain.astype(np.float32), offset.astype(np.float32), float(error.sum()) / energy
+    return Line(gain.astype(np.float32), offset.astype(np.float32), float(error.sum()) / energy)
 
 
 def _fit_images(user: NDArray, transformed: NDArray, mask: NDArray, like: Relation) -> Relation:
-    gain, offset, residual = _least_squares(user, transformed, mask, tuple(range(1, transformed.ndim)))
-    return replace(like, gain=gain, offset=offset, per_image=True, residual=residual)
+    line = _fit_line(user, transformed, mask, tuple(range(1, transformed.ndim)))
+    return replace(like, gain=line.gain, offset=line.offset, per_image=True, residual=line.residual)

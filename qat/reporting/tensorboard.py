@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from qat.reporting.events import EventFile, SettingValue
 
-ACCURACY, LOSS, LEARNING_RATE = "accuracy", "loss", "learning_rate"
+LOSS, LEARNING_RATE = "loss", "learning_rate"
 
 
 class SummaryWriter:

@@ -20,9 +20,10 @@ from qat.quantization.range_statistics import RangeFit, RangeMeter
 from qat.reporting import Bar, SummaryWriter
 from qat.reporting.dashboard import ALL_LAYERS, SATURATION, SQNR
 from qat.reporting.numbers import compute_drop, drop_name
-from qat.reporting.tensorboard import ACCURACY, LEARNING_RATE, LOSS
+from qat.reporting.tensorboard import LEARNING_RATE, LOSS
 from qat.results import Metric
 from qat.stages.run import Run
+from qat.tasks import METRICS, is_in_percent
 from qat.tflite import Interpreter
 
 if TYPE_CHECKING:
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
 
 MOST_SAMPLES, MOST_NUMBERS = 64, 1 << 20  # of val; fewer where a sample is large: all activations are held at once
 _RANGE = re.compile(r"[_/](min|max)(:0)?$")
-_TAGS = {
-    "val_accuracy": f"{ACCURACY}/val",
-    "accuracy": f"{ACCURACY}/train",
-    "val_loss": f"{LOSS}/val",
-    "loss": f"{LOSS}/train",
-    "learning_rate": LEARNING_RATE,
-}
+
+
+def _find_tag(log: str) -> str | None:
+    """The tag of one of Keras' logs: the learning rate, or the loss or a task's metric on val or train; else None."""
+    name = log.removeprefix("val_")
+    if name == LEARNING_RATE:
+        return name
+    return f"{name}/{'train' if name == log else 'val'}" if name in (LOSS, *METRICS) else None
 
 
 class MetricsCallback(tf_keras.callbacks.Callback):
@@ -99,18 +101,19 @@ def write_epoch(writer: SummaryWriter, tensorboard_run: str, logs: Mapping[str, 
         logs: Keras' name of a metric to its value after the epoch; names that no chart shows are passed over.
         epoch: number of epochs done, the x of the points.
     """
-    writer.add_scalars(tensorboard_run, {tag: float(logs[key]) for key, tag in _TAGS.items() if key in logs}, epoch)
+    writer.add_scalars(tensorboard_run, {tag: float(logs[key]) for key in logs if (tag := _find_tag(key))}, epoch)
 
 
 def format_logs(logs: Mapping[str, Any]) -> str:
-    """An epoch's losses and validation accuracy in words, for the progress bar.
+    """An epoch's losses and its metric on val in words, for the progress bar.
 
     >>> format_logs({"loss": 0.5, "val_loss": 0.25, "val_accuracy": 0.912})
     'loss 0.500  val loss 0.250  val accuracy 91.2 %'
     """
     parts = [f"{key.replace('_', ' ')} {float(logs[key]):.3f}" for key in ("loss", "val_loss") if key in logs]
-    if "val_accuracy" in logs:
-        parts.append(f"val accuracy {float(logs['val_accuracy']) * 100:.1f} %")
+    for name in METRICS:
+        if (value := logs.get(f"val_{name}")) is not None:
+            parts.append(f"val {name} " + (f"{value * 100:.1f} %" if is_in_percent(name) else f"{value:.3f}"))
     return "  ".join(parts)
 
 

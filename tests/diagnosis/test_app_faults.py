@@ -44,10 +44,6 @@ def test_wrong_codes_are_recognised_by_exact_arithmetic(files, measured, digits,
 @pytest.mark.parametrize(
     ("id", "make"),
     [
-        ("P10", lambda raw: raw // 255.0),  # all black
-        ("P10", lambda raw: np.random.default_rng(0).random(raw.shape, np.float32)),
-        ("O05", lambda raw: np.roll(preprocess(raw), 1, axis=0)),
-        ("O05", lambda raw: np.repeat(preprocess(raw)[-1:], len(raw), axis=0)),
         ("P01", lambda raw: raw.astype(np.float32)),
         ("P03", lambda raw: preprocess(raw) / 255),
         ("P06", lambda raw: preprocess(raw)[..., ::-1]),
@@ -61,6 +57,22 @@ def test_other_preprocessing_is_named_and_proved(files, measured, id, make):
     assert ids(found) == [id]
     assert found.causes[0].certainty == "proved"
     assert found.causes[0].recovered >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("id", "make"),
+    [
+        ("P10", lambda raw: raw // 255.0),  # all black
+        ("P10", lambda raw: np.random.default_rng(0).random(raw.shape, np.float32)),
+        ("O05", lambda raw: np.roll(preprocess(raw), 1, axis=0)),
+        ("O05", lambda raw: np.repeat(preprocess(raw)[-1:], len(raw), axis=0)),
+    ],
+)
+def test_a_preprocessing_that_no_repair_makes_right_is_certain_and_none_was_applied(files, measured, id, make):
+    found = diagnose(files.int8, **measured, user_preprocess=make)
+    assert ids(found) == [id]
+    assert (found.causes[0].certainty, found.causes[0].recovered, found.exit_code) == ("certain", None, 1)
+    assert "the training's preprocessing in its place" in found.causes[0].evidence
 
 
 def test_outputs_as_the_file_gives_them_are_no_fault(files, measured, codes):

@@ -5,8 +5,8 @@ import pytest
 from qat.diagnosis import Diagnosis, diagnose
 from qat.diagnosis.diagnosis import Cause
 
-from .cases import others, planting, scoring
-from .cases.__main__ import SETS, sample, stored_rows, worse_rows
+from .cases import cifar_networks, development, held_out, networks, others, planting, scoring
+from .cases.__main__ import SETS, main, sample, stored_rows, worse_rows
 from .cases.scoring import Planted, Row, score
 
 QUICK = ("table-K", "table-Q01", "table-M05", "table-C03", "table-I01", "table-O02", "table-O05", "XC03O05")
@@ -51,6 +51,21 @@ def test_a_sample_holds_every_cause_before_it_holds_one_twice(name):
     planted = {tuple(row["planted"]) for row in rows.values()}
     chosen = sample(rows, len(planted))
     assert {tuple(rows[case]["planted"]) for case in chosen} == planted
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_case_whose_data_are_missing_is_told_with_the_networks_that_need_none(name, tmp_path, monkeypatch, capsys):
+    for module in (cifar_networks, networks):
+        monkeypatch.setattr(module, "SHARED", tmp_path)
+    for module in (scoring, planting, development, held_out):
+        monkeypatch.setattr(module, "CACHE", tmp_path)
+    for data in (networks.fashion, networks.keywords, networks.pictures, networks.animals, networks.located):
+        data.cache_clear()
+    case = {"development": "F32", "others": "fashion-K", "held_out": "keyword-K-prep"}[name]
+    assert main([name, case]) == 1
+    told = capsys.readouterr().out
+    assert f"{case:16}is not run: [Errno 2] No such file or directory: '{tmp_path}" in told
+    assert "cases of these networks can be: table, pair, twins, copy, spring, tones" in told
 
 
 def test_a_case_that_has_got_worse_is_told():

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from qat.config import DataConfig
@@ -107,6 +108,46 @@ def test_each_way_of_training_is_held_to_what_its_file_should_be(trained):
     found = {name: diagnose(**each) for name, each in arguments.items()}
     assert found["qat_w4a8"].blame == "none"
     assert [cause.id for cause in found["qat_tfmot_int8"].causes] == ["T01"]  # its ranges begin at -6 and 6
+
+
+@pytest.fixture(scope="module", params=[1, 200], ids=["even", "uneven"])
+def by_tensor(request, finished, tmp_path_factory):
+    """A run of quant.per_channel=false, its channels of one size, or two of twelve so many times larger."""
+    import tf_keras
+
+    from qat.config import QuantConfig
+    from qat.quantization import quantize_model
+
+    folder = tmp_path_factory.mktemp("by_tensor")
+    splits = load(DataConfig(name="digits"), 1, 0)
+    images = apply(splits.train.contract, splits.train.raw(range(200)))
+    model = tf_keras.models.load_model(finished / "float" / "model.keras")
+    kernel, bias, dense, last = model.get_weights()
+    factors = np.where(np.arange(12) < 2, request.param, 1).astype(np.float32)
+    rows = np.tile(factors, len(dense) // 12)[:, None]
+    model.set_weights([kernel * factors, bias * factors, dense / rows, last])
+    (folder / "float").mkdir()
+    model.save(folder / "float" / "model.keras")
+    (folder / "qat_int8").mkdir()
+    quantized = quantize_model(model, images, config=QuantConfig(name="qat", per_channel=False, equalize_above=None))
+    (folder / "qat_int8" / "model.tflite").write_bytes(convert(quantized))
+    variants = {"qat_int8": Variant(Metric("accuracy", 0.9), "qat_int8/model.tflite", 1, True, "int8", "int8")}
+    config = {"data": {"name": "digits"}, "quant": {"skip": [], "per_channel": False}}
+    (folder / "results.json").write_text(json.dumps(RunResult(variants, {"seed": 0}, {}, config, {}).to_dict()))
+    return folder, request.param > 1
+
+
+@pytest.mark.medium
+def test_one_scale_for_all_channels_that_the_run_asked_for_is_told_where_it_costs(by_tensor):
+    folder, costs = by_tensor
+    ((_, arguments),) = read_run_jobs(folder, 200)
+    found = diagnose(**arguments)
+    assert [cause.id for cause in found.causes] == ["C06"] * costs
+    assert not [note for note in found.notes if "C06" in note]
+    if costs:
+        (cause,) = found.causes
+        assert cause.evidence.endswith("quant.per_channel=false asked for it")
+        assert cause.repair.endswith(" -m qat.train quant.per_channel=true")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

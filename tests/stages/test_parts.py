@@ -20,6 +20,7 @@ from qat.stages.run import Run
 from qat.stages.sensitivity import rank_layers, select_skipped_layers
 from qat.stages.session import begin_session
 from qat.stages.training import copy_weights
+from qat.tasks import METRICS
 from qat.training.threads import count_threads
 from qat.variants import STOCK_VARIANT
 
@@ -75,6 +76,15 @@ def test_an_epoch_is_a_point_of_each_series_that_a_chart_shows():
     ((run, values, epoch),) = points
     assert (run, epoch, sorted(values.values())) == ("float", 3, [0.5, 0.9])
     assert format_logs({"val_accuracy": 0.912}) == "val accuracy 91.2 %"
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_metric_of_every_task_is_a_series_and_stands_in_the_bar(metric):
+    points = []
+    writer = SimpleNamespace(add_scalars=lambda run, values, epoch: points.append(values))
+    write_epoch(writer, "float", {metric: 0.5, f"val_{metric}": 0.25}, 1)
+    assert points == [{f"{metric}/train": 0.5, f"{metric}/val": 0.25}]
+    assert format_logs({f"val_{metric}": 0.25}).startswith(f"val {metric} ")
 
 
 def test_an_action_is_called_at_its_interval_and_after_the_last_epoch():

@@ -13,7 +13,7 @@ from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.hypotheses.feeding import LARGEST_SCALED
 from qat.diagnosis.hypotheses.other_samples import are_unrelated, describe_unrelated
 from qat.diagnosis.normalisations import LIMITS
-from qat.diagnosis.relation import GREY, RESHAPED, Relation
+from qat.diagnosis.relation import AS_IS, GREY, RESHAPED, Relation
 
 SIMILAR = 0.5  # share of unexplained energy below which the images are still the same scene
 NEARLY = 0.02  # below which decoding or colours explain it
@@ -58,7 +58,7 @@ def list_parts(
         scaling = _affine(relation, user, right, rescales_inside)
         scaling = replace(scaling, id="P13") if features and scaling.id in ("P01", "P02", "P04") else scaling
         yield replace(scaling, repair=undo("affine"))
-    if relation.spatial != "as is":
+    if relation.spatial != AS_IS:
         words = f"the app's images are the right ones {relation.spatial}"
         if features:
             words = f"the app's features are the right ones {IN_FEATURES.get(relation.spatial, relation.spatial)}"
@@ -70,7 +70,7 @@ def list_parts(
     if relation.channels == GREY:
         words = "all three channels of the app's images are the same"
         yield Hypothesis("P12", words, IN_COLOUR, 0.8, repair=undo("channels"))
-    elif relation.channels != "as is":
+    elif relation.channels != AS_IS:
         yield Hypothesis("P06", "red and blue are exchanged", RGB_ONCE, 0.8, repair=undo("channels"))
     if not relation.exact:
         yield _inexact(relation, features)

@@ -22,7 +22,7 @@ from qat.diagnosis.score import FAULT_DB, Outputs, OutputScore, worst_sqnr_db
 from qat.tflite import read
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Op, Tensor, TfliteGraph
-from qat.tflite.verify import CONVERSIONS
+from qat.tflite.verify import CHANNEL_AXIS, CONVERSIONS
 
 ROUNDED = 1.01  # steps of its scale by which a rounded weight may differ
 DIFFERING = 0.05  # share of a layer's weights that differ by more, in a layer of other weights
@@ -47,6 +47,7 @@ class Layer:
     reference_bias: Tensor | None
     subgraph: int = 0
     op: str = ""  # name of its output, where the weights' own says nothing
+    channels: int = 0  # axis of its output channels
 
     @property
     def name(self) -> str:
@@ -55,13 +56,28 @@ class Layer:
     @property
     def differs(self) -> bool:
         """Whether the weights are others, and not the same ones rounded."""
+        return self._differs_from(np.ones(1))
+
+    @property
+    def is_multiple(self) -> bool:
+        """Whether each output channel's weights are a multiple of the same ones, its bias that multiple as well."""
+        axes = tuple(axis for axis in range(self.real.ndim) if axis != self.channels)
+        expected = self.reference.data.astype(np.float64)
+        return not self._differs_from(
+            (self.real * expected).sum(axis=axes) / np.maximum((expected**2).sum(axis=axes), 1e-30)
+        )
+
+    def _differs_from(self, factors: NDArray) -> bool:
+        """The same of the reference's weights times these factors, one for all or one for each output channel."""
+        by_channel = factors.reshape([-1 if axis == self.channels else 1 for axis in range(self.real.ndim)])
+        expected = self.reference.data * by_channel
         scale = np.max(self.weight.scales) if not self.weight.is_float and self.weight.scales else 0.0
-        slack = ROUNDED * scale + 1e-3 * float(np.abs(self.reference.data).max())
-        if float(np.mean(np.abs(self.real - self.reference.data) > slack)) > DIFFERING:
+        slack = ROUNDED * scale + 1e-3 * float(np.abs(expected).max())
+        if float(np.mean(np.abs(self.real - expected) > slack)) > DIFFERING:
             return True
         if self.bias is None or self.reference_bias is None or self.bias.shape != self.reference_bias.data.shape:
             return False
-        expected = self.reference_bias.data
+        expected = self.reference_bias.data * factors
         return float(np.abs(self.bias - expected).max()) > OTHER_BIAS * max(float(np.abs(expected).max()), 1e-6)
 
     @property
@@ -95,8 +111,17 @@ def find_rescaled_weights(evidence: Evidence) -> Hypothesis | None:
 def _multiplies_elsewhere(evidence: Evidence) -> bool:
     """Whether a factor may stand in weights here and in an op there, as that of attention's scores does."""
     reference = FileFacts(read(evidence.content(Conversion(scheme="float32"))))
-    counts = [sum(op.name in ("MUL", "DIV") for op in each.computing) for each in (evidence.facts, reference)]
-    return counts[0] != counts[1]
+    here, there = (sorted(_list_factors(each)) for each in (evidence.facts, reference))
+    return len(here) != len(there) or not np.allclose(here, there, rtol=ONE_FACTOR)
+
+
+def _list_factors(facts: FileFacts) -> Iterator[float]:
+    """What the file's ops multiply by that is constant, the median of each."""
+    for op in facts.computing:
+        for index in op.inputs if op.name in ("MUL", "DIV") else ():
+            if (tensor := facts.graph.tensors[index]).is_constant and tensor.data is not None:
+                factor = float(np.median(np.abs(to_real_weights(tensor))))
+                yield factor if op.name == "MUL" else 1 / max(factor, 1e-30)
 
 
 def find_other_weights(evidence: Evidence) -> Hypothesis | None:
@@ -105,6 +130,8 @@ def find_other_weights(evidence: Evidence) -> Hypothesis | None:
     Without inputs, one that gives other results for synthetic ones.
     """
     others = [each for each in _layers(evidence) if each.differs]
+    if any(each.is_multiple for each in others) and _multiplies_elsewhere(evidence):
+        others = [each for each in others if not each.is_multiple]
     if not others:
         return None
     if evidence.right_inputs is None:
@@ -177,7 +204,7 @@ def _paired(facts: FileFacts, reference: FileFacts) -> list[Layer]:
     for (op, weight), (other, expected) in _pairs(facts.weights, reference.weights):
         biases = [_bias(each, which) for each, which in ((facts, op), (reference, other))]
         bias = None if None in biases else _real_bias(facts, op, weight, biases[0])
-        layers.append(Layer(weight, to_real_weights(weight), bias, expected, biases[1]))
+        layers.append(Layer(weight, to_real_weights(weight), bias, expected, biases[1], channels=CHANNEL_AXIS[op.name]))
     return [*layers, *_paired_cells(facts.graph, reference.graph)] if layers or not facts.weights else []
 
 

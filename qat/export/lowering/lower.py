@@ -90,8 +90,8 @@ def _lower_call(lowering: Lowering, call: Call) -> list[Any]:
     op = "lstm" if isinstance(call.inner, Lstm) else getattr(call.inner, "kind", None) or call.inner.op
     if op not in OPERATORS:
         raise ModelError(
-            f"layer {call.layer.name!r}: the op {op!r} has no operator in qat.export.lowering; the ops that have one "
-            f"are {', '.join(sorted(OPERATORS))}"
+            f"layer {call.layer.name!r}: the op {op!r} has no operator in a file; add a function for it to a table of "
+            "qat/export/lowering/ops, as ELEMENTWISE in elementwise.py"
         )
     values = OPERATORS[op](make_context(lowering, call))
     return values if isinstance(values, list) else [values]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qat.errors import LongLoopError, UnsupportedLayerError
 from qat.quantization.ir.graph import Graph, Node, is_fixed
-from qat.quantization.ir.operations import LINEAR, OPERATIONS
+from qat.quantization.ir.operations import LINEAR, OPERATIONS, WHERE_OPERATIONS
 
 LOOPS = {"tf:While", "tf:StatelessWhile"}
 SIZES_AND_BITS = {"tf:Bitcast", "tf:Shape", "tf:Size", "tf:Complex", "tf:ComplexAbs", "tf:Imag", "tf:Real"}
@@ -152,6 +152,8 @@ def _reason(node: Node, keras: str) -> str:
     op = f"Cast to {node.output.dtype}" if _rounds(node) else node.op.removeprefix("tf:")
     advice = WAYS_OUT.get(op.split(" ")[0], _UNKNOWN)
     advice = advice.replace("{keras}", keras)
+    if not node.op.startswith("tf:") and advice == _UNKNOWN:  # made by a reader
+        advice = f"it has no entry in OPERATIONS, which says what it computes; {WHERE_OPERATIONS}"
     holder = f"{node.attrs['holder']}; " if "holder" in node.attrs else ""
     return f"layer {node.layer or node.name!r}: op {op}: {node.attrs.get('advice') or holder + advice}"
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from qat.quantization.ir.convolution import convolve
 from qat.quantization.ir.graph import Graph, Node, Tensor
 from qat.quantization.ir.lstm_steps import make_float_step, run_time_steps
-from qat.quantization.ir.operations import OPERATIONS
+from qat.quantization.ir.operations import find_operation
 
 NORM_WEIGHTS = ("mean", "variance", "gamma", "beta")  # weights of a BatchNormalization
 
@@ -144,7 +144,7 @@ def run_node(node: Node, inputs: list[tf.Tensor], warm: bool = False) -> list[tf
         return [apply_norm(node, run_linear_part(node, inputs[0]))]
     if node.op == "fake_quant":
         return [inputs[0]]
-    result = OPERATIONS[node.op](*inputs, **node.attrs)
+    result = find_operation(node.op)(*inputs, **node.attrs)
     return list(result) if isinstance(result, (list, tuple)) else [result]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from qat.errors import ModelError
 from qat.quantization.ir.program import Program, with_gradient
 
 PER_SAMPLE = "tf:Tile as often as there are samples"  # a rewrite takes it out, else the pre-flight refuses it
@@ -70,6 +71,7 @@ def _masked(kept: tf.Tensor, x: tf.Tensor, *, adds: bool = False) -> tf.Tensor:
     return run(x) if adds else tf.where(kept, x, MASKED)
 
 
+WHERE_OPERATIONS = "add it in qat/quantization/ir/operations.py"
 OPERATIONS: dict[str, Callable] = {
     "abs": tf.abs,
     "add": tf.add,
@@ -160,5 +162,24 @@ OPERATIONS: dict[str, Callable] = {
     "cumsum": lambda x, *, axis, exclusive, reverse: tf.cumsum(x, axis, exclusive, reverse),
     "argmin": lambda x, *, axis, dtype: tf.argmin(x, axis, tf.dtypes.as_dtype(dtype)),
 }
+
+
+def find_operation(op: str) -> Callable:
+    """What an op computes in float.
+
+    Args:
+        op: name of an op of the canonical form, without weights, as "add".
+
+    Returns:
+        Function of the op's inputs and its attributes to its output, or to a list of these.
+
+    Raises:
+        ModelError: the op is not in `OPERATIONS`.
+    """
+    if op not in OPERATIONS:
+        raise ModelError(f"the op {op!r} has no entry in OPERATIONS, which says what it computes; {WHERE_OPERATIONS}")
+    return OPERATIONS[op]
+
+
 RENAMED_OPS = {"float_barrier": "dequantize"}  # words in files of models that were saved before
 POLES = {"div": 1, "log": 0, "rsqrt": 0}  # ops that are infinite where this operand is 0

@@ -159,12 +159,12 @@ def operation(op: str) -> Callable[..., Any]:
     """The function of an op: of `OPERATIONS`, of a layer with a kernel, or a TensorFlow op (`raw:...`)."""
     from qat.quantization.ir import raw_ops
     from qat.quantization.ir.interpret import WEIGHTED
-    from qat.quantization.ir.operations import OPERATIONS
+    from qat.quantization.ir.operations import find_operation
 
     if op.startswith(raw_ops.PREFIX):
         return lambda *inputs, **attrs: raw_ops.run(op, inputs, attrs)
-    if op in OPERATIONS:
-        return OPERATIONS[op]
+    if op not in WEIGHTED:
+        return find_operation(op)
     return lambda x, *weights, names, attrs: WEIGHTED[op](x, dict(zip(names, weights, strict=True)), attrs)
 
 

@@ -5,13 +5,15 @@
     python -m tests.diagnosis.cases others table-Q01 X*    some, by name or pattern
     python -m tests.diagnosis.cases others --rows FILE     rows go to FILE as they come; called again, it goes on
 
-Networks and files are kept in $QAT_CASES (a scratch folder by default). Rows are held against those stored with the
-experiment.
+Data are read from $QAT_SHARED (by default the folder `shared` beside the checkout); a case that lacks some is not run,
+and the end says which networks of the sets others and held_out need none. Networks and files are kept in $QAT_CASES (a
+scratch folder by default). Rows are held against those stored with the experiment.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import importlib
 import json
@@ -19,6 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .networks import NETWORKS
 from .scoring import RIGHT, Row, run, summary
 
 STORED = Path(__file__).resolve().parents[3] / "experiments/2026-11-22-diagnosis"
@@ -66,9 +69,21 @@ def main(arguments: list[str]) -> int:
         summary("other models", rows_of_others)
     else:
         summary(given.set, rows)
-    worse = worse_rows(rows, before)
+    worse, left_out = worse_rows(rows, before), len(set(names) - {row.case for row in rows})
     print(f"  worse than stored       {', '.join(worse) or 'none'}")
-    return 1 if worse else 0
+    if left_out:
+        print(f"  not run for want of data {left_out}; cases of these networks can be: {', '.join(list_usable())}")
+    return 1 if worse or left_out else 0
+
+
+def list_usable() -> list[str]:
+    """The networks of the sets others and held_out whose data are here, or made when they are needed."""
+    usable = []
+    for name, network in NETWORKS.items():
+        with contextlib.suppress(OSError):
+            network.data()
+            usable.append(name)
+    return usable
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import tf_keras
 from tf_keras import layers
 
 from .cifar_networks import cifar
+from .scoring import SHARED
 
-DATA = Path(__file__).resolve().parents[4] / "shared/data"
 TESTED = 512
 IMAGENET = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 CAFFE = np.float32([103.939, 116.779, 123.68])
@@ -45,14 +45,14 @@ class Network:
 
 @cache
 def fashion() -> Data:
-    with np.load(DATA / "fashion_mnist/fashion_mnist.npz") as stored:
+    with np.load(SHARED / "data/fashion_mnist/fashion_mnist.npz") as stored:
         x, y = stored["x_train"][:8000], stored["y_train"][:8000].astype(np.int64)
         return Data(x, y, stored["x_test"][:TESTED], stored["y_test"][:TESTED].astype(np.int64))
 
 
 @cache
 def keywords() -> Data:
-    with np.load(DATA / "speech_commands_test/speech_commands_v2_test_mfcc49x10.npz") as stored:
+    with np.load(SHARED / "data/speech_commands_test/speech_commands_v2_test_mfcc49x10.npz") as stored:
         x, y = stored["x"][..., 0], stored["y"].astype(np.int64)
     return Data(x[TESTED:], y[TESTED:], x[:TESTED], y[:TESTED])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,9 @@ import tf_keras
 
 from . import networks as models
 from . import plants as plant
-from .scoring import CACHE, Planted, cached
+from .scoring import CACHE, SHARED, Planted, cached
 
-MLPERF = Path(__file__).resolve().parents[4] / "shared/models/mlperf_tiny"
+MLPERF = SHARED / "models/mlperf_tiny"
 INT16 = [tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8]
 CASES: dict[str, Callable[[], Planted]] = {}
 RECIPES: dict[str, Callable[[], bytes]] = {}  # of each case's file

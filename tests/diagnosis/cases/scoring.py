@@ -17,6 +17,7 @@ import numpy as np
 from qat.diagnosis import Diagnosis, diagnose
 
 RIGHT = ("right", "both")
+SHARED = Path(os.environ.get("QAT_SHARED", Path(__file__).resolve().parents[4] / "shared"))  # data, published models
 CACHE = Path(os.environ.get("QAT_CASES", Path(tempfile.gettempdir()) / "qat-diagnose-cases"))
 
 
@@ -86,13 +87,17 @@ def run(cases: dict[str, Callable[[], Planted]], file: Path | None = None, simpl
         simpler: ask the baselines as well.
 
     Returns:
-        A row per case; those of the file first.
+        A row per case whose data are here; those of the file first.
     """
     CACHE.mkdir(parents=True, exist_ok=True)
     rows = [row for row in read_rows(file) if row.case in cases] if file is not None and file.is_file() else []
     print(f"{'case':16}{'model':10}{'planted':9}{'verdict':28}{'blame':16}{'score':8}{'rec.':6}{'s':>5}")
     for name in [name for name in cases if name not in {row.case for row in rows}]:
-        planted = cases[name]()
+        try:
+            planted = cases[name]()
+        except OSError as error:
+            print(f"{name:16}is not run: {error}", flush=True)
+            continue
         start = time.perf_counter()
         try:
             found = diagnose(planted.content, **planted.given)

@@ -72,13 +72,34 @@ def attention(x):
     return layers.Dense(5)(layers.GlobalAveragePooling1D()(x))
 
 
+def multiplied(x, by):
+    """Our exporter writes the factors into the layer's weights and bias, TensorFlow's converter after it."""
+    x = layers.Dense(12, bias_initializer="normal")(x) * by
+    return layers.Dense(5)(layers.Flatten()(layers.Softmax()(x)))
+
+
+def multiplied_attention(x):
+    """One factor moves into weights and another out of them, so as many multiplications are left."""
+    return multiplied(layers.LayerNormalization()(x + layers.MultiHeadAttention(2, 6)(x, x)), 3.0)
+
+
 @pytest.mark.medium
 @pytest.mark.parametrize(
-    ("make", "engine"),
-    [(attention, "auto"), (attention, "tflite"), (layers.GRU(8), "auto"), (lambda x: LowRank()(x[:, 0]), "auto")],
-    ids=["attention", "attention, stock", "GRU", "low rank"],
+    ("make", "engine", "seed"),
+    [
+        (attention, "auto", 0),
+        (attention, "auto", 1),
+        (attention, "tflite", 0),
+        (layers.GRU(8), "auto", 0),
+        (lambda x: LowRank()(x[:, 0]), "auto", 0),
+        (lambda x: multiplied(x, 3.0), "auto", 1),
+        (lambda x: multiplied(x, np.linspace(0.2, 3, 12).astype(np.float32)), "auto", 1),
+        (multiplied_attention, "auto", 1),
+    ],
+    ids=["attention", "attention, seed 1", "attention, stock", "GRU", "low rank", "one factor", "factors", "both"],
 )
-def test_kernels_that_are_computed_joined_or_divided_belong_and_are_no_fault(make, engine):
+def test_kernels_that_are_computed_joined_divided_or_multiplied_belong_and_are_no_fault(make, engine, seed):
+    tf_keras.utils.set_random_seed(seed)
     rows = np.random.default_rng(0).normal(size=(200, 6, 12)).astype(np.float32)
     entry = tf_keras.Input((6, 12))
     model = tf_keras.Model(entry, make(entry))
