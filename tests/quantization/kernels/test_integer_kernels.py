@@ -108,7 +108,7 @@ def test_a_softmax_is_the_kernels_in_a_graph_too():
 
 def test_a_log_softmax_rounds_as_the_kernel_with_the_zero_point_of_its_input():
     entry = tf_keras.Input((19,), name="scores")
-    scores = np.random.default_rng(0).normal(1.0, 2.0, size=(4000, 19)).astype(np.float32)
+    scores = np.random.default_rng(11).normal(1.0, 2.0, size=(4000, 19)).astype(np.float32)
     same_codes(quantize_model(tf_keras.Model(entry, tf.nn.log_softmax(entry)), scores[:128]), scores)
 
 
