@@ -90,7 +90,7 @@ class TrainConfig:
     keep_best: bool = True  # keep the weights of the best val epoch
     callbacks: list[Any] = setting([], has_sections=True)  # extra Keras callbacks, each a {_target_: …}
     strategy: str = setting("none", choices=("none", "mirrored", "multiworker"))  # of tf.distribute
-    # of each of TensorFlow's ops; None = all cores, 1 for digits
+    # threads of each of TensorFlow's ops; None = all cores, 1 for digits
     threads: int | None = setting(None, low=1, high=MOST_THREADS, effect=CHANCE)
 
 

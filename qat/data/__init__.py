@@ -23,7 +23,7 @@ from qat.setting import describe_refused_values
 
 CHANNELS = {"digits": 3, "mnist": 1, "fashion_mnist": 1, "cifar10": 3, "image_folder": 3}  # without data.channels
 TRAIN_SAMPLES = {"digits": 1797, "mnist": 60_000, "fashion_mnist": 60_000, "cifar10": 50_000}  # before any split
-FEW_SAMPLES = 10_000  # whatever trains on fewer is done in minutes, on one core too
+FEW_SAMPLES = 10_000  # where it is known without reading that there are fewer, a job is short
 CLASSES = 10  # of each of these sets
 LARGEST_SIDE = 65536  # of an image, in pixels
 

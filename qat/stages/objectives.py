@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from qat.errors import ConfigError
@@ -17,8 +16,13 @@ def _metric(variant: Variant) -> float:
 
 
 def _latency(variant: Variant) -> float:
-    """Median milliseconds as the run measured them; a file that none was measured of counts as the slowest."""
-    return math.inf if variant.latency_ms is None else variant.latency_ms
+    """Median milliseconds as the run measured them."""
+    if variant.latency_ms is None:
+        raise ConfigError(
+            f"sweep.objectives=latency_ms: this run has not measured the latency of {variant.file}; train it again, or "
+            "leave latency_ms out"
+        )
+    return variant.latency_ms
 
 
 OBJECTIVES: dict[str, tuple[str, Callable[[Variant], float]]] = {

@@ -137,8 +137,13 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         SummaryWriter(folder / rundir.TENSORBOARD if config.log.tensorboard else None) as summary_writer,
     ):
         kept = KeptWork(folder, config, progress.say)
-        threads, is_small = kept.threads or config.train.threads, data.has_few_samples(config.data)
-        workers = begin_session(config.seed, threads, config.train.strategy, is_small=is_small)
+        workers = begin_session(
+            config.seed,
+            kept.threads or config.train.threads,
+            config.train.strategy,
+            ops_at_once=config.train.threads,
+            is_small=data.has_few_samples(config.data),
+        )
         kept.record_threads(count_threads())
         samples = config.quant.calibration.samples if QUANTIZERS[config.quant.name].needs_calibration else 0
         with progress.work("load data"):

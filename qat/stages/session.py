@@ -14,17 +14,25 @@ from qat.training.threads import count_threads, prefer_one_thread
 from qat.training.workers import Workers, begin_workers
 
 
-def begin_session(seed: int, threads: int | None, strategy: str = "none", *, is_small: bool = False) -> Workers:
+def begin_session(
+    seed: int,
+    threads: int | None,
+    strategy: str = "none",
+    *,
+    ops_at_once: int | None = None,
+    is_small: bool = False,
+) -> Workers:
     """Forget earlier graphs and layer names, seed Python, NumPy and TensorFlow, set TensorFlow's threads.
 
     Data format and dtype in the user's ~/.keras/keras.json are for other work: a job is what its config says.
 
     Args:
         seed: seed of all three, an integer from 0 to 2^32 - 1.
-        threads: number of TensorFlow's threads, within and between ops; None leaves what is set.
+        threads: number of threads of each of TensorFlow's ops; None leaves what is set.
         strategy: value of `train.strategy`: none, mirrored or multiworker.
-        is_small: the job is short, so that its numbers had better not depend on the machine's cores: where nothing
-            else is set, each op has one thread.
+        ops_at_once: most ops that are computed side by side; None leaves what is set.
+        is_small: the job is short, so that its numbers had better not depend on the machine's cores: where no number
+            of threads is given or set, each op has one.
 
     Returns:
         The workers of the strategy, which find each other before TensorFlow computes anything.
@@ -32,8 +40,8 @@ def begin_session(seed: int, threads: int | None, strategy: str = "none", *, is_
     Raises:
         ConfigError: this process already computes with another number of threads; TensorFlow sets it once.
     """
-    _set_threads(threads)
-    if is_small:
+    _set_threads(threads, ops_at_once)
+    if threads is None and is_small:
         prefer_one_thread()
     workers = begin_workers(strategy)
     # set explicitly: else the first change of it elsewhere has every graph optimized once more
@@ -60,12 +68,13 @@ def _forget_gradients() -> None:
         del registered[name]
 
 
-def _set_threads(threads: int | None) -> None:
+def _set_threads(threads: int | None, ops_at_once: int | None) -> None:
     if threads in (None, count_threads()):
         return
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        if ops_at_once is not None:
+            tf.config.threading.set_inter_op_parallelism_threads(ops_at_once)
     except RuntimeError as error:
         raise ConfigError(
             f"train.threads={threads}: this process already computes with another number of threads, and TensorFlow "

@@ -19,8 +19,10 @@ def count_threads() -> int:
 def prefer_one_thread() -> None:
     """Compute each operation on one thread, unless a number is set, or this process already computes with all cores.
 
-    Operations of different branches still run side by side. Small ones take longer on several threads than on one: a
-    step of the default job 1.4 times as long on two (experiments/2026-11-22-main-job).
+    Results are then those of any number of cores. Operations of different branches still run side by side. Small ones
+    take longer on several threads: a step of the default job 1.4 times as long on two; larger models and batches train
+    faster on all cores (experiments/2026-11-22-main-job). TensorFlow takes a number once per process: jobs of a sweep
+    that run in one process all compute with that of the first.
     """
     import tensorflow as tf
 

@@ -1,5 +1,8 @@
 """Parts of the stages without a run: what is refused first, what is measured, how a process begins."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +14,7 @@ from tf_keras import layers
 from qat.config import QuantConfig
 from qat.data import load
 from qat.errors import ConfigError, ModelError
+from qat.limits import count_cores
 from qat.reporting import Progress, SummaryWriter
 from qat.stages.dry_run import check_quantization, try_conversion
 from qat.stages.kept_work import KeptWork
@@ -120,6 +124,17 @@ def test_threads_cannot_change_once_a_process_computes():
     begin_session(0, now)
     with pytest.raises(ConfigError, match=rf"train\.threads={now + 5}: this process already computes"):
         begin_session(0, now + 5)
+
+
+@pytest.mark.parametrize(("asked", "counted"), [(None, 1), (count_cores(), count_cores()), (3, 3)])
+def test_a_small_job_has_one_thread_unless_a_number_is_asked_for(asked, counted):
+    code = (
+        "from qat.stages.session import begin_session; from qat.training.threads import count_threads; "
+        f"begin_session(0, {asked}, ops_at_once={asked}, is_small=True); print(count_threads())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == [str(counted)]
 
 
 def test_weights_are_copied_out_of_a_clone():

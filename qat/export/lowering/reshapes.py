@@ -7,7 +7,7 @@ any number of axes (`keep_num_dims`), and so do those that compute number by num
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -52,8 +52,8 @@ class _Region:
     """
 
     flattened: list[PlannedOp]
-    ops: list[PlannedOp] = field(default_factory=list)
-    rows: dict[Value, list[PlannedOp]] = field(default_factory=dict)
+    ops: list[PlannedOp]
+    rows: dict[Value, list[PlannedOp]]
 
     @property
     def restored(self) -> list[PlannedOp]:
@@ -94,21 +94,27 @@ def _is_flattening(op: PlannedOp) -> bool:
 
 
 def _find_region(uses: Uses, first: PlannedOp) -> _Region:
-    region = _Region([first])
-    others = {op.outputs[0]: op for op in uses.ops if _is_flattening(op) and _agrees(op, first)}
-    region.rows[first.outputs[0]] = uses.consumers.get(first.outputs[0], [])
+    """All operators by row that are connected with the rows of one reshape, by others' rows of the same axes, too."""
+    flattened = {op.outputs[0]: op for op in uses.ops if _is_flattening(op) and _agrees(op, first)}
+    by_row: list[PlannedOp] = []
+    rows = set(flattened)
     for op in uses.ops:
-        values = op.values_read
-        if op.operator not in _BY_ROW or op.write is not None or not any(value in region.rows for value in values):
-            continue
-        if all(value in region.rows or value in others for value in values) and not any(map(_has_rows, op.inputs)):
-            for value in values:
-                if value not in region.rows:
-                    region.flattened.append(others[value])
-                    region.rows[value] = uses.consumers[value]
-            region.ops.append(op)
-            region.rows[op.outputs[0]] = uses.consumers.get(op.outputs[0], [])
-    return region
+        is_by_row = op.operator in _BY_ROW and op.write is None and not any(map(_has_rows, op.inputs))
+        if is_by_row and op.values_read and rows.issuperset(op.values_read):
+            by_row.append(op)
+            rows.add(op.outputs[0])
+    connected, count = {first.outputs[0]: None}, 0
+    while count < len(connected):
+        count = len(connected)
+        for op in by_row:
+            around = [*op.values_read, op.outputs[0]]
+            if any(value in connected for value in around):
+                connected.update(dict.fromkeys(around))
+    return _Region(
+        [op for value, op in flattened.items() if value in connected],
+        [op for op in by_row if op.outputs[0] in connected],
+        {value: uses.consumers.get(value, []) for value in connected},
+    )
 
 
 def _agrees(op: PlannedOp, first: PlannedOp) -> bool:

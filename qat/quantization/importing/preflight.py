@@ -34,12 +34,20 @@ _CUDNN = (
     "weights over with load_weights('theirs.h5') of this model saved by save_weights('theirs.h5')"
 )
 
+_SCATTER = (
+    "rows are scattered into places that constants say, each place once and none of them over the batch axis; take "
+    "tf.gather, tf.concat or tf.where for others"
+)
 WAYS_OUT = {
     "Cast": "real numbers become whole ones, which no integer kernel does; give ids an input of their own, "
     "{keras}.Input(shape, dtype='int32'), or compute them before the model",
     "Conv3D": "TFLite has no integer CONV_3D; use Conv2D on frames, or split into 2D and 1D",
     "MaxPool3D": "TFLite has no integer pooling of volumes; pool frames in 2D and time in 1D",
     "AvgPool3D": "TFLite has no integer pooling of volumes; pool frames in 2D and time in 1D",
+    "ScatterNd": _SCATTER,
+    "TensorScatterAdd": _SCATTER,
+    "TensorScatterSub": _SCATTER,
+    "TensorScatterUpdate": _SCATTER,
     "Sin": "TFLite has no integer SIN; precompute the values and pass them as an input or a constant",
     "Cos": "TFLite has no integer COS; precompute the values and pass them as an input or a constant",
     "Atan": _FLOAT_ONLY,

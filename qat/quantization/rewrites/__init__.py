@@ -53,7 +53,7 @@ LOWER: tuple[Pass, ...] = (  # one op each, whatever stands around it, in ops th
     diagonals.matrix_with_diagonal,
     diagonals.cross_product,
     scatters.scatter,
-    scatters.scatter_add,
+    scatters.scatter_sum,
     scatters.scatter_update,
     windows.patches,
     windows.local_response,

@@ -117,7 +117,8 @@ def carry_codes(graph: Graph, spans: dict[QuantSpec, tuple[float, float]]) -> di
 def _holds(limits: tuple[float, float], others: tuple[float, float]) -> bool:
     """Whether (min, max) holds another one, but for a hundredth of its width.
 
-    A state of ReLU has no negative codes to carry, and stands on one range with the cell's x, which may have some.
+    A state that is never negative (ReLU, sigmoid) has no negative codes to carry; the cell's x, which
+    stands on one range with it, may have some.
     """
     margin = 0.01 * (limits[1] - limits[0])
     return limits[0] - margin <= others[0] and others[1] <= limits[1] + margin

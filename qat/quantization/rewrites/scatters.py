@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.quantization.ir.graph import Tensor
+from qat.quantization.ir.graph import Tensor, is_fixed
 from qat.quantization.rewrites.builder import Match, constant_of
 from qat.quantization.rewrites.driver import rewrite
 
@@ -18,20 +18,23 @@ def scatter(match: Match) -> Tensor | None:
     return _scatter(match, *match.inputs[:2])
 
 
-@rewrite("tf:TensorScatterAdd")
-def scatter_add(match: Match) -> Tensor | None:
-    """Rows that are added to what stands in their places."""
+@rewrite("tf:TensorScatterAdd", "tf:TensorScatterSub")
+def scatter_sum(match: Match) -> Tensor | None:
+    """Rows that are added to what stands in their places, or subtracted from it."""
     base, indices, updates = match.inputs
     rows = _scatter(match, indices, updates)
-    return None if rows is None else match.add("add", base, rows, shape=match.shape)
+    op = "add" if match.node.op == "tf:TensorScatterAdd" else "sub"
+    return None if rows is None else match.add(op, base, rows, shape=match.shape)
 
 
 @rewrite("tf:TensorScatterUpdate")
 def scatter_update(match: Match) -> Tensor | None:
     """Rows in their places, and elsewhere what stands there already."""
     base, indices, updates = match.inputs
-    places = _places(match, indices)
-    if places is None:
+    values, places = constant_of(base), _places(match, indices)
+    if values is not None and not values.any():
+        return _scatter(match, indices, updates)
+    if places is None or is_fixed(base) or is_fixed(updates):  # these have one row where the batch is open
         return None
     count = _count_places(match, indices)
     there, rows = (_rows(match, x, indices.shape[-1], n) for x, n in ((base, count), (updates, len(places))))

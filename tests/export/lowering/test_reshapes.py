@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 
 from qat.config import QuantConfig
@@ -29,6 +30,29 @@ def reshaped_otherwise(x):
 
 def on_four_axes(x):
     return layers.Dense(4)(layers.Reshape((7, 3, 4))(x))
+
+
+def of_two_inputs(batch_size, **options):
+    """Additive attention: what two dense layers give is added, row by row."""
+    first, second = layers.Input((7, 12)), layers.Input((7, 5))
+    score = layers.Dense(3)(tf.tanh(layers.Dense(6)(first) + layers.Dense(6, name="left_out")(second)))
+    model = tf_keras.Model([first, second], [score, layers.Softmax()(score)])
+    rows = [X, X[..., :5]]
+    model = quantize_model(model, rows, config=QuantConfig(name="qat", skip=options.pop("skip", [])))
+    return model, convert(model, batch_size=batch_size, **options), [each[: batch_size or 100] for each in rows]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"io": "uint8"}, {"io": "float32"}, {"skip": ["left_out"], "allow_float": True}]
+)
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_rows_of_two_inputs_are_joined_without_reshapes(options, batch_size):
+    model, content, rows = of_two_inputs(batch_size, **options)
+    names = [op.name for op in read(content).subgraphs[0].ops]
+    assert "RESHAPE" not in names
+    assert names.count("FULLY_CONNECTED") == 3
+    for found, expected in zip(Interpreter(content).predict(rows), model.predict(rows, verbose=0), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,16 @@ def scattered_upon(x):
     return tf.transpose(tf.tensor_scatter_nd_add(rows, [[3], [1]], rows[:2]), (1, 0, 2, 3))
 
 
+def scattered_from(x):
+    rows = tf.transpose(x, (1, 0, 2, 3))
+    return tf.transpose(tf.tensor_scatter_nd_sub(rows, [[3], [1]], rows[:2]), (1, 0, 2, 3))
+
+
+def scattered_over_zeros(x):
+    rows = tf.transpose(x, (1, 2, 3, 0))
+    return tf.transpose(tf.tensor_scatter_nd_update(tf.zeros_like(rows), [[3], [1]], rows[:2]), (3, 0, 1, 2))
+
+
 CASES = [
     Case(diagonals.diagonal, image(lambda x: tf.linalg.diag_part(x[:, :, 1:])), gone=("tf:MatrixDiagPartV3",)),
     Case(diagonals.matrix_with_diagonal, flat(tf.linalg.diag), gone=("tf:MatrixDiagV3",), there=("select",)),
@@ -59,7 +69,9 @@ CASES = [
     Case(diagonals.cross_product, flat(lambda x: tf.linalg.cross(x[:, :3], x[:, 3:6])), gone=("tf:Cross",)),
     Case(scatters.scatter, flat(scattered), gone=("tf:ScatterNd",), there=("gather_constant",)),
     Case(scatters.scatter, image(scattered_in_two_axes), gone=("tf:ScatterNd",)),
-    Case(scatters.scatter_add, image(scattered_upon), gone=("tf:TensorScatterAdd",), there=("add",)),
+    Case(scatters.scatter_sum, image(scattered_upon), gone=("tf:TensorScatterAdd",), there=("add",)),
+    Case(scatters.scatter_sum, image(scattered_from), gone=("tf:TensorScatterSub",), there=("sub",)),
+    Case(scatters.scatter_update, image(scattered_over_zeros), gone=("tf:TensorScatterUpdate",), there=("pad",)),
     Case(scatters.scatter_update, image(scattered_over), gone=("tf:TensorScatterUpdate",), there=("concat",)),
     Case(windows.patches, patches((3, 3), (3, 3), "VALID"), there=("space_to_depth",)),
     Case(windows.patches, patches((3, 2), (1, 2), "SAME"), gone=("extract_patches",), there=("conv2d",)),
