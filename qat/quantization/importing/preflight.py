@@ -35,8 +35,8 @@ _CUDNN = (
 )
 
 _SCATTER = (
-    "rows are scattered into places that constants say, each place once and none of them over the batch axis; take "
-    "tf.gather, tf.concat or tf.where for others"
+    "rows can be scattered only into places that constants say, each place once, and not over the batch axis; "
+    "otherwise take tf.gather, tf.concat or tf.where"
 )
 WAYS_OUT = {
     "Cast": "real numbers become whole ones, which no integer kernel does; give ids an input of their own, "
