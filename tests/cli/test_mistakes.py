@@ -312,7 +312,7 @@ KEYS += [  # a value of another kind, told with an example of its own and with w
     ("train.epochs==3", "train.epochs==3: written with one =, as train.epochs=3"),
     ("train.epochs:3", "train.epochs:3: expected key=value. Did you mean train.epochs=3?"),
     ("debug", "debug: expected key=value. Did you mean debug=…?"),
-    ("seed=\u0661", "seed=\u0661: expected an integer (of weights,"),
+    ("seed=\u0661", "seed=\u0661: expected an integer (random numbers of weights,"),
     ("quant.learning_rate=0.\uff11", "quant.learning_rate=0.\uff11: expected a number"),
     ("data.range=[0,\u0661]", "data.range=[0,\u0661]: expected a list of numbers"),
     ("seed=-1", "seed=-1: expected a number from 0 to 2147483647."),
