@@ -183,7 +183,7 @@ def _with_axes(rows: Value, shape: Shape, sizes: Sequence[int]) -> Value:
 
 
 def _reshape(source: Value, result: Value) -> PlannedOp:
-    sizes = [-1 if open_ is None else size for open_, size in zip(result.shape, result.sizes, strict=True)]
+    sizes = [-1 if known is None else size for known, size in zip(result.shape, result.sizes, strict=True)]
     constant = Constant(f"{result.names[0]}/shape", np.array(sizes, np.int32))
     return PlannedOp(OPERATOR.RESHAPE, [source, constant], [result], schema.ReshapeOptionsT(newShape=sizes))
 

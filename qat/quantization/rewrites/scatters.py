@@ -74,7 +74,7 @@ def _places(match: Match, indices: Tensor) -> NDArray[np.int64] | None:
 
 
 def _rows(match: Match, x: Tensor, depth: int, count: int) -> Tensor:
-    """x as [count, ...], with the axes of the result behind those that the indices name."""
+    """x as [count, ...], with the axes of the result after those that the indices name."""
     return match.reshape(x, (count, *match.shape[depth:]))
 
 
