@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import gc
@@ -18,6 +19,7 @@ _CHATTY = {
     "matplotlib": logging.WARNING,  # a line for the first font
     "tensorflow": logging.ERROR,  # a page on retracing: each job of a sweep has models, and so graphs, of its own
 }
+NEW_OBJECTS = 10_000  # after which garbage is searched for; Python's 700 are two nodes of a graph that is traced
 # Parameters of glibc's mallopt, by their numbers in malloc.h: from which size on the kernel gives memory, what is kept
 _MALLOC = {"M_MMAP_THRESHOLD": (-3, 32 << 20), "M_TOP_PAD": (-2, 64 << 20), "M_TRIM_THRESHOLD": (-1, 128 << 20)}
 
@@ -66,8 +68,11 @@ def without_collection() -> Iterator[None]:
 def freeze_imports() -> None:
     """Exclude the modules imported so far from garbage collection: tracing a graph would make it scan all of them.
 
-    Done once per process, so that what one job leaves behind can be collected.
+    Collections are rarer, too, and the process ends without one. Done once per process, so that what one job leaves
+    behind can be collected.
     """
     if gc.get_freeze_count() == 0:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
+        atexit.register(gc.freeze)

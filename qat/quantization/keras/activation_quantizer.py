@@ -37,6 +37,41 @@ def _with_lsq_gradient(end: Any, inputs: tf.Tensor, bits: int) -> tf.Tensor:
     return tf.stop_gradient(end) + factor * (end - tf.stop_gradient(end))
 
 
+@tf.function(autograph=False)
+def _next_range(
+    ends: tuple[tf.Tensor, tf.Tensor],
+    seen: tuple[tf.Tensor, tf.Tensor],
+    count: tf.Tensor,
+    least: tf.Tensor,
+    ema_decay: float,
+    settled: bool,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where `ActivationQuantizer.follow` moves a range; traced once for the ranges of all models, which takes a third
+    of the time that layers take in the trace of a training step.
+
+    Args:
+        ends: (low, high) before the step, float32 scalars.
+        seen: (low, high) of the batch, float32 scalars.
+        count: training steps so far, those that calibration counts for among them, a float32 scalar.
+        least: how wide the range is at least, a float32 scalar.
+        ema_decay: of an average with that decay.
+        settled: whether calibration has shown what training will.
+
+    Returns:
+        (low, high) after the step, float32 scalars.
+    """
+    share = 1.0 - ema_decay if settled else tf.maximum(1.0 - ema_decay, 9.0 / (9.0 + count))
+    min_max, shown = tf.stack(ends), tf.stack(seen)
+    further, span, of_batch = shown - min_max, ends[1] - ends[0], seen[1] - seen[0]
+    first = not settled and count < CALIBRATED_STEPS + FIRST_STEPS
+    at_once = (of_batch * TOO_WIDE < span) & first
+    back = tf.where(at_once, 1.0, tf.where(of_batch * FAR_TOO_WIDE < span, share, SHRINKS * share))
+    # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
+    moves = tf.math.is_finite(shown) & (of_batch > 0.0)
+    low, high = tf.unstack(min_max + tf.where(moves, tf.where(further * OUTWARDS > 0.0, 1.0, back) * further, 0.0))
+    return low, tf.maximum(high, low + least)
+
+
 @tf_keras.utils.register_keras_serializable("qat")
 class ActivationQuantizer(quantizers.Quantizer):
     """Asymmetric 8 bits over [min, max].
@@ -169,19 +204,12 @@ class ActivationQuantizer(quantizers.Quantizer):
             (low, high) after the step, float32 scalars.
         """
         count = steps.assign_add(1.0, read_value=True) + CALIBRATED_STEPS
-        share = 1.0 - self.ema_decay if self.settled else tf.maximum(1.0 - self.ema_decay, 9.0 / (9.0 + count))
-        min_max, shown = tf.stack([weights[name] for name in ("min_var", "max_var")]), tf.stack(seen)
-        further, span, of_batch = shown - min_max, min_max[1] - min_max[0], seen[1] - seen[0]
-        first = not self.settled and count < CALIBRATED_STEPS + FIRST_STEPS
-        at_once = (of_batch * TOO_WIDE < span) & first
-        back = tf.where(at_once, 1.0, tf.where(of_batch * FAR_TOO_WIDE < span, share, SHRINKS * share))
-        # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
-        moves = tf.math.is_finite(shown) & (of_batch > 0.0)
-        low, high = tf.unstack(min_max + tf.where(moves, tf.where(further * OUTWARDS > 0.0, 1.0, back) * further, 0.0))
-        high = tf.maximum(high, low + self.least)
+        ends = tuple(tf.convert_to_tensor(weights[name]) for name in ("min_var", "max_var"))
+        least = tf.constant(self.least)
         if narrowest is not None:
-            least = tf.cast(narrowest, tf.float32)
-            high = tf.maximum(high, low + tf.where(tf.math.is_finite(least), least, 0.0))
+            needed = tf.cast(narrowest, tf.float32)
+            least = tf.maximum(least, tf.where(tf.math.is_finite(needed), needed, 0.0))
+        low, high = _next_range(ends, seen, count, least, self.ema_decay, self.settled)
         return weights["min_var"].assign(low, read_value=True), weights["max_var"].assign(high, read_value=True)
 
     def get_config(self) -> dict[str, Any]:

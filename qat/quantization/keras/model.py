@@ -166,22 +166,24 @@ class QatModel(EvaluatedInIntegers):
 
     def call(self, inputs: TensorNest, training: Training = None, mask: TensorNest | None = None) -> Any:
         if not self.bound:
-            tf.autograph.experimental.do_not_convert(self._begin)()
+            self._begin()
         if tf.is_tensor(training) and tf.get_static_value(training) is None:
             modes = [partial(self, inputs, training=mode, mask=mask) for mode in (True, False)]
             return tf.cond(tf.cast(training, tf.bool), *modes)
         if self.float_variables is None:  # a part of a QAT model
             return super().call(inputs, training=training, mask=mask)
         with self.float_variables.one_pass(), self._arithmetic(training), in_reals(self.float_variables.real):
-            update = tf.autograph.experimental.do_not_convert(partial(self._update, training))
-            update(after=False)
+            self._update(training, after=False)
             outputs = super().call(inputs, training=training, mask=mask)
-            update(after=True)
-            tf.autograph.experimental.do_not_convert(mask_outputs)(self, inputs, outputs)
+            self._update(training, after=True)
+            mask_outputs(self, inputs, outputs)
         if self.gives_all or not is_training(training):
             return outputs
-        nest = self.qat_config.get("training_nest")
-        return tf.autograph.experimental.do_not_convert(given_in_training)(nest, outputs)
+        return given_in_training(self.qat_config.get("training_nest"), outputs)
+
+    def _should_use_autograph(self) -> bool:
+        """Of Keras: nothing in `call` needs it, and it is slow. Layers in the model that need it use it still."""
+        return False
 
     def _begin(self) -> None:
         """Once, before the first call of a model that Keras has read."""
@@ -199,7 +201,7 @@ class QatModel(EvaluatedInIntegers):
         What is traced for a file stays fake quantization, which TensorFlow's converter knows.
         """
         as_it_is = is_training(training) or not self.qat_config["fake_quantization"]
-        if as_it_is or arithmetic_is_chosen() or tf.autograph.experimental.do_not_convert(is_traced_for_a_file)():
+        if as_it_is or arithmetic_is_chosen() or is_traced_for_a_file():
             return contextlib.nullcontext()
         return integer_arithmetic(with_gradients=True)
 
