@@ -42,7 +42,7 @@ quiet_tensorflow()
 
 _PACKAGES = ("data", "diagnosis", "models", "quantization", "tflite")  # those that a user imports from
 _COMMANDS = ("train", "evaluate", "verify", "compare", "diagnose", "benchmark")
-_DEFINED_IN = {  # names that are looked for here
+_DEFINED_IN = {  # names that are looked for here, and are here, too, unless a command has the name
     **dict.fromkeys(("quantize_model", "QatModel", "Keras3QatModel"), "qat.quantization"),
     **dict.fromkeys(("convert", "verify", "readiness", "read", "Interpreter", "Verification"), "qat.tflite"),
     **dict.fromkeys(("read_metadata", "with_metadata", "c_source", "check_loadable"), "qat.tflite"),
@@ -55,11 +55,13 @@ __all__ = ["TrainingSemanticsWarning", "compare_models"]
 
 
 def __getattr__(name: str) -> object:
-    """Import `qat.compare_models`, `qat.tflite`, … on first use: they take seconds, and `import qat` stays fast."""
+    """Import `qat.quantize_model`, `qat.tflite`, … on first use: they take seconds, and `import qat` stays fast."""
     if name == "compare_models":
         return import_module("qat.evaluation.side_by_side").compare_models
     if name in _PACKAGES:
         return import_module(f"qat.{name}")
+    if name in _DEFINED_IN and name not in _COMMANDS:
+        return getattr(import_module(_DEFINED_IN[name]), name)
     raise AttributeError(f"module 'qat' has no attribute {name!r}{_where_it_is(name)}")
 
 
@@ -67,6 +69,4 @@ def _where_it_is(name: str) -> str:
     if name in _COMMANDS:
         own = f"; in a program: from {_DEFINED_IN[name]} import {name}" if name in _DEFINED_IN else ""
         return f": it is a command, qat {name} --help{own}"
-    if name in _DEFINED_IN:
-        return f": from {_DEFINED_IN[name]} import {name}"
     return f": from qat.errors import {name}" if hasattr(import_module("qat.errors"), name) else ""
