@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qat.contract import hint_at_shape
 from qat.datasets import INFINITE, Dataset, inputs_of, is_dataset
-from qat.errors import CalibrationError
+from qat.errors import CalibrationError, CalibrationWarning
 from qat.plain_text import count_of
 from qat.warning import warn
 
@@ -82,11 +82,13 @@ def as_batches(
         warn(
             f"calibration has {count_of(samples, 'sample')}; below {FEW_SAMPLES} the ranges may miss what the model "
             "will see",
+            CalibrationWarning,
         )
     if samples > 1 and all(map(_are_equal, zip(*batches, strict=True))):
         warn(
             f"calibration: all {samples} samples are equal, so the ranges hold no more than this one; give real model "
             "inputs",
+            CalibrationWarning,
         )
     for index, dtype_and_range in pixels.items():
         _warn_of_pixels(specs[index], (unscaled_inputs or {})[index], *dtype_and_range)
@@ -113,6 +115,7 @@ def _warn_of_pixels(spec: InputSpec, layer: str, dtype: str, low: int, high: int
             f"calibration for {spec.name!r} holds {dtype} from {low} to {high}, and the input is {spec.dtype}: layer "
             f"{layer!r} takes it with no Rescaling before it. Was the model trained on scaled numbers, scale these "
             "alike, as x.astype('float32') / 255; was it trained on 0 to 255, say so by x.astype('float32')",
+            CalibrationWarning,
         )
 
 

@@ -94,8 +94,8 @@ def labelled_arrays(dataset: Dataset, where: str) -> tuple[Any, NDArray]:
     """
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) not in (2, 3) or _is_nested(spec[1]):
-        raise DataError(
-            f"{where}: a data set without labels; expected one that yields (inputs, labels){_pair_of(spec)}"
+        raise DataError.about(
+            where, f": a data set without labels; expected one that yields (inputs, labels){_pair_of(spec)}"
         )
     _refuse_endless(dataset, where)
     inputs, labels = _first_spec(spec[0]).shape, spec[1].shape
@@ -143,13 +143,13 @@ def _pair_of(spec: Any) -> str:
 
 def _refuse_endless(dataset: Dataset, where: str) -> None:
     if int(dataset.cardinality()) == INFINITE:
-        raise DataError(f"{where}: a data set that repeats for ever. Say how many batches, as in dataset.take(32)")
+        raise DataError.about(where, ": a data set that repeats for ever. Say how many batches, as in dataset.take(32)")
 
 
 def _read_all(dataset: Dataset, where: str) -> list[Any]:
     batches = list(dataset.as_numpy_iterator())
     if not batches:
-        raise DataError(f"{where}: a data set that yields nothing")
+        raise DataError.about(where, ": a data set that yields nothing")
     return batches
 
 

@@ -1,12 +1,44 @@
 """What `qat` raises when it refuses. Each message names the key, the value, what was expected and what to do."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class QatError(Exception):
-    """Base of every error that `qat` raises on purpose; a command prints its text and exits with `exit_code`."""
+    """Base of every error that `qat` raises on purpose; a command prints its text and exits with `exit_code`.
+
+    `subject` is put before the text: the argument or file at fault, which a caller may know by another name.
+    """
 
     exit_code = 2
+    subject = ""
     # Autograph reads from it that the class takes one text, and re-raises an error of the same class while tracing.
     __init__ = Exception.__init__
+
+    @classmethod
+    def about(cls, subject: str, text: str) -> Self:
+        """An error with a subject.
+
+        Args:
+            subject: name of an argument.
+            text: what follows the name, with the colon or space between them.
+
+        Returns:
+            The error, to be raised.
+
+        >>> str(DataError.about("fed", ": dtype int8"))
+        'fed: dtype int8'
+        """
+        error = cls(text)
+        error.subject = subject
+        return error
+
+    def __str__(self) -> str:
+        return f"{self.subject}{super().__str__()}"
 
 
 class ConfigError(QatError, ValueError):
@@ -96,6 +128,10 @@ class DiagnosedError(QatError):
 
 class TrainingSemanticsWarning(UserWarning):
     """The float model does something in training that its quantization-aware model does not."""
+
+
+class CalibrationWarning(UserWarning):
+    """Calibration samples that can be used, and may give ranges that do not fit."""
 
 
 class InputRangeWarning(UserWarning):

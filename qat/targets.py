@@ -70,7 +70,7 @@ def resolve(key: str, target: Mapping[str, Any], kind: type[QatError] = ConfigEr
     from hydra.utils import instantiate
 
     name = str(target.get(TARGET))
-    function = import_object(f"{key}.{TARGET}", name, kind)
+    function = import_object(f"{key}.{TARGET}={name}", name, kind)
     if not callable(function):
         raise kind(f"{key}.{TARGET}={name}: this is a {type(function).__name__}; expected a function or a class")
     try:
@@ -104,11 +104,11 @@ def call(key: str, target: Mapping[str, Any], kind: type[QatError] = ConfigError
         raise kind(f"{where} failed: {type(error).__name__}: {error} ({where_raised(error)})") from error
 
 
-def import_object(key: str, name: str, kind: type[QatError] = ConfigError) -> Any:
+def import_object(where: str, name: str, kind: type[QatError] = ConfigError) -> Any:
     """Import the object of a dotted name, and the modules that it stands in.
 
     Args:
-        key: dotted key of the setting, for the message.
+        where: the setting as it was given, key and value, for the message.
         name: dotted name, as "package.module.function".
         kind: class of the error to raise.
 
@@ -119,13 +119,13 @@ def import_object(key: str, name: str, kind: type[QatError] = ConfigError) -> An
         kind: a module or an attribute is missing, with the most similar name, or a module cannot be imported.
     """
     first, *others = name.split(".")
-    current, path = _import_module(key, name, first, kind), first
+    current, path = _import_module(where, first, kind), first
     for part in others:
         if not hasattr(current, part):
             if not inspect.ismodule(current) or not _is_module(f"{path}.{part}"):
                 what = "module" if inspect.ismodule(current) else type(current).__name__
-                raise kind(f"{key}={name}: {what} {path} has no {part}.{_nearest(part, dir(current), f'{path}.')}")
-            current = _import_module(key, name, f"{path}.{part}", kind)
+                raise kind(f"{where}: {what} {path} has no {part}.{_nearest(part, dir(current), f'{path}.')}")
+            current = _import_module(where, f"{path}.{part}", kind)
         else:
             current = getattr(current, part)
         path = f"{path}.{part}"
@@ -140,14 +140,14 @@ def where_raised(error: BaseException) -> str:
     return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "nowhere"
 
 
-def _import_module(key: str, name: str, module: str, kind: type[QatError]) -> Any:
+def _import_module(where: str, module: str, kind: type[QatError]) -> Any:
     try:
         return importlib.import_module(module)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         if isinstance(error, ModuleNotFoundError) and error.name == module:
-            raise kind(f"{key}={name}: {_describe_missing_module(module)}") from error
+            raise kind(f"{where}: {_describe_missing_module(module)}") from error
         raise kind(
-            f"{key}={name}: module {module} is there, but its import fails: {type(error).__name__}: {error} "
+            f"{where}: module {module} is there, but its import fails: {type(error).__name__}: {error} "
             f"({_failing_line(error)})"
         ) from error
 

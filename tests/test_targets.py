@@ -45,7 +45,7 @@ def folder(tmp_path, monkeypatch):
 )
 def test_it_is_said_which_part_of_a_name_is_wrong(folder, name, message):
     with pytest.raises(ModelError) as refused:
-        import_object("model.target._target_", name, ModelError)
+        import_object(f"model.target._target_={name}", name, ModelError)
     assert str(refused.value).startswith(f"model.target._target_={name}: ")
     assert message in str(refused.value)
 

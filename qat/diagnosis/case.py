@@ -47,8 +47,9 @@ class Case:
 
     @cached_property
     def graph(self) -> TfliteGraph:
+        content = self.content  # errors about its reading name the file
         with name_file(self.tflite_model):
-            return read(self.content)
+            return read(content)
 
     @property
     def count(self) -> int:
@@ -68,8 +69,8 @@ class Case:
 
         if not is_keras_model(self.given_keras):
             kind = type(self.given_keras)
-            raise ModelError(
-                f"keras_model is a {kind.__module__}.{kind.__name__}; expected a Keras model or the path of one."
+            raise ModelError.about(
+                "keras_model", f" is a {kind.__module__}.{kind.__name__}; expected a Keras model or the path of one."
             )
         return unwrap(self.given_keras)
 
@@ -99,7 +100,7 @@ def check_case(case: Case) -> Case:
     for name in ("preprocess", "user_preprocess", "user_run"):
         value = getattr(case, name)
         if value is not None and not callable(value):
-            raise ConfigError(f"{name} is a {type(value).__name__}; expected a function of a raw batch")
+            raise ConfigError.about(name, f" is a {type(value).__name__}; expected a function of a raw batch")
     if not isinstance(case.tflite_model, (bytes, bytearray, memoryview, str, Path)):
         raise ConfigError(
             f"tflite_model is a {type(case.tflite_model).__name__}; expected the file's bytes or its path"
@@ -115,7 +116,10 @@ def check_case(case: Case) -> Case:
     labels = None if labels is None else _check_labels(labels, inputs)
     needing = [name for name in ("user_run", "user_preprocess") if getattr(case, name) is not None]
     if inputs is None and needing:
-        raise DataError(f"{', '.join(needing)} given without inputs: give the raw samples as inputs=, shape [N, ...]")
+        also = "".join(f", {name}" for name in needing[1:])
+        raise DataError.about(
+            needing[0], f"{also} given without inputs: give the raw samples as inputs=, shape [N, ...]"
+        )
     checked = replace(case, tflite_model=case.content, inputs=inputs, labels=labels)
     _ = checked.fed, checked.outputs  # refused now, not in the middle of the work
     return checked
@@ -127,9 +131,10 @@ def _runs_here(case: Case) -> bool:
     Raises:
         TfliteFileError: any other file that cannot be loaded.
     """
+    content = case.content  # errors about its reading name the file
     try:
         with name_file(case.tflite_model):
-            check_loadable(case.content)
+            check_loadable(content)
     except TfliteFileError:
         if case.graph.lacks_weights or any(op.custom_code for op in case.graph.ops):
             return False
@@ -146,7 +151,8 @@ def _read_dataset(dataset: Any, labels: Any, rank: int) -> tuple[Any, Any]:
 def _check_inputs(inputs: Any) -> NDArray:
     raw = np.asarray(inputs)
     if raw.dtype.kind not in "fiub" or raw.ndim < 1 or len(raw) == 0:
-        raise DataError(f"inputs: dtype {raw.dtype}, shape {list(raw.shape)}; expected numbers [N, ...] with N > 0")
+        described = f"dtype {raw.dtype}, shape {list(raw.shape)}"
+        raise DataError.about("inputs", f": {described}; expected numbers [N, ...] with N > 0")
     return raw
 
 
@@ -187,9 +193,10 @@ def as_arrays(name: str, value: Any, count: int | None, tensors: int) -> list[ND
     arrays = [np.asarray(each) for each in (values if several else [values])]
     for array in arrays:
         if array.dtype.kind not in "fiub" or array.ndim == 0 or (count is not None and len(array) != count):
-            raise DataError(
-                f"{name}: dtype {array.dtype}, shape {list(array.shape)}; expected numbers "
-                f"[{'N' if count is None else count}, ...], one row per raw sample"
+            raise DataError.about(
+                name,
+                f": dtype {array.dtype}, shape {list(array.shape)}; expected numbers "
+                f"[{'N' if count is None else count}, ...], one row per raw sample",
             )
     return arrays
 

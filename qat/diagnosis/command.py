@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,9 +111,7 @@ def _naming_keys() -> Iterator[None]:
     try:
         yield
     except QatError as error:
-        argument = re.match(r"\w+(?![\w./])", str(error))  # and no name of a file
-        if argument is not None and argument[0] in _KEYS:
-            error.args = (_KEYS[argument[0]] + str(error)[argument.end() :],)
+        error.subject = _KEYS.get(error.subject, error.subject)
         raise
 
 
@@ -195,11 +192,7 @@ def _function(key: str, name: str | None) -> Callable | None:
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in f"{module}.{attribute}".split(".")):
         raise ConfigError(f"{key}={name}: expected module:function, as in my_app:prepare")
-    dotted = f"{module}.{attribute}"
-    try:
-        function = import_object(key, dotted)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace(f"{key}={dotted}", f"{key}={name}", 1)) from error
+    function = import_object(f"{key}={name}", f"{module}.{attribute}")
     if not callable(function):
         raise ConfigError(f"{key}={name}: this is a {type(function).__name__}; expected a function")
     return function

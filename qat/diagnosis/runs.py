@@ -134,7 +134,7 @@ def _check_arguments(name: str, function: Callable, count: int) -> None:
     except TypeError as error:
         expected = "(raw batch)" if count == 1 else "(raw batch, bytes of the file)"
         described = f"{getattr(function, '__name__', 'it')}{signature}"
-        raise DataError(f"{name}: called with {expected}: {error}. It is {described}") from error
+        raise DataError.about(name, f": called with {expected}: {error}. It is {described}") from error
 
 
 def call_user(name: str, function: Callable, *arguments: Any) -> Any:
@@ -158,7 +158,7 @@ def call_user(name: str, function: Callable, *arguments: Any) -> Any:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         reason = " ".join(str(error).split())[:300]
-        raise DataError(f"{name} raised {type(error).__name__}: {reason}") from error
+        raise DataError.about(name, f" raised {type(error).__name__}: {reason}") from error
 
 
 def as_inputs(name: str, value: Any, count: int, tensors: int) -> list[NDArray]:
@@ -180,7 +180,8 @@ def as_inputs(name: str, value: Any, count: int, tensors: int) -> list[NDArray]:
     for array in arrays:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = np.flatnonzero(~np.isfinite(array.reshape(count, -1)).all(axis=1))
-            raise DataError(f"{name} makes NaN or infinity of {len(bad)} samples, the first is sample {bad[0]}")
+            where = f"{len(bad)} samples, the first is sample {bad[0]}"
+            raise DataError.about(name, f" makes NaN or infinity of {where}")
     return [a if a.dtype.kind in "iu" and a.dtype.itemsize >= 4 else a.astype(np.float32) for a in arrays]
 
 

@@ -50,9 +50,10 @@ def check_same_signature(graph: TfliteGraph, model: Any) -> None:
             if partner is not None:
                 remaining.remove(partner)
         if len(have) != len(want) or remaining:
-            raise ModelError(
-                f"keras_model has {which} of shape {_describe_shapes(want)}, the file has {_describe_shapes(have)}: it "
-                "is not the model that this file was made from; give that one, or none"
+            raise ModelError.about(
+                "keras_model",
+                f" has {which} of shape {_describe_shapes(want)}, the file has {_describe_shapes(have)}: it is not the "
+                "model that this file was made from; give that one, or none",
             )
 
 
@@ -157,10 +158,11 @@ def check_inputs(arrays: list[NDArray], graph: TfliteGraph) -> None:
             f"{len(arrays)} arrays for the model's {len(expected)} inputs; preprocess must return one for each"
         )
     if not fit_file(arrays, graph):
-        raise DataError(
-            f"inputs: a sample has shape {_describe_shapes(a.shape for a in arrays)} as the model gets it, and the "
-            f"file takes {_describe_shapes(expected)}. Give samples of that shape, or a function that makes them so as "
-            "preprocess"
+        raise DataError.about(
+            "inputs",
+            f": a sample has shape {_describe_shapes(a.shape for a in arrays)} as the model gets it, and the file "
+            f"takes {_describe_shapes(expected)}. Give samples of that shape, or a function that makes them so as "
+            "preprocess",
         )
 
 

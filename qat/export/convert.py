@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qat.calibration_data import Calibration, as_batches
 from qat.calls import explain_calls
 from qat.config import QuantConfig
-from qat.errors import CalibrationError, ConfigError, LongLoopError, ModelError, WrongFileError
+from qat.errors import CalibrationError, CalibrationWarning, ConfigError, LongLoopError, ModelError, WrongFileError
 from qat.export.float_io import make_io_integer
 from qat.export.last_files import Exported
 from qat.export.lowered_file import write_qat_file
@@ -204,7 +204,7 @@ def _convert_by_canonical_form(
 ) -> bytes | None:
     """The file of the model's canonical form, calibrated and not trained; None where it has none."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "calibration has")  # the same warning was given before
+        warnings.filterwarnings("ignore", category=CalibrationWarning)  # the same ones were given before
         try:
             quantized = quantize_model(model, batches, config=QuantConfig(name="ptq", per_channel=options.per_channel))
             return convert(quantized, io=options.io, allow_float=options.allow_float, **more)

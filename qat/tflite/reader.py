@@ -138,9 +138,9 @@ def name_file(model: object) -> Iterator[None]:
     try:
         yield
     except TfliteFileError as error:
-        if not isinstance(model, (str, os.PathLike)) or str(error).startswith(f"{model}: "):
-            raise
-        raise type(error)(f"{model}: {error}") from error
+        if isinstance(model, (str, os.PathLike)) and not error.subject:
+            error.subject = f"{model}: "
+        raise
 
 
 def _explain_damage(error: BaseException) -> str:

@@ -77,18 +77,19 @@ def test_what_needs_no_tensorflow_is_refused_before_it_is_imported(files, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("error", "shown"),
     [
-        ("fed: dtype float32", "user.fed: dtype float32"),
-        ("keras_model has inputs", "keras has inputs"),
-        ("inputs: a sample", "data: a sample"),
-        ("inputs.tflite: damaged", "inputs.tflite: damaged"),
-        ("a b", "a b"),
+        (DataError.about("fed", ": dtype float32"), "user.fed: dtype float32"),
+        (DataError.about("keras_model", " has inputs"), "keras has inputs"),
+        (DataError.about("inputs", ": a sample"), "data: a sample"),
+        (DataError.about("labels", " have dtype"), "labels have dtype"),
+        (DataError("inputs.tflite: damaged"), "inputs.tflite: damaged"),
+        (DataError("inputs: no argument, if nobody says so"), "inputs: no argument, if nobody says so"),
     ],
 )
-def test_a_refusal_names_the_key_that_was_typed(said, shown):
+def test_a_refusal_names_the_key_that_was_typed(error, shown):
     with pytest.raises(DataError, match=f"^{shown}$"), _naming_keys():
-        raise DataError(said)
+        raise error
 
 
 def test_what_cannot_be_told_exits_with_3(files, digits, tmp_path):
