@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,6 +41,21 @@ class QatError(Exception):
 
     def __str__(self) -> str:
         return f"{self.subject}{super().__str__()}"
+
+
+@contextmanager
+def naming(subject: str, kind: type[QatError] = QatError) -> Iterator[None]:
+    """Give errors of the block that have no subject this one.
+
+    Args:
+        subject: the file or setting at fault, and what stands between it and the text.
+        kind: class of these errors; others pass.
+    """
+    try:
+        yield
+    except kind as error:
+        error.subject = error.subject or subject
+        raise
 
 
 class ConfigError(QatError, ValueError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from qat.config import ModelConfig
-from qat.errors import ModelError
+from qat.errors import ModelError, naming
 from qat.models.check import check_config
 from qat.models.keras_types import KerasModel
 
@@ -87,7 +87,5 @@ def load(path: str, trust: bool = False, *, trust_custom_objects: bool = False, 
 
     if not isinstance(path, (str, os.PathLike)):
         raise ModelError(f"load takes the path of a saved model, not a {type(path).__name__}")
-    try:
+    with naming(f"{key}={path}: " if key else f"{path}: ", ModelError):
         return saved.load(str(path), trust or trust_custom_objects)
-    except ModelError as error:
-        raise type(error)(str(error).replace(f"model.path={path}", f"{key}={path}" if key else str(path))) from error

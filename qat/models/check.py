@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from qat.config import MISSING, ModelConfig
-from qat.errors import ConfigError
+from qat.errors import ConfigError, ModelError, naming
 from qat.plain_text import address_hint
 from qat.setting import describe_refused_values
 
@@ -105,7 +105,8 @@ def check_config(config: ModelConfig, names: Sequence[str]) -> None:
             )
         from qat.models.saved_file import inspect  # it imports h5py, which other models can do without
 
-        inspect(Path(str(config.path)), only_kind=True)
+        with naming(f"model.path={config.path}: ", ModelError):
+            inspect(Path(str(config.path)), only_kind=True)
     if config.name == "user" and "_target_" not in (config.target or {}):
         raise ConfigError(
             "model=user needs a function: model.target._target_=my_package.my_model, "

@@ -15,11 +15,10 @@ from qat.models.keras_types import KerasModel
 BATCH = 4  # samples of a small step
 
 
-def refuse_large_tensors(path: str, model: KerasModel) -> None:
+def refuse_large_tensors(model: KerasModel) -> None:
     """Refuse a model one of whose tensors, for a small batch or its own, takes more than `limits.memory_mb`.
 
     Args:
-        path: of the model's file, for the message.
         model: functional or sequential; sizes that it leaves open count as 1.
 
     Raises:
@@ -31,7 +30,7 @@ def refuse_large_tensors(path: str, model: KerasModel) -> None:
         size = 4 * samples * prod(each or 1 for each in shape) / MB
         if size > limit:
             raise ModelError(
-                f"model.path={path}: layer {layer!r} makes {shape} of each sample, {size:,.0f} MB for {samples} of "
+                f"layer {layer!r} makes {shape} of each sample, {size:,.0f} MB for {samples} of "
                 f"them as float32, more than limits.memory_mb={limit} allows. If you know what it is, set "
                 "limits.memory_mb higher"
             )

@@ -16,7 +16,7 @@ from tf_keras.src.layers.serialization import get_builtin_layer
 from tf_keras.src.saving import object_registration
 
 from qat.config import ModelConfig
-from qat.errors import ModelError
+from qat.errors import ModelError, naming
 from qat.models.keras_types import KerasModel
 from qat.models.large_tensors import refuse_large_tensors
 from qat.models.saved_file import inspect
@@ -37,7 +37,8 @@ _KERAS_RAISES += (NotImplementedError, RecursionError, OverflowError, UnicodeErr
 
 def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> Any:
     """Load the model in `config.path`; the caller checks that it fits the data."""
-    return load(str(config.path), config.trust_custom_objects)
+    with naming(f"model.path={config.path}: ", ModelError):
+        return load(str(config.path), config.trust_custom_objects)
 
 
 _WRAPPERS = {  # names of tfmot's classes -> what the file holds, and what to save in its place
@@ -73,18 +74,15 @@ def load(path: str, trust: bool = False) -> Any:
             a model without fixed inputs (a subclassed one), or one of Keras 3 where its backend is not TensorFlow.
     """
     with joined_with_config(Path(path)) if is_weights_file(Path(path)) else nullcontext(path) as file:
-        try:
-            model = _load_trusted(str(file)) if trust else _load_untrusted(str(file))
-        except ModelError as error:
-            raise type(error)(str(error).replace(str(file), path)) from error
-    _refuse_unusable(path, model)
+        model = _load_trusted(str(file)) if trust else _load_untrusted(str(file))
+    _refuse_unusable(model)
     return model
 
 
 def _load_trusted(path: str) -> Any:
     saved_file = inspect(Path(path))
     major = saved_file.keras_version.split(".")[0]
-    _refuse_later_versions(path, saved_file.keras_version)
+    _refuse_later_versions(saved_file.keras_version)
     options = {"safe_mode": False} if saved_file.kind == ".keras" else {}
     try:
         if major == "3":
@@ -95,13 +93,13 @@ def _load_trusted(path: str) -> Any:
             return _load_with_name_mapping(path)
         return tf_keras.models.load_model(path, compile=False, **options)
     except _KERAS_RAISES as error:
-        raise _refusal(path, saved_file.kind, str(error), saved_file.custom_objects) from error
+        raise _refusal(saved_file.kind, str(error), saved_file.custom_objects) from error
 
 
 def _load_with_name_mapping(path: str) -> tf_keras.Model:
     """Load a trusted .keras file whose weights have the names of another version of Keras."""
     with Path(path).open("rb") as file:
-        decoded = decode(file, f"model.path={path}")
+        decoded = decode(file)
     decoded.config = drop_compile_config(decoded.config)
     return assemble(decoded, trusted=True)
 
@@ -110,23 +108,23 @@ def _load_untrusted(path: str) -> Any:
     kind = inspect(Path(path), only_kind=True).kind
     if kind == "SavedModel":
         raise ModelError(
-            f"model.path={path}: a SavedModel folder is a program, and runs when it is loaded. {TRUST_ADVICE}; better, "
+            f"a SavedModel folder is a program, and runs when it is loaded. {TRUST_ADVICE}; better, "
             "save the model as a .keras file"
         )
     try:
         decoded = read_untrusted(Path(path), _own_names())
-        _refuse_later_versions(path, decoded.keras_version)
+        _refuse_later_versions(decoded.keras_version)
     except NotTrustedError as error:
-        raise _trust_refusal(path, kind, error) from error
+        raise _trust_refusal(kind, error) from error
     except KerasRefusesError as error:
-        raise _refusal(path, kind, str(error), ()) from error
+        raise _refusal(kind, str(error), ()) from error
     except OSError as error:
-        raise ModelError(f"model.path={path}: cannot be read ({error.strerror})") from error
+        raise ModelError(f"cannot be read ({error.strerror})") from error
     try:
         model = assemble(decoded)
     except _KERAS_RAISES as error:
-        raise _refusal(path, kind, str(error), ()) from error
-    refuse_large_tensors(path, model)
+        raise _refusal(kind, str(error), ()) from error
+    refuse_large_tensors(model)
     return model
 
 
@@ -144,24 +142,24 @@ def _is_known(name: str, value: object) -> bool:
     return str(getattr(value, "__module__", "")).startswith(("qat.quantization.", "tf_keras.", "keras."))
 
 
-def _refuse_later_versions(path: str, version: str) -> None:
+def _refuse_later_versions(version: str) -> None:
     if version.split(".")[0] not in ("", *READABLE):
-        raise ModelError(f"model.path={path}: written by Keras {version[:20]}; models of Keras 2 and 3 are read here")
+        raise ModelError(f"written by Keras {version[:20]}; models of Keras 2 and 3 are read here")
 
 
-def _trust_refusal(path: str, kind: str, error: NotTrustedError) -> ModelError:
+def _trust_refusal(kind: str, error: NotTrustedError) -> ModelError:
     unknown = re.match(r"'([\w>]+)', at", str(error))
     own = [each for each in error.custom or ((unknown[1],) if unknown else ()) if not _is_built_in(each.strip("'"))]
     if own:
         names = ", ".join(own)
-        return ModelError(_custom_objects_message(path, kind, f"{names}."))
+        return ModelError(_custom_objects_message(kind, f"{names}."))
     if re.search("'(Lambda|__lambda__)'", str(error)):
         return ModelError(
-            f"model.path={path}: the file carries Lambda layers, that is Python code which runs when it is loaded "
+            f"the file carries Lambda layers, that is Python code which runs when it is loaded "
             f"({error}). {TRUST_ADVICE}; better, save it with layers in their place"
         )
     return ModelError(
-        f"model.path={path}: {error}: not among the layers and functions that are loaded without trust, because they "
+        f"{error}: not among the layers and functions that are loaded without trust, because they "
         f"can only compute. {TRUST_ADVICE}, or load it in a function of your own and use that with model=user"
     )
 
@@ -170,22 +168,22 @@ def _is_built_in(name: str) -> bool:
     return get_builtin_layer(name) is not None or hasattr(keras.layers, name)
 
 
-def _refusal(path: str, kind: str, reason: str, custom_objects: tuple[str, ...]) -> ModelError:
+def _refusal(kind: str, reason: str, custom_objects: tuple[str, ...]) -> ModelError:
     text = _shorten(reason)
     if custom_objects:
         names = ", ".join(custom_objects)
-        return ModelError(_custom_objects_message(path, kind, f"{names} (Keras says: {text})."))
+        return ModelError(_custom_objects_message(kind, f"{names} (Keras says: {text})."))
     if text.startswith("Unknown "):
-        return ModelError(_custom_objects_message(path, kind, text))
-    return ModelError(f"model.path={path}: Keras cannot load this {kind}: {text}")
+        return ModelError(_custom_objects_message(kind, text))
+    return ModelError(f"Keras cannot load this {kind}: {text}")
 
 
-def _custom_objects_message(path: str, kind: str, which: str) -> str:
+def _custom_objects_message(kind: str, which: str) -> str:
     for names, what in _WRAPPERS.items():
         if any(name in which for name in names):
-            return f"model.path={path}: the {kind} holds {what}"
+            return f"the {kind} holds {what}"
     return (
-        f"model.path={path}: the {kind} needs custom objects that are not in it: {which} "
+        f"the {kind} needs custom objects that are not in it: {which} "
         "Write a function that loads it within custom_object_scope (of tf_keras.utils; of keras.saving for a file of "
         "Keras 3) and use it with model=user"
     )
@@ -197,40 +195,38 @@ def _shorten(text: str, longest: int = 200) -> str:
     return " ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or "no reason given"
 
 
-def _refuse_unusable(path: str, model: KerasModel) -> None:
+def _refuse_unusable(model: KerasModel) -> None:
     if not is_keras_model(model):
         raise ModelError(
-            f"model.path={path}: a SavedModel without a Keras model in it (exported by tf.saved_model.save or by Keras "
+            "a SavedModel without a Keras model in it (exported by tf.saved_model.save or by Keras "
             "3); its layers cannot be told apart any more. Save the model itself with tf_keras' model.save()"
         )
     if not getattr(model, "inputs", None):
         raise ModelError(
-            f"model.path={path}: a subclassed model, or one that was never built; expected a functional or sequential "
+            "a subclassed model, or one that was never built; expected a functional or sequential "
             "model with known inputs, such as keras.Model(inputs, outputs)"
         )
     for tensor in model.inputs:
         if not tf.as_dtype(tensor.dtype).is_numpy_compatible:
-            raise ModelError(f"model.path={path}: input {tensor.name!r} is of dtype {tensor.dtype}; expected numbers")
-    _refuse_names(path, model)
-    _refuse_revived(path, model)
+            raise ModelError(f"input {tensor.name!r} is of dtype {tensor.dtype}; expected numbers")
+    _refuse_names(model)
+    _refuse_revived(model)
 
 
-def _refuse_names(path: str, model: KerasModel) -> None:
+def _refuse_names(model: KerasModel) -> None:
     """Refuse names that TensorFlow takes for no scope: the model could be run by nobody, and the scope would stay."""
     layers = model._flatten_layers(include_self=False)
     for pattern, part in ((_MODEL_NAME, model), *((_LAYER_NAME, each) for each in layers)):
         if not isinstance(part.name, str) or not pattern.fullmatch(part.name):
             raise ModelError(
-                f"model.path={path}: {type(part).__name__} has the name {_shorten(repr(part.name))}, and TensorFlow "
+                f"{type(part).__name__} has the name {_shorten(repr(part.name))}, and TensorFlow "
                 "takes letters, digits and _.-/>\\ alone, for a model a letter or digit first. Build it with another "
                 "name, and save it again"
             )
 
 
-def _refuse_revived(path: str, model: KerasModel) -> None:
+def _refuse_revived(model: KerasModel) -> None:
     """Refuse custom layers of a SavedModel: without their class they cannot be saved, rebuilt or quantized."""
     for layer in model._flatten_layers(include_self=False):
         if any(kind.__name__ == "RevivedLayer" for kind in type(layer).mro()):
-            raise ModelError(
-                _custom_objects_message(path, "SavedModel", f"layer {layer.name} is a {type(layer).__name__}.")
-            )
+            raise ModelError(_custom_objects_message("SavedModel", f"layer {layer.name} is a {type(layer).__name__}."))

@@ -62,17 +62,15 @@ def inspect(path: Path, only_kind: bool = False) -> SavedFile:
     """
     checkpoint = path / "checkpoint" if path.is_dir() else path.with_name(f"{path.name}.index")
     if not (path / "saved_model.pb").is_file() and checkpoint.is_file():
-        raise ModelError(f"model.path={path}: {_OTHER_KINDS['.ckpt']}. {_WHOLE_MODEL}")
+        raise ModelError(f"{_OTHER_KINDS['.ckpt']}. {_WHOLE_MODEL}")
     if not path.exists():
-        raise ModelError(f"model.path={path}: no such file or folder.{address_hint(path)}")
+        raise ModelError(f"no such file or folder.{address_hint(path)}")
     if path.is_dir():
         if not (path / "saved_model.pb").is_file():
-            raise ModelError(
-                f"model.path={path}: this folder holds no saved_model.pb, so it is no SavedModel. {_WHOLE_MODEL}"
-            )
+            raise ModelError(f"this folder holds no saved_model.pb, so it is no SavedModel. {_WHOLE_MODEL}")
         return SavedFile("SavedModel")
     if path.suffix.lower() in _OTHER_KINDS:
-        raise ModelError(f"model.path={path}: {_OTHER_KINDS[path.suffix.lower()]}. {_WHOLE_MODEL}")
+        raise ModelError(f"{_OTHER_KINDS[path.suffix.lower()]}. {_WHOLE_MODEL}")
     kind = _kind(path)
     if only_kind:
         return SavedFile(kind)
@@ -82,22 +80,22 @@ def inspect(path: Path, only_kind: bool = False) -> SavedFile:
         raise
     except DAMAGE as error:
         what = "a zip file, but no whole .keras model" if kind == ".keras" else "a broken .h5 file"
-        raise ModelError(f"model.path={path}: {what}: {first_line(error)}. {SAVE_AGAIN}") from error
+        raise ModelError(f"{what}: {first_line(error)}. {SAVE_AGAIN}") from error
 
 
 def _kind(path: Path) -> str:
     try:
-        check_regular(f"model.path={path}", path.stat(), "file_mb", ModelError)
+        check_regular("this file", path.stat(), "file_mb", ModelError)
         with path.open("rb") as file:
             start = file.read(8)
     except OSError as error:
-        raise ModelError(f"model.path={path}: cannot be read ({error.strerror})") from error
+        raise ModelError(f"cannot be read ({error.strerror})") from error
     kind = detect_kind(start)
     if kind is None and start[4:] == b"TFL3":
-        raise ModelError(f"model.path={path}: {_OTHER_KINDS['.tflite']}. {_WHOLE_MODEL}")
+        raise ModelError(f"{_OTHER_KINDS['.tflite']}. {_WHOLE_MODEL}")
     if kind is None:
         raise ModelError(
-            f"model.path={path}: neither a .keras nor an .h5 file by its content (or one cut short); "
+            "neither a .keras nor an .h5 file by its content (or one cut short); "
             "expected what model.save() of Keras wrote, or a SavedModel folder"
         )
     return kind
@@ -107,7 +105,7 @@ def _inspect_zip(path: Path) -> SavedFile:
     with zipfile.ZipFile(path) as archive:
         version = str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
         text = archive.read("config.json").decode()
-        config = parse_config(text, str(path))
+        config = parse_config(text)
         foreign = version.startswith(OLDER_NAMES) or _has_backslashes(archive)
     return SavedFile(".keras", version, tuple(find_custom_names(config)), OWN in text, foreign)
 
@@ -125,7 +123,7 @@ def _inspect_hdf5(path: Path) -> SavedFile:
         version, config = _text(file.attrs.get("keras_version", "")), _text(file.attrs.get("model_config", ""))
     if not config:
         raise ModelError(
-            f"model.path={path}: this .h5 holds weights only, no model. Save it with model.save() in place of "
+            "this .h5 holds weights only, no model. Save it with model.save() in place of "
             "save_weights(), or build the model with model=user and load the weights there"
         )
     return SavedFile(".h5", version)

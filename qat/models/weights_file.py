@@ -40,30 +40,30 @@ def joined_with_config(path: Path) -> Iterator[Path]:
     config = next((each for each in candidates if each.is_file()), None)
     if config is None:
         raise ModelError(
-            f"model.path={path}: this .h5 holds weights only, no model. Write what model.to_json() gives into "
+            f"this .h5 holds weights only, no model. Write what model.to_json() gives into "
             f"{stem}.json next to it; or save the whole model with model.save(), as my_model.keras"
         )
-    check_regular(f"model.path={path}", path.stat(), "file_mb", ModelError)  # before it is copied
-    check_regular(f"model.path={path}: {config.name}", config.stat(), "text_mb", ModelError)
+    check_regular("this file", path.stat(), "file_mb", ModelError)  # before it is copied
+    check_regular(config.name, config.stat(), "text_mb", ModelError)
     text = config.read_text(errors="replace")
     with tempfile.TemporaryDirectory(prefix="qat-") as folder:
         joined = Path(folder) / f"{stem}.keras"
         with zipfile.ZipFile(joined, "w") as archive:
-            archive.writestr("metadata.json", json.dumps({"keras_version": _version(path, config, text)}))
+            archive.writestr("metadata.json", json.dumps({"keras_version": _version(config, text)}))
             archive.writestr("config.json", text)
             archive.write(path, WEIGHTS)
         yield joined
 
 
-def _version(path: Path, config: Path, text: str) -> str:
+def _version(config: Path, text: str) -> str:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        raise ModelError(f"model.path={path}: {config.name} next to it is no config of a Keras model") from None
+        raise ModelError(f"{config.name} next to it is no config of a Keras model") from None
     version = str(content.get("keras_version", "3")) if isinstance(content, dict) else "3"
     if version.split(".")[0] != "3":
         raise ModelError(
-            f"model.path={path}: {config.name} next to it is of Keras {version[:20]}; expected Keras 3. Save the whole "
+            f"{config.name} next to it is of Keras {version[:20]}; expected Keras 3. Save the whole "
             "model with model.save(), as my_model.keras"
         )
     return version

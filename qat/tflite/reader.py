@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from qat.errors import TfliteFileError
+from qat.errors import TfliteFileError, naming
 from qat.limits import read_file
 from qat.plain_text import address_hint
 from qat.tflite.graph import Op, Signature, Subgraph, Tensor, TfliteGraph
@@ -125,22 +125,16 @@ def read(model: bytes | bytearray | memoryview | str | Path) -> TfliteGraph:
             ) from error
 
 
-@contextmanager
-def name_file(model: object) -> Iterator[None]:
+def name_file(model: object) -> AbstractContextManager[None]:
     """Put the path of a file before errors about it that do not have it.
 
     Args:
         model: the path of a `.tflite`; of bytes nothing is said.
 
-    Raises:
-        TfliteFileError: the block raises it.
+    Returns:
+        The context manager for what may raise a TfliteFileError.
     """
-    try:
-        yield
-    except TfliteFileError as error:
-        if isinstance(model, (str, os.PathLike)) and not error.subject:
-            error.subject = f"{model}: "
-        raise
+    return naming(f"{model}: " if isinstance(model, (str, os.PathLike)) else "", TfliteFileError)
 
 
 def _explain_damage(error: BaseException) -> str:

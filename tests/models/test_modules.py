@@ -93,7 +93,7 @@ def test_a_saved_file_is_known_by_its_content(saved, tmp_path):
 def test_what_is_decoded_is_assembled_to_the_same_model(saved, suffix):
     model, folder = saved
     with (folder / f"m.{suffix}").open("rb") as file:
-        decoded = decode(file, "m")
+        decoded = decode(file)
     made = assemble(decoded, trusted=True)
     rows = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
     np.testing.assert_array_equal(made.predict(rows, verbose=0), model.predict(rows, verbose=0))
@@ -101,7 +101,7 @@ def test_what_is_decoded_is_assembled_to_the_same_model(saved, suffix):
 
 def test_names_of_todays_keras_are_those_in_the_file(saved):
     model, folder = saved
-    decoded = decode(io.BytesIO((folder / "m.keras").read_bytes()), "m")
+    decoded = decode(io.BytesIO((folder / "m.keras").read_bytes()))
     names = map_group_names(model, decoded.arrays, decoded.assets)
     assert names == {}
 

@@ -104,7 +104,7 @@ def _read_model(request: dict[str, Any], file: BinaryIO) -> DecodedModel:
     from qat.models.untrusted.decode import decode
     from qat.models.untrusted.trial_run import depends_on_numbers, run_once
 
-    decoded = decode(file, request["name"])
+    decoded = decode(file)
     if decoded.keras_major not in READABLE:
         decoded.arrays, decoded.assets, decoded.config = {}, {}, None
         return decoded

@@ -61,12 +61,11 @@ def detect_kind(start: bytes) -> str | None:
     return ".h5" if start.startswith(HDF5_SIGNATURE) else None
 
 
-def decode(file: BinaryIO, name: str) -> DecodedModel:
+def decode(file: BinaryIO) -> DecodedModel:
     """Read an open .keras or .h5 file.
 
     Args:
         file: at its start, open in binary mode.
-        name: name of the file, for messages.
 
     Returns:
         Config, arrays of the stored shapes and dtypes by path, and vocabularies; nothing in them is checked.
@@ -77,22 +76,21 @@ def decode(file: BinaryIO, name: str) -> DecodedModel:
     kind = detect_kind(file.read(8))
     file.seek(0)
     try:
-        return _decode_zip(file, name) if kind == ".keras" else _decode_hdf5(file, name)
+        return _decode_zip(file) if kind == ".keras" else _decode_hdf5(file)
     except ModelError:
         raise
     except MemoryError:
-        raise ModelError(f"{name}: reading it takes more than limits.memory_mb={current().memory_mb}") from None
+        raise ModelError(f"reading it takes more than limits.memory_mb={current().memory_mb}") from None
     except DAMAGE as error:
         what = "a zip file, but no whole .keras model" if kind == ".keras" else "a broken .h5 file"
-        raise ModelError(f"{name}: {what}: {first_line(error)}. {SAVE_AGAIN}") from error
+        raise ModelError(f"{what}: {first_line(error)}. {SAVE_AGAIN}") from error
 
 
-def parse_config(text: bytes | str, name: str) -> Any:
+def parse_config(text: bytes | str) -> Any:
     """Parse a config.
 
     Args:
         text: JSON, as text or UTF-8 bytes.
-        name: name of the file, for messages.
 
     Returns:
         What the JSON holds, a dictionary in a sound file.
@@ -101,49 +99,49 @@ def parse_config(text: bytes | str, name: str) -> Any:
         ModelError: it is larger than `limits.text_mb`.
         ValueError, RecursionError: it is no JSON.
     """
-    check_size(f"{name}: the config in it", len(text), "text_mb", ModelError)
+    check_size("the config in it", len(text), "text_mb", ModelError)
     return json.loads(text)
 
 
-def _decode_zip(file: BinaryIO, name: str) -> DecodedModel:
+def _decode_zip(file: BinaryIO) -> DecodedModel:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         if len(members) > MAX_OBJECTS:
-            raise ModelError(f"{name}: a zip of {len(members)} files is no .keras model")
-        check_size(f"{name}, uncompressed", sum(each.file_size for each in members), "file_mb", ModelError)
-        metadata = parse_config(_member(archive, "metadata.json", name, "text_mb"), name)
+            raise ModelError(f"a zip of {len(members)} files is no .keras model")
+        check_size("all of it, uncompressed", sum(each.file_size for each in members), "file_mb", ModelError)
+        metadata = parse_config(_member(archive, "metadata.json", "text_mb"))
         decoded = DecodedModel(
             ".keras", str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else "", None
         )
-        decoded.config = parse_config(_member(archive, "config.json", name, "text_mb"), name)
+        decoded.config = parse_config(_member(archive, "config.json", "text_mb"))
         if WEIGHTS not in archive.namelist():
-            raise ModelError(f"{name}: a zip file, but no whole .keras model: there is no {WEIGHTS} in it")
-        with h5py.File(io.BytesIO(_member(archive, WEIGHTS, name, "file_mb")), "r") as weights:
-            decoded.arrays = {path.replace("\\", "/"): array for path, array in _arrays(weights, name)}
+            raise ModelError(f"a zip file, but no whole .keras model: there is no {WEIGHTS} in it")
+        with h5py.File(io.BytesIO(_member(archive, WEIGHTS, "file_mb")), "r") as weights:
+            decoded.arrays = {path.replace("\\", "/"): array for path, array in _arrays(weights)}
         for each in members:
             if each.filename.startswith(_ASSETS) and not each.is_dir():
                 decoded.assets[each.filename.removeprefix(_ASSETS)] = archive.read(each)
     return decoded
 
 
-def _member(archive: zipfile.ZipFile, member: str, name: str, key: str) -> bytes:
-    check_size(f"{name}: {member} in it", archive.getinfo(member).file_size, key, ModelError)
+def _member(archive: zipfile.ZipFile, member: str, key: str) -> bytes:
+    check_size(f"{member} in it", archive.getinfo(member).file_size, key, ModelError)
     return archive.read(member)
 
 
-def _decode_hdf5(file: BinaryIO, name: str) -> DecodedModel:
+def _decode_hdf5(file: BinaryIO) -> DecodedModel:
     with h5py.File(f"/proc/self/fd/{file.fileno()}" if _has_proc() else file, "r") as stored:
         text = _text(stored.attrs.get("model_config", ""))
         decoded = DecodedModel(".h5", _text(stored.attrs.get("keras_version", "")), None)
         if not text:
             raise ModelError(
-                f"{name}: this .h5 holds weights only, no model. Save it with model.save() in place of save_weights(), "
+                "this .h5 holds weights only, no model. Save it with model.save() in place of save_weights(), "
                 "or build the model with model=user and load the weights there"
             )
-        decoded.config = parse_config(text, name)
-        weights = _group(stored, "model_weights", name)
-        decoded.arrays = dict(_arrays(weights, name))
-        for path, group in [("", weights), *_groups(weights, name)]:
+        decoded.config = parse_config(text)
+        weights = _group(stored, "model_weights")
+        decoded.arrays = dict(_arrays(weights))
+        for path, group in [("", weights), *_groups(weights)]:
             decoded.names[path] = {
                 key: _plain_attribute(group.attrs[key]) for key in group.attrs if _is_order_attribute(key)
             }
@@ -170,16 +168,16 @@ def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _group(parent: h5py.Group, key: str, name: str) -> h5py.Group:
+def _group(parent: h5py.Group, key: str) -> h5py.Group:
     if not isinstance(parent.get(key, getlink=True), h5py.HardLink):
-        raise ModelError(f"{name}: {key} in it is missing, or a link to somewhere else")
+        raise ModelError(f"{key} in it is missing, or a link to somewhere else")
     group = parent[key]
     if not isinstance(group, h5py.Group):
-        raise ModelError(f"{name}: {key} in it is no group")
+        raise ModelError(f"{key} in it is no group")
     return group
 
 
-def _walk(top: h5py.Group, name: str) -> Iterator[tuple[str, Any]]:
+def _walk(top: h5py.Group) -> Iterator[tuple[str, Any]]:
     """Walk over every group and data set below `top`, by path. Links, to other files or in this one, are refused."""
     todo, count = [("", top)], 0
     while todo:
@@ -187,34 +185,30 @@ def _walk(top: h5py.Group, name: str) -> Iterator[tuple[str, Any]]:
         for key in group:
             count += 1
             if count > MAX_OBJECTS or path.count("/") > 100:
-                raise ModelError(f"{name}: more groups and arrays than any saved model has, or groups in a circle")
+                raise ModelError("more groups and arrays than any saved model has, or groups in a circle")
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-                raise ModelError(
-                    f"{name}: {path}{key} in it is a link to another place or file; saved models have none"
-                )
+                raise ModelError(f"{path}{key} in it is a link to another place or file; saved models have none")
             item = group[key]
             yield f"{path}{key}", item
             if isinstance(item, h5py.Group):
                 todo.append((f"{path}{key}/", item))
 
 
-def _groups(top: h5py.Group, name: str) -> Iterator[tuple[str, h5py.Group]]:
-    yield from ((path, item) for path, item in _walk(top, name) if isinstance(item, h5py.Group))
+def _groups(top: h5py.Group) -> Iterator[tuple[str, h5py.Group]]:
+    yield from ((path, item) for path, item in _walk(top) if isinstance(item, h5py.Group))
 
 
-def _arrays(top: h5py.Group, name: str) -> Iterator[tuple[str, NDArray]]:
+def _arrays(top: h5py.Group) -> Iterator[tuple[str, NDArray]]:
     total = 0
-    for path, item in _walk(top, name):
+    for path, item in _walk(top):
         if not isinstance(item, h5py.Dataset):
             continue
         if item.external or item.is_virtual:
-            raise ModelError(
-                f"{name}: {path} in it is kept in another file; saved models keep their weights themselves"
-            )
+            raise ModelError(f"{path} in it is kept in another file; saved models keep their weights themselves")
         if item.dtype.kind not in "fiub":
-            raise ModelError(f"{name}: {path} in it holds {item.dtype}, no numbers")
+            raise ModelError(f"{path} in it holds {item.dtype}, no numbers")
         total += item.nbytes
-        check_size(f"{name}: the weights in it", total, "file_mb", ModelError)
+        check_size("the weights in it", total, "file_mb", ModelError)
         if item.nbytes > MB and item.id.get_storage_size() == 0:
-            raise ModelError(f"{name}: {path} in it says {list(item.shape)} and stores nothing")
+            raise ModelError(f"{path} in it says {list(item.shape)} and stores nothing")
         yield path, np.asarray(item[()])

@@ -72,7 +72,6 @@ def read_untrusted(path: Path, own: Mapping[str, frozenset[str]]) -> DecodedMode
     with _open(path) as file, _lock:
         memory_bytes = max(limits.memory_mb * MB, 6 * os.fstat(file.fileno()).st_size)
         request = {
-            "name": f"model.path={path}",
             "own": {version: sorted(names) for version, names in own.items()},
             "limits": asdict(limits),
             "memory_bytes": memory_bytes,
@@ -81,21 +80,20 @@ def read_untrusted(path: Path, own: Mapping[str, frozenset[str]]) -> DecodedMode
         try:
             header, body, ended = server.ask(request, file, limits)
         except OSError:
-            raise ModelError(f"model.path={path}: the child process that reads models ended; try again") from None
-    return _to_decoded(path, header, body, ended, limits, memory_bytes, own)
+            raise ModelError("the child process that reads models ended; try again") from None
+    return _to_decoded(header, body, ended, limits, memory_bytes, own)
 
 
 def _open(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     file = os.fdopen(descriptor, "rb")
-    check_regular(f"model.path={path}", os.fstat(descriptor), "file_mb", ModelError)
+    check_regular("this file", os.fstat(descriptor), "file_mb", ModelError)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise ModelError(f"model.path={path}: no regular file")
+        raise ModelError("no regular file")
     return file
 
 
 def _to_decoded(
-    path: Path,
     header: bytes,
     body: bytes,
     ended: dict[str, Any],
@@ -113,18 +111,18 @@ def _to_decoded(
             ended["late"] = True
         else:
             raise ModelError(
-                f"model.path={path}: reading it, making the model or running it once takes more than "
+                f"reading it, making the model or running it once takes more than "
                 f"{memory_bytes / MB:,.0f} MB or ends the process ({cause}, tried in a child process). If you know "
                 f"what it is, set limits.memory_mb higher than {limits.memory_mb}"
             )
     if ended["late"]:
         raise ModelError(
-            f"model.path={path}: reading it, making the model or running it once takes more than "
+            f"reading it, making the model or running it once takes more than "
             f"limits.seconds={limits.seconds} and was stopped (in a child process). If you know what "
             "it is, set limits.seconds higher"
         )
     if "refused" in answer:
-        raise _refusal(path, answer)
+        raise _refusal(answer)
     decoded = DecodedModel(
         str(answer["kind"]), str(answer["keras_version"]), answer["config"], {}, dict(answer["names"])
     )
@@ -132,17 +130,17 @@ def _to_decoded(
         decoded.config = validate_config(
             decoded.config, own[decoded.keras_major]
         )  # what a child sends is untrusted as well
-    _fill_arrays(decoded, answer, body, path)
+    _fill_arrays(decoded, answer, body)
     return decoded
 
 
-def _fill_arrays(decoded: DecodedModel, answer: dict[str, Any], body: bytes, path: Path) -> None:
+def _fill_arrays(decoded: DecodedModel, answer: dict[str, Any], body: bytes) -> None:
     start = 0
     for name, dtype, shape in answer["arrays"]:
         kind = np.dtype(dtype)
         size = prod(shape) * kind.itemsize
         if kind.kind not in "fiub" or start + size > len(body):
-            raise ModelError(f"model.path={path}: its weights did not come whole through the child process")
+            raise ModelError("its weights did not come whole through the child process")
         decoded.arrays[name] = np.frombuffer(body, kind, prod(shape), start).reshape(shape)
         start += size
     for name, size in answer["assets"]:
@@ -150,13 +148,13 @@ def _fill_arrays(decoded: DecodedModel, answer: dict[str, Any], body: bytes, pat
         start += size
 
 
-def _refusal(path: Path, answer: dict[str, Any]) -> ModelError:
+def _refusal(answer: dict[str, Any]) -> ModelError:
     text = str(answer["refused"])
     if answer.get("how") == "not_allowed":
         return NotTrustedError(text, tuple(answer.get("custom", ())))
     if answer.get("how") == "keras":
         return KerasRefusesError(text)
-    return ModelError(text if text.startswith("model.path=") else f"model.path={path}: {text}")
+    return ModelError(text)
 
 
 class _Server:
