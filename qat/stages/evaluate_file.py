@@ -22,7 +22,7 @@ from qat.evaluation.input_contract import OPTIONS, InputContract, find_input_con
 from qat.plain_text import count_of
 from qat.tasks import TASKS, infer_task
 from qat.tflite import Interpreter, verify
-from qat.tflite.runtime.input_checks import RUN_ADVICE, range_params
+from qat.tflite.runtime.input_checks import range_params
 from qat.wrapping import say
 
 
@@ -42,6 +42,7 @@ def evaluate_file(config: EvaluateConfig, folder: Path) -> dict[str, Any]:
     """
     data.check(config.data)
     interpreter = Interpreter(config.tflite, config.threads, delegate=config.delegate)
+    interpreter.contract_advice = "It is taken where no contract.* is given."
     _check_single_tensors(interpreter)
     splits = data.load(config.data, 0, 0, divided=config.split != "all")
     task = _task(interpreter, splits)
@@ -101,25 +102,18 @@ def _check_assumed_contract(interpreter: Interpreter, input_contract: InputContr
     with warnings.catch_warnings():
         if input_contract.assumed:
             warnings.filterwarnings("error", category=InputRangeWarning)
-        show = warnings.showwarning
-        warnings.showwarning = lambda message, *others, **more: show(_without_python(message), *others, **more)
         try:
             yield
         except (DataError, InputRangeWarning) as error:
             params = range_params(interpreter.graph, interpreter.inputs[0])
             if not input_contract.assumed or params is None:
-                raise DataError(_without_python(error)) from error
+                raise
             low, high = (round(float(limit), 4) for limit in params.real_limits)
             contract = _describe_contract(input_contract)
             raise DataError(
                 f"{error} That this data's own contract ({contract}) is the file's was assumed, and seems wrong. "
                 f"The file's input holds [{low:g}, {high:g}]. Say how it was trained: {OPTIONS}."
             ) from error
-
-
-def _without_python(message: Warning | Exception | str) -> str:
-    """The message without what is advised to a program, which takes the file's contract by another call."""
-    return str(message).replace(RUN_ADVICE, "It is taken where no contract.* is given.")
 
 
 def _describe_contract(input_contract: InputContract) -> str:

@@ -102,7 +102,11 @@ def check_codes(arrays: Sequence[NDArray], tensors: Sequence[Tensor]) -> None:
 
 
 def check_real(
-    arrays: Sequence[NDArray], graph: TfliteGraph, contract: Contract | None, check_range: bool = True
+    arrays: Sequence[NDArray],
+    graph: TfliteGraph,
+    contract: Contract | None,
+    check_range: bool = True,
+    advice: str = RUN_ADVICE,
 ) -> None:
     """Refuse real inputs that are not float32, finite, of the file's shape and near the file's input range.
 
@@ -111,6 +115,7 @@ def check_real(
         graph: the file, as `read` returns it.
         contract: input contract of the file, which the messages on the range quote; None if there is none.
         check_range: whether to compare values with the range of the input's codes; False accepts values outside it.
+        advice: what the messages on the range say of how to use the contract.
 
     Raises:
         DataError: another dtype or shape, NaN or infinity, or too many values far outside the range.
@@ -129,7 +134,7 @@ def check_real(
             )
         params = range_params(graph, tensor)
         if check_range and params is not None:
-            _check_limits(array, low, high, tensor, params, contract)
+            _check_limits(array, low, high, tensor, params, _describe_contract(contract, advice))
 
 
 def _check_real_dtype(array: NDArray, tensor: Tensor) -> None:
@@ -184,9 +189,7 @@ def range_params(graph: TfliteGraph, tensor: Tensor) -> QuantParams | None:
     return None
 
 
-def _check_limits(
-    array: NDArray, low: float, high: float, tensor: Tensor, params: QuantParams, contract: Contract | None
-) -> None:
+def _check_limits(array: NDArray, low: float, high: float, tensor: Tensor, params: QuantParams, prepared: str) -> None:
     bottom, top = params.real_limits
     width = top - bottom
     if low < bottom - OUTSIDE_WIDTH * width or high > top + OUTSIDE_WIDTH * width:
@@ -195,24 +198,24 @@ def _check_limits(
         if outside > OUTSIDE_SHARE:
             raise DataError(
                 f"input {tensor.name!r} holds values in [{low:g}, {high:g}], but the file can hold "
-                f"[{bottom:g}, {top:g}]: {outside:.0%} of the values would saturate. {_describe_contract(contract)}"
+                f"[{bottom:g}, {top:g}]: {outside:.0%} of the values would saturate. {prepared}"
             )
     elif low < high and high - low < NARROW_SHARE * width and array.size >= 64:
         warn(
             f"input {tensor.name!r} holds values in [{low:g}, {high:g}], a {(high - low) / width:.2%} part of the "
-            f"[{bottom:g}, {top:g}] that the file can hold. {_describe_contract(contract)}",
+            f"[{bottom:g}, {top:g}] that the file can hold. {prepared}",
             InputRangeWarning,
         )
 
 
-def _describe_contract(contract: Contract | None) -> str:
+def _describe_contract(contract: Contract | None, advice: str) -> str:
     if contract is None:
         return "Preprocess as in training: the range of the values must be the one that the model was trained on."
     if contract.range is not None:
         low, high = contract.range
-        return f"Its contract says that raw 0..255 become {low:g}..{high:g}. {RUN_ADVICE}"
+        return f"Its contract says that raw 0..255 become {low:g}..{high:g}. {advice}"
     if contract.mean is not None:
-        return f"Its contract says (raw / 255 - {contract.mean}) / {contract.std}. {RUN_ADVICE}"
+        return f"Its contract says (raw / 255 - {contract.mean}) / {contract.std}. {advice}"
     return "Its contract says that values are fed unscaled, as they are in the raw data."
 
 

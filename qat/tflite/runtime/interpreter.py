@@ -75,6 +75,7 @@ class Interpreter:
             self.metadata: Metadata = read_metadata(self._content, self.graph)
         self._contract = contract
         self._check_range = check_range
+        self.contract_advice = input_checks.RUN_ADVICE  # in errors on the range; a command gives its own
 
     @property
     def contract(self) -> Contract | None:
@@ -218,7 +219,9 @@ class Interpreter:
             ranks = {name: len(tensor.shape) - 1 for name, tensor in zip(self.input_names, self.inputs, strict=True)}
             real = input_arrays(real, ranks, len(ranks), "inputs")
         arrays = input_checks.convert_integer_inputs(input_checks.order_inputs(real, self.input_names), self.inputs)
-        input_checks.check_real(arrays, self.graph, self.contract if self._check_range else None, self._check_range)
+        input_checks.check_real(
+            arrays, self.graph, self.contract if self._check_range else None, self._check_range, self.contract_advice
+        )
         return arrays
 
     def _quantize(self, real: list[NDArray]) -> list[NDArray]:
