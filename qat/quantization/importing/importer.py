@@ -11,14 +11,23 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.added_losses import cutter_of, read_added
-from qat.quantization.importing.import_state import Import, Variables, complete, infer, kind, shape_in_a_batch, sizes
+from qat.quantization.importing.import_state import (
+    Import,
+    Importer,
+    Variables,
+    complete,
+    infer,
+    kind,
+    shape_in_a_batch,
+    sizes,
+)
 from qat.quantization.importing.layer_calls import Trace
 from qat.quantization.importing.op_table import COMPUTED, IDENTITIES, IMPORTERS, PRODUCTS, SAME_NAME
 from qat.quantization.importing.ops.custom_gradient import read_custom_gradient
-from qat.quantization.importing.ops.slicing import read_gather, read_gather_nd
 from qat.quantization.importing.shape_values import is_whole, known_of
 from qat.quantization.ir.control_flow import kind_of
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight, computed
@@ -75,8 +84,13 @@ def _add_weights(state: Import, name: str, layer: str, weights: list[Weight], op
     return made
 
 
-def _variable(state: Import, op: tf.Operation, handle: tf.Tensor) -> list[Tensor]:
-    weight = state.variable(handle)
+def _constant(state: Import, op: tf.Operation, value: NDArray) -> list[Tensor]:
+    return state.add(state.graph.make_constant(value, state.name(op), state.layer(op)))
+
+
+def _variable(state: Import, op: tf.Operation) -> list[Tensor]:
+    """The variable whose handle the op takes first."""
+    weight = state.variable(op.inputs[0])
     node = state.graph.make(
         "variable",
         state.name(op),
@@ -98,30 +112,43 @@ def _import_whole_layer(state: Import, op: tf.Operation) -> list[Tensor]:
     return _fold(state, outputs)
 
 
-def _import_op(state: Import, op: tf.Operation) -> list[Tensor]:
-    if op.name in state.trace.whole:
-        return _import_whole_layer(state, op)
-    if op.type == "Const":
-        value = state.plain(tf.make_ndarray(op.get_attr("value")))
-        return state.add(state.graph.make_constant(value, state.name(op), state.layer(op)))
-    if op.type == "ReadVariableOp":
-        return _variable(state, op, op.inputs[0])
-    if op.type in ("ResourceGather", "ResourceGatherNd"):
-        handle = op.inputs[0]
-        state.made[handle.ref()] = _variable(state, op, handle)[0]
-        return read_gather(state, op) if op.type == "ResourceGather" else _import_known(state, op)
-    if op.type == "IdentityN":
-        return read_custom_gradient(state, op)
-    if op.type == "StopGradient":
-        return _fold(state, state.op(op, "stop_gradient", [op.inputs[0]]))
+def _import_gather(state: Import, op: tf.Operation) -> list[Tensor]:
+    """Entries of a variable, whose value stands for its handle."""
+    state.made[op.inputs[0].ref()] = _variable(state, op)[0]
+    return _import_known(state, op)
+
+
+_WITHOUT_SHAPES: dict[str, Importer] = {  # ops that are no part of shape arithmetic
+    "Const": lambda state, op: _constant(state, op, state.plain(tf.make_ndarray(op.get_attr("value")))),
+    "IdentityN": read_custom_gradient,
+    "ReadVariableOp": _variable,
+    "ResourceGather": _import_gather,
+    "ResourceGatherNd": _import_gather,
+    "StopGradient": lambda state, op: _fold(state, state.op(op, "stop_gradient", [op.inputs[0]])),
+}
+
+
+def _known_integers(state: Import, op: tf.Operation) -> list[Tensor] | None:
+    """A constant, where shape arithmetic gives all numbers of an op's result; what it gives in part is noted."""
     shape = shape_in_a_batch(state.tensor(op.inputs[0])) if len(op.inputs) else None
     times = state.times(op.inputs[0]) if len(op.inputs) else 1
     known = known_of(op, state.known, shape, times) if op.outputs and op.outputs[0].dtype.is_integer else None
-    if known is not None and is_whole(known):
-        value = np.array(known.tolist(), op.outputs[0].dtype.as_numpy_dtype)
-        return state.add(state.graph.make_constant(value, state.name(op), state.layer(op)))
-    if known is not None:
-        state.partly_known[op.outputs[0].ref()] = known
+    if known is None:
+        return None
+    if is_whole(known):
+        return _constant(state, op, np.array(known.tolist(), op.outputs[0].dtype.as_numpy_dtype))
+    state.partly_known[op.outputs[0].ref()] = known
+    return None
+
+
+def _import_op(state: Import, op: tf.Operation) -> list[Tensor]:
+    if op.name in state.trace.whole:
+        return _import_whole_layer(state, op)
+    if op.type in _WITHOUT_SHAPES:
+        return _WITHOUT_SHAPES[op.type](state, op)
+    constant = _known_integers(state, op)
+    if constant is not None:
+        return constant
     if op.type in IDENTITIES:
         return [state.tensor(op.inputs[0])]
     if op.type in SAME_NAME:
@@ -136,7 +163,7 @@ def _import_op(state: Import, op: tf.Operation) -> list[Tensor]:
 
 def _import_known(state: Import, op: tf.Operation) -> list[Tensor]:
     """What the op's importer makes; of weights alone, what the op computes, in a form that no file could hold, too."""
-    outputs = read_gather_nd(state, op) if op.type == "ResourceGatherNd" else IMPORTERS[op.type](state, op)
+    outputs = IMPORTERS[op.type](state, op)
     if outputs and outputs[0].node.op.startswith("tf:"):
         made = _compute(state, op)
         if made is not None:

@@ -154,6 +154,7 @@ IMPORTERS: dict[str, Importer] = {
     "ResizeBilinear": resize("resize_bilinear"),
     "ResizeNearestNeighbor": resize("resize_nearest"),
     "ResourceGather": read_gather,
+    "ResourceGatherNd": read_gather_nd,
     "Prod": reduce("product"),
     "ReverseV2": with_constants("reverse", axis=1),
     "Roll": read_roll,
