@@ -18,7 +18,7 @@ from qat.quantization.keras.lstm import QUANTIZED, Lstm
 from qat.quantization.keras.op import Op
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper
-from qat.quantization.report import Grid, QuantizationReport, QuantizedTensor, RewrittenLayers, Skipped
+from qat.quantization.report import QuantizationReport, QuantizedTensor, ReportedGrid, RewrittenLayers, Skipped
 from qat.quantization.settings import skip_pattern
 from qat.tflite.graph import layer_name
 
@@ -109,7 +109,7 @@ def _activations(layer: RangeLayer) -> Iterator[QuantizedTensor]:
     for source, observe in dict.fromkeys(sources):
         kind = "derived" if observe in DERIVED else "shared" if layer.calls > 1 else "own"
         kind = "fixed" if layer.quantizer.fixed is not None else kind
-        grid = Grid(bits, (scale,), zero_point, low, high, None, kind)
+        grid = ReportedGrid(bits, (scale,), zero_point, low, high, None, kind)
         yield QuantizedTensor(layer_name(source.name), _op_of(source), "input" if layer.entry else "output", grid)
 
 
@@ -120,11 +120,11 @@ def _op_of(layer: tf_keras.layers.Layer) -> str:
     return getattr(inner, "op", getattr(inner, "kind", kind))
 
 
-def _symmetric(bits: int, scales: ArrayLike, axis: int | None, kind: str = "own") -> Grid:
+def _symmetric(bits: int, scales: ArrayLike, axis: int | None, kind: str = "own") -> ReportedGrid:
     """A grid with the zero point 0 whose largest code has its negative."""
     scales = tuple(float(each) for each in np.atleast_1d(scales))
     limit = max(scales) * (2 ** (bits - 1) - 1)
-    return Grid(bits, scales, 0, -limit, limit, axis if len(scales) > 1 else None, kind)
+    return ReportedGrid(bits, scales, 0, -limit, limit, axis if len(scales) > 1 else None, kind)
 
 
 def _linear(layer: CanonicalWrapper, inner: Linear) -> Iterator[QuantizedTensor]:
@@ -154,6 +154,6 @@ def _operands(layer: CanonicalWrapper, inner: Op) -> Iterator[QuantizedTensor]:
     for name, (weight, quantizer, _) in zip(layer.quantize_config.names(inner), layer._weight_vars, strict=True):
         values, min_scale = weight.value(), inner.min_scale()
         scale, (low, high) = quantizer.scale(values, min_scale), quantizer.min_max(values, min_scale)
-        grid = Grid(8, (float(scale),), int(zero_point_of(low, scale, 8)), float(low), float(high), None, "own")
+        grid = ReportedGrid(8, (float(scale),), int(zero_point_of(low, scale, 8)), float(low), float(high), None, "own")
         grid = _symmetric(8, scale, None) if inner.op == "prelu" else grid
         yield QuantizedTensor(layer_name(layer.name), inner.op, name, grid)

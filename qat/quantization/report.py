@@ -14,8 +14,8 @@ NAMED = 3  # layers that a line names before it counts the others
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Which real numbers the codes of a tensor stand for: (code - zero_point) * scale.
+class ReportedGrid:
+    """Which real numbers the codes of a tensor stand for, as the report has it: (code - zero_point) * scale.
 
     Attributes:
         bits: of a code.
@@ -55,7 +55,7 @@ class QuantizedTensor:
     layer: str
     op: str
     tensor: str
-    grid: Grid
+    grid: ReportedGrid
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,17 @@
 
 import json
 
-from qat.quantization.report import Grid, QuantizationReport, QuantizedTensor, RewrittenLayers, Skipped
+from qat.quantization.report import QuantizationReport, QuantizedTensor, ReportedGrid, RewrittenLayers, Skipped
 
 LONG = "backbone.stage_4.block_12_depthwise_convolution"
-KERNEL = Grid(4, (1.23456e-05, 2e-6) * 512, 0, -1.5e-05, 1.5e-05, 0, "own")
+KERNEL = ReportedGrid(4, (1.23456e-05, 2e-6) * 512, 0, -1.5e-05, 1.5e-05, 0, "own")
 REPORT = QuantizationReport(
     quantized=(
         QuantizedTensor(LONG, "depthwise_conv2d", "kernel", KERNEL),
-        QuantizedTensor(LONG, "depthwise_conv2d", "bias", Grid(32, (1.5e-9,), 0, -3.2, 3.2, None, "derived")),
-        QuantizedTensor(LONG, "prelu", "operand_1", Grid(8, (0.5,), -128, -1.2345e-05, 1.2345e05, None, "shared")),
+        QuantizedTensor(LONG, "depthwise_conv2d", "bias", ReportedGrid(32, (1.5e-9,), 0, -3.2, 3.2, None, "derived")),
+        QuantizedTensor(
+            LONG, "prelu", "operand_1", ReportedGrid(8, (0.5,), -128, -1.2345e-05, 1.2345e05, None, "shared")
+        ),
     ),
     skipped=(Skipped(LONG, f"quant.skip=^{LONG}$"), Skipped("ids", "input of int32: integers need no grid")),
     rewritten=(

@@ -15,7 +15,10 @@ LARGEST_INT32 = 2**31 - 1
 
 @dataclass(frozen=True)
 class Grid:
-    """int8 codes, one scale and zero point for a tensor. `low` and `high` are the limits that these come from."""
+    """int8 codes, one scale and zero point for a tensor that is written; `qat.codes.QuantParams` has those of files.
+
+    `low` and `high` are the limits that scale and zero point come from.
+    """
 
     scale: float
     zero_point: int
