@@ -26,9 +26,9 @@ from qat.models.which_keras import unwrap
 from qat.quantization import quantize_model
 from qat.quantization.keras.model import in_float32
 from qat.tflite.broken_numbers import refuse_broken_numbers
-from qat.tflite.editing import restore_order, rewrite, set_metadata, set_names
+from qat.tflite.editing import apply_edit, restore_order, set_metadata, set_names
 from qat.tflite.graph import TfliteGraph, layer_name
-from qat.tflite.metadata import ENTRY, Metadata
+from qat.tflite.metadata import METADATA_NAME, Metadata
 from qat.tflite.reader import read
 from qat.tflite.trusted_files import trust
 from qat.tflite.verify import Verification, verify
@@ -187,9 +187,9 @@ def _finish(content: bytes, traced: TracedModel, options: ConverterOptions, sign
         names = [spec.name for spec in traced.inputs]
         set_names(unpacked, names, traced.output_names, traced.output_locations, signature)
         if traced.outputs_by_name:
-            set_metadata(unpacked, {ENTRY: Metadata(outputs_by_name=True).to_json().encode()})
+            set_metadata(unpacked, {METADATA_NAME: Metadata(outputs_by_name=True).to_json().encode()})
 
-    named = rewrite(content, finish)
+    named = apply_edit(content, finish)
     _check_arithmetic(verify(named), options.scheme, options.io, options.allow_float)
     file = read(named)
     _refuse_large_comparisons(file)

@@ -19,7 +19,7 @@ from qat.models.which_keras import unwrap
 from qat.quantization.keras.arithmetic import fake_quant_arithmetic, integer_arithmetic
 from qat.quantization.keras.model import QatModel, part_of
 from qat.quantization.keras.range_layer import RangeLayer
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 from qat.tflite.graph import Tensor
 from qat.tflite.reader import read
 from qat.tflite.runtime.interpreter import Inputs, Interpreter
@@ -87,7 +87,7 @@ def _with_outputs(tflite_model: bytes, indices: list[int]) -> bytes:
         content.subgraphs[0].outputs = indices
         content.signatureDefs = content.metadata = None
 
-    return rewrite(tflite_model, edit)
+    return apply_edit(tflite_model, edit)
 
 
 def layer_parity(

@@ -11,7 +11,7 @@ from qat.export.tf_conversion import warn_of_one_sample, why_batch_is_fixed
 from qat.export.traced_function import input_specs, output_names
 from qat.models.keras_types import KerasModel
 from qat.tflite.editing import set_metadata, set_names
-from qat.tflite.metadata import ENTRY, Metadata
+from qat.tflite.metadata import METADATA_NAME, Metadata
 from qat.tflite.writer import pack
 
 STATE_REASON = "the LSTM kernel keeps a state for a fixed number of samples"
@@ -48,5 +48,5 @@ def _add_names_and_pack(model: KerasModel, content: schema.ModelT, signature: st
     post_training = bool(getattr(model, "post_training", False))
     if by_name or post_training:
         metadata = Metadata(outputs_by_name=by_name, post_training=post_training)
-        set_metadata(content, {ENTRY: metadata.to_json().encode()})
+        set_metadata(content, {METADATA_NAME: metadata.to_json().encode()})
     return pack(content)

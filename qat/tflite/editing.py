@@ -1,4 +1,4 @@
-"""Edit a finished `.tflite`: `rewrite` applies any change; the functions for it that stand here leave what it computes.
+"""Edit a finished `.tflite`: `apply_edit` applies any change; the functions for it here leave what the file computes.
 
 They change names, the order of inputs and outputs, signatures and metadata.
 """
@@ -14,7 +14,7 @@ from qat.tflite.reader import read_bytes
 from qat.tflite.writer import pack
 
 
-def rewrite(model: bytes, edit: Callable[[schema.ModelT], None]) -> bytes:
+def apply_edit(model: bytes, edit: Callable[[schema.ModelT], None]) -> bytes:
     """Unpack a file into the schema's objects, change them, and pack them again.
 
     Args:

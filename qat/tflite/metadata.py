@@ -15,12 +15,12 @@ from typing import Any
 from qat.contract import Contract
 from qat.errors import ConfigError, TfliteFileError
 from qat.tflite import task_metadata
-from qat.tflite.editing import rewrite, set_metadata
+from qat.tflite.editing import apply_edit, set_metadata
 from qat.tflite.graph import TfliteGraph
 from qat.tflite.reader import read, read_bytes
 from qat.tflite.trusted_files import is_trusted, trust
 
-ENTRY = "qat.model.json"
+METADATA_NAME = "qat.model.json"
 
 
 @dataclass(frozen=True)
@@ -63,22 +63,22 @@ def read_metadata(model: bytes | str | Path | TfliteGraph, graph: TfliteGraph | 
     """
     content = b"" if isinstance(model, TfliteGraph) else read_bytes(model)
     graph = graph or (model if isinstance(model, TfliteGraph) else read(content))
-    if ENTRY not in graph.metadata:
+    if METADATA_NAME not in graph.metadata:
         return _read_task_metadata(graph, content)
     try:
-        values = json.loads(graph.metadata[ENTRY])
+        values = json.loads(graph.metadata[METADATA_NAME])
         contract = Contract.from_dict(values["contract"]) if values["contract"] else None
         flags = bool(values["outputs_by_name"]), bool(values.get("post_training", False))
         return Metadata(contract, tuple(map(str, values["labels"])), *flags)
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError, RecursionError) as error:
-        raise TfliteFileError(f"metadata entry {ENTRY!r} is damaged: {error}") from error
+        raise TfliteFileError(f"metadata entry {METADATA_NAME!r} is damaged: {error}") from error
 
 
 def _read_task_metadata(graph: TfliteGraph, content: bytes) -> Metadata:
     """TensorFlow Lite's own metadata, of a file that has no entry of ours."""
-    if task_metadata.ENTRY not in graph.metadata:
+    if task_metadata.METADATA_NAME not in graph.metadata:
         return Metadata()
-    normalization = task_metadata.read_normalization(graph.metadata[task_metadata.ENTRY])
+    normalization = task_metadata.read_normalization(graph.metadata[task_metadata.METADATA_NAME])
     shape = graph.inputs[0].shape[1:] if graph.inputs else ()
     contract = None
     if normalization is not None and len(shape) == 3:  # an image
@@ -107,10 +107,10 @@ def with_metadata(model: bytes | str | Path, *, contract: Contract | None = None
     _check(graph, contract, labels)
     updated = replace(existing, contract=contract or existing.contract, labels=tuple(labels) or existing.labels)
     entries = {
-        ENTRY: updated.to_json().encode(),
-        task_metadata.ENTRY: task_metadata.write_entry(graph, updated.contract, updated.labels),
+        METADATA_NAME: updated.to_json().encode(),
+        task_metadata.METADATA_NAME: task_metadata.write_entry(graph, updated.contract, updated.labels),
     }
-    written = rewrite(model, lambda content: set_metadata(content, entries))
+    written = apply_edit(model, lambda content: set_metadata(content, entries))
     if updated.labels:
         written = task_metadata.append_labels(written, updated.labels)
     if is_trusted(model):

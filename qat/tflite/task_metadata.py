@@ -23,7 +23,7 @@ from qat.errors import ConfigError, TfliteFileError
 from qat.limits import DAMAGE
 from qat.tflite.graph import Tensor, TfliteGraph
 
-ENTRY = "TFLITE_METADATA"
+METADATA_NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
 LABEL_FILE = "labels.txt"
 LARGEST_LABEL_FILE = 4 << 20
@@ -140,7 +140,7 @@ def read_normalization(entry: bytes) -> Normalization | None:
                 mean, std = options.floats(0), options.floats(1)
                 return Normalization(mean, std) if mean and std and all(np.array(std) > 0) else None
     except DAMAGE as error:
-        raise TfliteFileError(f"metadata entry {ENTRY} is damaged: {error}") from error
+        raise TfliteFileError(f"metadata entry {METADATA_NAME} is damaged: {error}") from error
     return None
 
 

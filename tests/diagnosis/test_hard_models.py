@@ -8,7 +8,7 @@ from tf_keras import layers
 from qat.diagnosis import diagnose
 from qat.quantization import quantize_model
 from qat.tflite import convert, read
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 
 RANDOM = np.random.default_rng(3)
 NAMED = {"M03", "Q09", "T06", "P10"}  # here, and by no case of the benchmark
@@ -76,7 +76,7 @@ def test_an_integer_file_that_departs_from_the_trained_model_is_named(network, d
         quantization.scale = np.asarray(quantization.scale) * np.float32(16)
 
     assert diagnose(content, **measured).blame == "none"
-    assert ids(diagnose(rewrite(content, edit), **measured)) == ["T06"]
+    assert ids(diagnose(apply_edit(content, edit), **measured)) == ["T06"]
 
 
 @pytest.mark.slow

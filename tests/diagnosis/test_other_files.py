@@ -13,7 +13,7 @@ from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses.structure import find_other_ops
 from qat.diagnosis.hypotheses.weights import _layers
 from qat.tflite import Interpreter, convert, read
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 
 from .conftest import preprocess
 
@@ -60,7 +60,7 @@ def rescaled(content, factor, which):
         quantization = model.subgraphs[0].tensors[weight].quantization
         quantization.scale = np.asarray(quantization.scale) * np.float32(factor)
 
-    return rewrite(content, edit)
+    return apply_edit(content, edit)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def without_activations(model):
 
 def test_an_activation_that_was_lost_is_named_and_mended_in_the_file(waves):
     model, inputs, _ = waves
-    lost = rewrite(convert(model, scheme="float32"), without_activations)
+    lost = apply_edit(convert(model, scheme="float32"), without_activations)
     (cause,) = diagnose(lost, keras_model=model, inputs=inputs).causes
     assert (cause.id, cause.certainty) == ("C12", "proved")
     assert "fused activation function is NONE, not RELU" in cause.evidence
@@ -116,7 +116,7 @@ def test_joined_branches_that_were_exchanged_are_told_from_a_wrong_calibration(t
     raw, labels, prepare = (twins.given[name] for name in ("inputs", "labels", "preprocess"))
     sound = Case(content, twins.given["keras_model"], raw, labels, prepare, *[None] * 6)
     assert find_other_ops(Evidence(check_case(sound))) is None
-    (cause,) = diagnose(rewrite(content, edit), **twins.given).causes
+    (cause,) = diagnose(apply_edit(content, edit), **twins.given).causes
     assert (cause.id, cause.certainty) == ("C12", "proved")
     assert "its inputs are exchanged" in cause.evidence
 

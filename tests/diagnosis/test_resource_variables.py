@@ -6,7 +6,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.diagnosis import diagnose
 from qat.tflite import Interpreter, read
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 
 ROWS = np.random.default_rng(1).normal(size=(24, 4)).astype(np.float32)
 
@@ -48,7 +48,7 @@ def test_a_file_that_lacks_the_values_of_its_variables_is_told_by_itself(statefu
         kept = [op for op in model.subgraphs[0].operators if op.outputs is not None and len(op.outputs)]
         model.subgraphs[0].operators = [op for op in kept if _name(model, op) != "CALL_ONCE"]
 
-    content = rewrite(stateful[0], leave_out)
+    content = apply_edit(stateful[0], leave_out)
     assert read(content).lacks_weights
     for given in ({}, {"inputs": ROWS}):
         (cause,) = diagnose(content, **given).causes

@@ -17,7 +17,7 @@ from qat.quantization import quantize_model
 from qat.quantization.keras.check_rows import check_rows
 from qat.tflite import convert
 from qat.tflite.broken_numbers import refuse_broken_numbers
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 from qat.tflite.reader import read
 from qat.tflite.writer import pack
 
@@ -197,7 +197,7 @@ def test_outputs_by_name_are_told_apart(monkeypatch):
 def with_numbers(content, change):
     graph = read(content).subgraphs[0]
     op = next(op for op in graph.ops if op.name == "CONV_2D")
-    return rewrite(content, lambda unpacked: change(unpacked, *op.inputs[1:3]))
+    return apply_edit(content, lambda unpacked: change(unpacked, *op.inputs[1:3]))
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-40, np.inf, np.nan])

@@ -7,7 +7,7 @@ from qat.export.layer_parity import first_departure, layer_parity
 from qat.quantization import quantize_model
 from qat.quantization.keras.arithmetic import fake_quant_arithmetic
 from qat.tflite import Interpreter, convert
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 from qat.tflite.reader import read
 
 
@@ -20,7 +20,7 @@ def with_spoiled_kernel(content, op_name):
         buffer = model.buffers[model.subgraphs[0].tensors[index].buffer]
         buffer.data = (-np.asarray(buffer.data, np.uint8).view(np.int8)).view(np.uint8)
 
-    return rewrite(content, edit)
+    return apply_edit(content, edit)
 
 
 def test_every_layer_of_an_honest_file_is_its_models(tiny, qat_model, tflite_model, images):

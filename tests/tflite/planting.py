@@ -3,11 +3,11 @@
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 
 
 def edited(content, edit):
-    return rewrite(content, edit)
+    return apply_edit(content, edit)
 
 
 def with_float_output(content):

@@ -6,8 +6,8 @@ import pytest
 from qat.contract import Contract
 from qat.errors import ConfigError, TfliteFileError
 from qat.tflite import Interpreter, read, read_metadata, with_metadata
-from qat.tflite.editing import rewrite, set_metadata
-from qat.tflite.metadata import ENTRY
+from qat.tflite.editing import apply_edit, set_metadata
+from qat.tflite.metadata import METADATA_NAME
 from qat.tflite.writer import ALIGNMENT
 
 from ..small_models import images
@@ -25,7 +25,7 @@ def test_contract_and_labels_come_back(files, contract):
 def test_a_second_writing_keeps_what_it_does_not_name(files, contract):
     written = with_metadata(with_metadata(files.int8, contract=contract), labels=LABELS)
     assert read_metadata(written).contract == contract
-    assert list(read(written).metadata).count(ENTRY) == 1
+    assert list(read(written).metadata).count(METADATA_NAME) == 1
 
 
 def test_the_file_computes_what_it_did(files, contract):
@@ -43,7 +43,10 @@ def test_the_file_computes_what_it_did(files, contract):
 def test_other_metadata_stays(files, contract):
     names = set(read(files.float32).metadata)
     assert "min_runtime_version" in names
-    assert set(read(with_metadata(files.float32, contract=contract)).metadata) == names | {ENTRY, "TFLITE_METADATA"}
+    assert set(read(with_metadata(files.float32, contract=contract)).metadata) == names | {
+        METADATA_NAME,
+        "TFLITE_METADATA",
+    }
 
 
 def test_constants_stay_aligned_for_vector_loads(files, contract):
@@ -63,7 +66,7 @@ def test_a_file_without_our_entry_has_no_contract(files):
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"labels": [], "outputs_by_name": 0, "contract": {"shape": []}}'])
 def test_a_damaged_entry_is_an_error_of_the_file(content, files):
-    damaged = rewrite(files.int8, lambda model: set_metadata(model, {ENTRY: content}))
+    damaged = apply_edit(files.int8, lambda model: set_metadata(model, {METADATA_NAME: content}))
     with pytest.raises(TfliteFileError, match="is damaged"):
         read_metadata(damaged)
 

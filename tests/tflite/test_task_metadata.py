@@ -10,9 +10,9 @@ import pytest
 from qat.contract import Contract, apply
 from qat.errors import TfliteFileError
 from qat.tflite import Interpreter, read, read_metadata, with_metadata
-from qat.tflite.editing import rewrite
-from qat.tflite.metadata import ENTRY as OURS
-from qat.tflite.task_metadata import ENTRY, contract_of, normalization_of, read_normalization
+from qat.tflite.editing import apply_edit
+from qat.tflite.metadata import METADATA_NAME as OURS
+from qat.tflite.task_metadata import METADATA_NAME, contract_of, normalization_of, read_normalization
 
 from ..small_models import images
 
@@ -32,7 +32,7 @@ def forgotten(model):
     def drop(content):
         content.metadata = [entry for entry in content.metadata if entry.name != OURS.encode()]
 
-    return rewrite(model, drop) + archive
+    return apply_edit(model, drop) + archive
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: str(c.range or c.mean))
@@ -62,7 +62,7 @@ def test_labels_can_be_unzipped_from_the_file(files, contract):
 
 def test_a_file_without_scaling_has_no_normalization(files):
     plain = with_metadata(files.int8, contract=Contract((16, 16, 3)))
-    assert read_normalization(read(plain).metadata[ENTRY]) is None
+    assert read_normalization(read(plain).metadata[METADATA_NAME]) is None
 
 
 def test_the_same_model_gives_the_same_bytes(files, contract):
@@ -76,7 +76,7 @@ def test_a_damaged_entry_is_an_error_of_the_file():
 
 
 def test_mutated_entries_are_read_or_refused(files, contract):
-    entry = read(with_metadata(files.int8, contract=contract, labels=LABELS)).metadata[ENTRY]
+    entry = read(with_metadata(files.int8, contract=contract, labels=LABELS)).metadata[METADATA_NAME]
     rng = np.random.default_rng(0)
     for _ in range(300):
         changed = bytearray(entry)

@@ -19,7 +19,7 @@ from qat.diagnosis.runs import Conversion, FileRunner, run_keras
 from qat.metrics import sqnr_db
 from qat.models.which_keras import keras_of
 from qat.tflite import TfliteGraph, read
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 from qat.tflite.graph import Tensor
 from qat.tflite.runtime.child_process import make_runtime
 from qat.tflite.verify import CONVERSIONS
@@ -295,4 +295,4 @@ def set_output_ranges(content: bytes, limits: dict[int, tuple[float, float]]) ->
             shift = UINT8_SHIFT if tensor.type == schema.TensorType.UINT8 else 0
             tensor.quantization.zeroPoint = np.asarray(params.zero_point, np.int64) + shift
 
-    return rewrite(content, edit)
+    return apply_edit(content, edit)

@@ -16,7 +16,7 @@ from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.hypotheses.ranges import pair_tensors
 from qat.diagnosis.runs import Conversion
 from qat.tflite import read
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 from qat.tflite.graph import Op
 from qat.tflite.verify import CONVERSIONS
 from qat.variants import CALIBRATED_KINDS
@@ -151,4 +151,4 @@ def _mended(content: bytes, reference: bytes, differences: list[Difference]) -> 
             if each.inputs:
                 op.inputs = np.asarray(each.inputs, np.int32)
 
-    return rewrite(content, edit)
+    return apply_edit(content, edit)

@@ -20,7 +20,7 @@ from qat.diagnosis.hypotheses.ranges import make_natural_images
 from qat.diagnosis.runs import Conversion, FileRunner
 from qat.diagnosis.score import FAULT_DB, Outputs, OutputScore, worst_sqnr_db
 from qat.tflite import read
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 from qat.tflite.graph import Op, Tensor, TfliteGraph
 from qat.tflite.verify import CHANNEL_AXIS, CONVERSIONS
 
@@ -269,7 +269,7 @@ def _with_right_scales(content: bytes, layers: list[Layer]) -> bytes:
             quantization = model.subgraphs[each.subgraph].tensors[each.weight.index].quantization
             quantization.scale = np.asarray(quantization.scale, np.float32) / np.float32(each.factor or 1)
 
-    return rewrite(content, edit)
+    return apply_edit(content, edit)
 
 
 def _with_weights(content: bytes, layers: list[Layer]) -> bytes:
@@ -285,4 +285,4 @@ def _with_weights(content: bytes, layers: list[Layer]) -> bytes:
                 model.subgraphs[each.subgraph].tensors[tensor.index].buffer = len(model.buffers)
                 model.buffers.append(buffer)
 
-    return rewrite(content, edit)
+    return apply_edit(content, edit)

@@ -30,7 +30,7 @@ from qat.quantization.keras.deep_recursion import deep_recursion
 from qat.quantization.keras.op import Op
 from qat.quantization.schedule import batch_norm_layers, freeze_batch_norm
 from qat.tflite import Interpreter, convert, read, verify
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 from qat.tflite.graph import Tensor
 
 SIZES = (32, 64, 71, 75, 96, 128, 224)  # tried in this order, the first one that the constructor takes is used
@@ -237,7 +237,7 @@ def ending_before_softmax(content: bytes) -> bytes:
         graph.outputs = [[op for op in file.ops if op.name == "SOFTMAX"][-1].inputs[0]]
         unpacked.signatureDefs = []
 
-    return rewrite(content, cut)
+    return apply_edit(content, cut)
 
 
 def compared(prefix: str, expected: np.ndarray, found: np.ndarray, tensor: Tensor) -> dict[str, Any]:

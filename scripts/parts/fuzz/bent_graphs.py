@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 
 
 def bend(content: bytes, rng: np.random.Generator) -> bytes:
@@ -17,7 +17,7 @@ def bend(content: bytes, rng: np.random.Generator) -> bytes:
             graph = model.subgraphs[rng.integers(len(model.subgraphs))]
             BENDINGS[rng.integers(len(BENDINGS))](model, graph, rng)
 
-    return rewrite(content, edit)
+    return apply_edit(content, edit)
 
 
 def _pick(items: Any, rng: np.random.Generator) -> Any:

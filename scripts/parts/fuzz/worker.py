@@ -33,9 +33,9 @@ from qat.stages.compare import write_comparison
 from qat.tflite import Interpreter, TfliteGraph, arena_lower_bound, multiply_accumulates, read, readiness, verify
 from qat.tflite.benchmark.single_ops import one_op_files
 from qat.tflite.benchmark.timing import BenchmarkSetting, Job, measure, time_each
-from qat.tflite.editing import rewrite, set_metadata
+from qat.tflite.editing import apply_edit, set_metadata
 from qat.tflite.file_kind import kind_of
-from qat.tflite.metadata import ENTRY
+from qat.tflite.metadata import METADATA_NAME
 from scripts.parts.fuzz.good_files import write_base_files, write_small_files
 
 
@@ -70,7 +70,7 @@ def open_tflite(content: bytes) -> None:
 
 def open_metadata(text: bytes) -> None:
     """The text as our metadata entry in a good file."""
-    content = rewrite(base("cnn_int8.tflite"), lambda model: set_metadata(model, {ENTRY: text}))
+    content = apply_edit(base("cnn_int8.tflite"), lambda model: set_metadata(model, {METADATA_NAME: text}))
     found = Interpreter(content, check_range=False)
     if found.contract is not None:
         found.run(np.zeros((2, *found.contract.shape), found.contract.raw_dtype))

@@ -106,26 +106,28 @@ def with_other_activation(model: Any) -> Any:
 
 def with_scale_of_logistic(content: bytes) -> bytes:
     """A file whose LOGISTIC says that its codes mean half as much."""
-    from qat.tflite.editing import rewrite
+    from qat.tflite.editing import apply_edit
 
     def change(unpacked: Any) -> None:
         graph = unpacked.subgraphs[0]
         for index in graph.outputs:
             graph.tensors[index].quantization.scale = np.float32([1 / 512])
 
-    return rewrite(content, change)
+    return apply_edit(content, change)
 
 
 def tflite_with_metadata(content: bytes, mean: float, std: float) -> bytes:
     """Metadata as the TFLite support library writes it, saying (raw - mean) / std."""
     from qat.contract import Contract
     from qat.tflite import read
-    from qat.tflite.editing import rewrite, set_metadata
-    from qat.tflite.task_metadata import ENTRY, write_entry
+    from qat.tflite.editing import apply_edit, set_metadata
+    from qat.tflite.task_metadata import METADATA_NAME, write_entry
 
     graph = read(content)
     contract = Contract(tuple(graph.inputs[0].shape[1:]), range=(-mean / std, (255 - mean) / std))
-    return rewrite(content, lambda unpacked: set_metadata(unpacked, {ENTRY: write_entry(graph, contract, ())}))
+    return apply_edit(
+        content, lambda unpacked: set_metadata(unpacked, {METADATA_NAME: write_entry(graph, contract, ())})
+    )
 
 
 def quantized_in_training(model: Any, name: str, steps: int, rate: float = 1e-4, partly: bool = False) -> Any:

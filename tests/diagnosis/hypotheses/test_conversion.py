@@ -6,7 +6,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.diagnosis import diagnose
 from qat.tflite import convert, read
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 
 
 def ids(found):
@@ -71,7 +71,7 @@ def as_uint8(content):
             if buffer.data is not None and len(buffer.data):
                 buffer.data = np.asarray(buffer.data, np.uint8) ^ np.uint8(128)
 
-    return rewrite(content, edit)
+    return apply_edit(content, edit)
 
 
 @pytest.mark.medium
@@ -95,7 +95,7 @@ def test_small_channels_on_one_scale_are_no_proof_in_a_file_of_tf1(network, digi
         codes[1:] //= 32
         model.buffers[tensor.buffer].data = codes.reshape(-1).view(np.uint8)
 
-    content = rewrite(content, edit)
+    content = apply_edit(content, edit)
     assert ids(diagnose(as_uint8(content) if tf1 else content)) == causes
 
 

@@ -10,7 +10,7 @@ from qat.errors import TfliteFileError
 from qat.tflite import Interpreter, read
 from qat.tflite.benchmark.single_ops import one_op_files, tiny_model
 from qat.tflite.benchmark.timing import BenchmarkSetting, Child, Job, measure, time_each
-from qat.tflite.editing import rewrite
+from qat.tflite.editing import apply_edit
 
 from .. import planting
 
@@ -86,4 +86,4 @@ def test_a_file_whose_tables_make_no_sense_is_not_taken_apart():
         model.subgraphs[0].operators[0].inputs = [99, 0]
 
     with pytest.raises(TfliteFileError, match="operators cannot be taken apart"):
-        list(one_op_files(rewrite(tiny_model(), edit)))
+        list(one_op_files(apply_edit(tiny_model(), edit)))
