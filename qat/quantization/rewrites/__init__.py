@@ -43,7 +43,7 @@ LOWER: tuple[Pass, ...] = (  # one op each, whatever stands around it, in ops th
     token_ids.lookup,
     rounding.straight_through,
     dilation.dilated_convolution,
-    pooling.average_of_everything,  # before the next, which would make a convolution of it
+    pooling.average_of_everything,
     pooling.average_by_depthwise,
     contractions.einsum_dense,
     contractions.einsum,
@@ -57,7 +57,7 @@ LOWER: tuple[Pass, ...] = (  # one op each, whatever stands around it, in ops th
     scatters.scatter_update,
     windows.patches,
     windows.local_response,
-    windows.running_mean,  # before the next
+    windows.running_mean,
     windows.running_sum,
     windows.roll,
     special_values.finite,
@@ -79,19 +79,19 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     masks.casts_through_moves,
     masks.condition_of_reals,
     arithmetic.chosen_by_mask,
-    arithmetic.cast_of_condition,  # takes those that no product reads
+    arithmetic.cast_of_condition,
     masks.through_selection,
     masks.move_of_selection,
     arithmetic.comparison_for_equality,
     choices.chosen_extremes,
     choices.unchosen_side,
     choices.bounded_exponential,
-    arithmetic.without_empty_parts,  # before the next, which counts the parts
+    arithmetic.without_empty_parts,
     outputs.parts_that_nobody_reads,
     outputs.slices_of_a_whole,
     exponentials.softmax_of_exponentials,
     exponentials.mean_of_exponential_weights,
-    exponentials.tanh_of_exponentials,  # before the next, which would take the same denominator
+    exponentials.tanh_of_exponentials,
     exponentials.sigmoid_of_exponential,
     exponentials.softplus_of_exponential,
     exponentials.log_of_sum_of_exponentials,
@@ -102,26 +102,26 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     normalizations.variance_of_squares,
     normalizations.difference_before_product,
     normalizations.cosine,
-    activations.gelu,  # this and the next two before `unary` and `power`, which write out what they are known by
+    activations.gelu,
     activations.prelu,
     activations.slope_relu,
     activations.relu_without_slope,
     arithmetic.unary,
     arithmetic.power,
-    arithmetic.square_of_difference,  # takes squares that `unary` writes as products
+    arithmetic.square_of_difference,
     arithmetic.sum_of_many,
-    arithmetic.division_by_root,  # before the next, which would take the root of a root
+    arithmetic.division_by_root,
     arithmetic.division_by_positive,
     masks.minimum_of_hidden,
     masks.selected_mask,
-    masks.additive_mask,  # before the next: -1e9 is no bias
+    masks.additive_mask,
     arithmetic.subtraction_of_constant,
     token_concat.token_concat,
     token_concat.token_pack,
     token_concat.padded_conditions,
     arithmetic.clip,
     activations.clamp_before_factor,
-    activations.relu_times_sixth,  # reads a ReLU6 that `clip` finds
+    activations.relu_times_sixth,
     activations.leaky_maximum,
     pooling.activation_before_max_pool,
 )
@@ -139,10 +139,10 @@ FUSE: tuple[Pass, ...] = (  # what a linear op's kernel computes with it
     linear.input_affine,
 )
 SIMPLIFY: tuple[Pass, ...] = (  # what is left, without what is computed twice
-    recurrent.clamp_of_state,  # in no phase with `clip`, which would join the two again
-    normalizations.stand_alone_batch_norm,  # in no phase with `attach_batch_norm`: of those that it leaves
+    recurrent.clamp_of_state,
+    normalizations.stand_alone_batch_norm,
     linear.elementwise_before_reshapes,
-    common_subexpressions.common_subexpressions,  # in no phase with `bias`: what two read is not fused
+    common_subexpressions.common_subexpressions,
     arithmetic.sum_with_itself,
 )
 CLEANUP: tuple[Pass, ...] = (  # ends each phase: where nothing else acts, what depends on no input is computed
@@ -156,6 +156,27 @@ PHASES: dict[str, tuple[Pass, ...]] = {
     "FUSE": (*FUSE, *CLEANUP),
     "SIMPLIFY": (*SIMPLIFY, *CLEANUP),
 }
+BEFORE: tuple[tuple[Pass, Pass, str], ...] = (  # in one phase, the first before the second: why
+    (pooling.average_of_everything, pooling.average_by_depthwise, "which would make a convolution of it"),
+    (windows.running_mean, windows.running_sum, "which would take the sum in it"),
+    (arithmetic.chosen_by_mask, arithmetic.cast_of_condition, "which takes those that no product reads"),
+    (arithmetic.without_empty_parts, outputs.parts_that_nobody_reads, "which counts the parts"),
+    (exponentials.tanh_of_exponentials, exponentials.sigmoid_of_exponential, "which would take the same denominator"),
+    *(
+        (known, writer, "which writes out what it is known by")
+        for known in (activations.gelu, activations.prelu, activations.slope_relu)
+        for writer in (arithmetic.unary, arithmetic.power)
+    ),
+    (arithmetic.unary, arithmetic.square_of_difference, "which takes squares that are written as products"),
+    (arithmetic.division_by_root, arithmetic.division_by_positive, "which would take the root of a root"),
+    (masks.additive_mask, arithmetic.subtraction_of_constant, "which takes constants as biases, and -1e9 is none"),
+    (arithmetic.clip, activations.relu_times_sixth, "which reads a ReLU6 that it finds"),
+)
+APART: tuple[tuple[Pass, Pass, str], ...] = (  # in two phases, the first in the earlier one: why
+    (arithmetic.clip, recurrent.clamp_of_state, "the first would join again what the second takes apart"),
+    (normalizations.attach_batch_norm, normalizations.stand_alone_batch_norm, "the second takes what the first leaves"),
+    (linear.bias, common_subexpressions.common_subexpressions, "what two read is not fused"),
+)
 
 
 def apply_phases(graph: Graph, phases: Mapping[str, Sequence[Pass]] = PHASES) -> None:

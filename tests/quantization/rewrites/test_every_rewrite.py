@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from qat.quantization.rewrites import CLEANUP, PHASES
+from qat.quantization.rewrites import APART, BEFORE, CLEANUP, PHASES
 
 FAMILIES = (
     "activations",
@@ -29,3 +29,14 @@ def test_a_rewrite_stands_in_one_phase():
     assert all(phase[-len(CLEANUP) :] == CLEANUP for phase in PHASES.values())
     own = [each for each in REWRITES if each not in CLEANUP]
     assert len(own) == len(set(own))
+
+
+def test_rewrites_stand_in_the_order_that_they_need():
+    phase_of = {each: name for name, phase in PHASES.items() for each in phase if each not in CLEANUP}
+    for first, second, why in BEFORE:
+        phase = PHASES[phase_of[first]]
+        assert second in phase, why
+        assert phase.index(first) < phase.index(second), why
+    names = list(PHASES)
+    for first, second, why in APART:
+        assert names.index(phase_of[first]) < names.index(phase_of[second]), why
