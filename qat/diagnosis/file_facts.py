@@ -12,6 +12,7 @@ from qat.codes import QuantParams
 from qat.tflite import TfliteGraph, read_metadata
 from qat.tflite.graph import Op, Tensor
 from qat.tflite.runtime.input_checks import range_params
+from qat.tflite.scheme import scheme_of, scheme_of_activations
 from qat.tflite.verify import CHANNEL_AXIS, CONVERSIONS
 
 SHAPING = frozenset(
@@ -89,18 +90,13 @@ class FileFacts:
         behind = [[user.name for user in consumers.get(op.outputs[0], ())] for op in quantizes]
         return sum(1 for names in behind if names == ["DEQUANTIZE"])
 
-    @property
+    @cached_property
     def scheme(self) -> str:
-        """What the file is: "int8", "int16x8", "dynamic_range", "float16", "float32" or "qat_not_lowered"."""
+        """As `scheme_of` has it, that of the activations for "int4" and "mixed"; or "qat_not_lowered"."""
         if self.body_is_float and self.fake_pairs >= 2:
             return "qat_not_lowered"
-        if self.integer_ops:
-            dtypes = [self.graph.tensors[i].dtype for op in self.integer_ops for i in op.outputs]
-            return "int16x8" if dtypes.count("int16") > len(dtypes) / 2 else "int8"
-        if self.float16_constants:
-            return "float16"
-        stored = [t for t in self.graph.tensors if t.is_constant and t.dtype in ("int8", "uint8", "int4") and t.scales]
-        return "dynamic_range" if stored else "float32"
+        scheme = scheme_of(self.graph)
+        return scheme_of_activations(self.graph) if scheme in ("int4", "mixed") else scheme
 
     @cached_property
     def input_params(self) -> tuple[QuantParams | None, ...]:

@@ -166,7 +166,7 @@ def _row(file: BenchmarkFile, setting: BenchmarkSetting, timing: Timing) -> Row:
     row: Row = {
         "file": str(file.path),
         "name": file.name,
-        "kind": file.kind,
+        "kind": file.scheme,
         "size_bytes": len(file.content),
         **{name: getattr(setting, name) for name in ("threads", "batch", "delegate")},
         **{name: getattr(timing, name) for name in measured},

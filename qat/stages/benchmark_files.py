@@ -1,4 +1,4 @@
-"""Which files a benchmark compares: those named, or all of a run; missing kinds are converted from its float model."""
+"""Which files a benchmark compares: those named, or all of a run; files of other schemes are made."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from qat.errors import ConfigError, QatError, RunDirError
 from qat.plain_text import writable
 from qat.reporting.terminal import relative_to_cwd
 from qat.tflite import TfliteGraph, check_loadable, read, with_metadata
-from qat.tflite.file_kind import kind_of
 from qat.tflite.reader import name_file, read_bytes
 from qat.tflite.runtime.quiet import quiet
+from qat.tflite.scheme import scheme_of
 from qat.variants import VARIANTS, without_calibration
 
 SCHEME_OF_VARIANT = {each.variant: each.scheme for each in without_calibration()}
-KIND_ORDER = ("float32", "float16", "dynamic_range", "int8")
+SCHEME_ORDER = ("float32", "float16", "dynamic_range", "int8")
 
 Say = Callable[[str], None]
 
@@ -34,7 +34,7 @@ class BenchmarkFile:
     path: Path
     content: bytes
     graph: TfliteGraph
-    kind: str
+    scheme: str
     accuracy: float | None = None  # on test, as the run wrote it down
 
 
@@ -42,8 +42,8 @@ def read_files(config: BenchmarkConfig, folder: Path, say: Say) -> list[Benchmar
     """Read each file that the config names, and load it once in a child process.
 
     Args:
-        config: `tflite`, one path or several, or `run`, the directory of a run; `make_missing` also converts the kinds
-            that need no calibration.
+        config: `tflite`, one path or several, or `run`, the directory of a run; `make_missing` also converts by
+            the schemes that need no calibration.
         folder: directory below which converted files are written.
         say: function that prints one message.
 
@@ -87,7 +87,7 @@ def _read(name: str, path: Path, accuracy: float | None = None) -> BenchmarkFile
     with name_file(path):
         graph = read(content)
         check_loadable(content)
-    return BenchmarkFile(name, path, content, graph, kind_of(graph), accuracy)
+    return BenchmarkFile(name, path, content, graph, scheme_of(graph), accuracy)
 
 
 def _of_run(run: Path, config: BenchmarkConfig, folder: Path, say: Say) -> list[BenchmarkFile]:
@@ -104,10 +104,10 @@ def _of_run(run: Path, config: BenchmarkConfig, folder: Path, say: Say) -> list[
         raise RunDirError(f"run={run}: it holds no {rundir.MODEL_TFLITE} in the folder of a variant.")
     if config.make_missing:
         files += _convert_missing(run, {each.name for each in files}, folder, say, config.trust is True)
-    missing = [kind for kind in KIND_ORDER if kind not in {each.kind for each in files}]
-    for kind in missing:
-        say(f"no {kind} file: {_why_of_another_kind(kind, files) or _how_to_get(kind, run)}")
-    return sorted(files, key=lambda each: KIND_ORDER.index(each.kind) if each.kind in KIND_ORDER else 9)
+    missing = [scheme for scheme in SCHEME_ORDER if scheme not in {each.scheme for each in files}]
+    for scheme in missing:
+        say(f"no {scheme} file: {_why_of_another_scheme(scheme, files) or _how_to_get(scheme, run)}")
+    return sorted(files, key=lambda each: SCHEME_ORDER.index(each.scheme) if each.scheme in SCHEME_ORDER else 9)
 
 
 def _changed(run: Path) -> list[str]:
@@ -127,14 +127,14 @@ def _accuracies(record: Path) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if type(value) in (int, float) and abs(value) <= 1}
 
 
-def _why_of_another_kind(kind: str, files: Sequence[BenchmarkFile]) -> str:
-    """Where a file was converted so, and came out as another kind: a small network's kernels stay in float."""
-    named = [each for each in files if SCHEME_OF_VARIANT.get(each.name) == kind != each.kind]
-    return f"{named[0].name} has no kernel large enough for it, and is {named[0].kind}" if named else ""
+def _why_of_another_scheme(scheme: str, files: Sequence[BenchmarkFile]) -> str:
+    """Where the converter was given this scheme and kept to another one: kernels of a small network stay in float."""
+    named = [each for each in files if SCHEME_OF_VARIANT.get(each.name) == scheme != each.scheme]
+    return f"{named[0].name} has no kernel large enough for it, and is {named[0].scheme}" if named else ""
 
 
-def _how_to_get(kind: str, run: Path) -> str:
-    if kind == "int8":
+def _how_to_get(scheme: str, run: Path) -> str:
+    if scheme == "int8":
         return (
             f"this makes it, with the run's data and model options:\n  {command('train', 'quant=ptq', float_run=run)}"
         )
@@ -142,7 +142,7 @@ def _how_to_get(kind: str, run: Path) -> str:
 
 
 def _convert_missing(run: Path, present: set[str], folder: Path, say: Say, trust: bool) -> Iterator[BenchmarkFile]:
-    """Convert the kinds that need no calibration into `folder`, for a finished run is not added to."""
+    """Convert by the schemes that need no calibration into `folder`, for a finished run is not added to."""
     missing = [name for name in SCHEME_OF_VARIANT if name not in present]
     source = run / "float" / rundir.MODEL_KERAS
     if not missing or not source.is_file():

@@ -18,7 +18,7 @@ from qat.stages.main_job import main_job
 from qat.stages.ptq import quantize_after_training
 from qat.stages.run import begin
 from qat.tflite import convert, read, verify
-from qat.tflite.file_kind import kind_of
+from qat.tflite.scheme import scheme_of
 from qat.variants import QUANTIZERS
 
 from .conftest import TINY
@@ -90,8 +90,8 @@ def test_a_quantizer_that_is_one_record_gets_a_file_of_its_own_bits(finished, tm
     with begin(config, tmp_path / "run") as started:
         try_conversion(started, model)
         quantize_after_training(started, FloatModel(model, "classification", (), "another run"))
-    assert kind_of(read(started.file("ptq_w4a8", "model.tflite"))) == "int4"
-    assert kind_of(read(finished / "ptq_int8" / "model.tflite")) == "int8"
+    assert scheme_of(read(started.file("ptq_w4a8", "model.tflite"))) == "int4"
+    assert scheme_of(read(finished / "ptq_int8" / "model.tflite")) == "int8"
 
 
 @pytest.mark.medium

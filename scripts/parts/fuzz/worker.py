@@ -34,8 +34,8 @@ from qat.tflite import Interpreter, TfliteGraph, arena_lower_bound, multiply_acc
 from qat.tflite.benchmark.single_ops import one_op_files
 from qat.tflite.benchmark.timing import BenchmarkSetting, Job, measure, time_each
 from qat.tflite.editing import apply_edit, set_metadata
-from qat.tflite.file_kind import kind_of
 from qat.tflite.metadata import METADATA_NAME
+from qat.tflite.scheme import scheme_of
 from scripts.parts.fuzz.good_files import write_base_files, write_small_files
 
 
@@ -179,7 +179,7 @@ OPENERS = {
 
 def benchmark(content: bytes, graph: TfliteGraph) -> None:
     """What `python -m qat.benchmark` does with a file, shortly."""
-    kind_of(graph)
+    scheme_of(graph)
     jobs = [Job("it", content, BenchmarkSetting(batch=batch)) for batch in (1, 5)]
     for answer in measure(jobs, rounds=1, seconds=0.01, warmup_seconds=0):
         if not isinstance(answer, TfliteFileError):

@@ -1,4 +1,4 @@
-"""The kind of a file, named as the schemes of `convert` that write such files."""
+"""The scheme of a file, as `convert` names those that write such files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PASS_THROUGH = frozenset({"QUANTIZE", "DEQUANTIZE", "WHILE", "IF", "CALL", "CAL
 _NARROW = ("int4", "uint4", "int2")
 
 
-def kind_of(graph: TfliteGraph, verification: Verification | None = None) -> str:
+def scheme_of(graph: TfliteGraph, verification: Verification | None = None) -> str:
     """float32 | float16 | dynamic_range | int8 | int16x8 | int4 (int8 with 4-bit weights) | mixed.
 
     Inputs and outputs do not count: an int8 body between QUANTIZE and DEQUANTIZE is "int8".
@@ -24,16 +24,28 @@ def kind_of(graph: TfliteGraph, verification: Verification | None = None) -> str
     verification = verification or verify(graph)
     constants = {t.dtype for s in graph.subgraphs for t in s.tensors if t.is_constant and t.size > 0}
     if verification.body_integer_only:
-        computed = {t.dtype for s in graph.subgraphs for op in s.ops for t in s.tensors_of(op) if not t.is_constant}
-        if "int16" in computed:
-            return "int16x8"
-        return "int4" if constants & set(_NARROW) else "int8"
+        scheme = scheme_of_activations(graph)
+        return "int4" if scheme == "int8" and constants & set(_NARROW) else scheme
     ops = [(op, subgraph) for subgraph in graph.subgraphs for op in subgraph.ops if op.name not in _PASS_THROUGH]
     if any(_quantized_activations(op, subgraph) for op, subgraph in ops):
         return "mixed"
     if any(_integer_weights(op, subgraph) for op, subgraph in ops):
         return "dynamic_range"
     return "float16" if "float16" in constants else "float32"
+
+
+def scheme_of_activations(graph: TfliteGraph) -> str:
+    """The scheme whose activations have the dtype of most activations of a file.
+
+    Args:
+        graph: a file with activations in codes. Those of an LSTM are int8 with a state of int16 inside.
+
+    Returns:
+        "int16x8" or "int8".
+    """
+    made = [s.tensors[i] for s in graph.subgraphs for op in s.ops for i in op.outputs if op.name not in _PASS_THROUGH]
+    dtypes = [tensor.dtype for tensor in made if tensor.scales and tensor.dtype in ("int8", "uint8", "int16")]
+    return "int16x8" if dtypes.count("int16") > len(dtypes) / 2 else "int8"
 
 
 def _quantized_activations(op: Op, subgraph: Subgraph) -> bool:
