@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ai_edge_litert import schema_py_generated as schema
 
+from qat.export.lowering.file import per_tensor_quantization
+from qat.export.lowering.scales import Grid
+
 _INTEGER_TYPES = {schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16, schema.TensorType.INT32}
 _INTEGER_TYPES |= {schema.TensorType.INT64}
 _IO = {"int8": schema.TensorType.INT8, "uint8": schema.TensorType.UINT8, "int16": schema.TensorType.INT16}
@@ -53,17 +56,11 @@ def _cast_to_int32(graph: schema.SubGraphT, op: schema.OperatorT) -> None:
     source, target = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
     if source.type not in _INTEGER_TYPES or target.type != schema.TensorType.FLOAT32:
         return
-    target.type, target.quantization = schema.TensorType.INT32, _quantization(1.0)
+    target.type, target.quantization = schema.TensorType.INT32, per_tensor_quantization(Grid.symmetric(1.0))
     if op.builtinOptions is not None:
         op.builtinOptions.outDataType = schema.TensorType.INT32
 
 
 def _retype_unread(tensor: schema.TensorT, dtype: int) -> None:
     if tensor.type == schema.TensorType.FLOAT32:
-        tensor.type, tensor.quantization = dtype, _quantization(1.0)
-
-
-def _quantization(scale: float) -> schema.QuantizationParametersT:
-    parameters = schema.QuantizationParametersT()
-    parameters.scale, parameters.zeroPoint = [scale], [0]
-    return parameters
+        tensor.type, tensor.quantization = dtype, per_tensor_quantization(Grid.symmetric(1.0))
