@@ -8,8 +8,12 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
+
+EXPECTED_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, MemoryError, OverflowError)
+"""What the TFLite runtime raises where it refuses a file, or lacks memory."""
 
 _PR_SET_NO_NEW_PRIVS = 38
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446  # system calls; the numbers are the same on all architectures
@@ -24,6 +28,15 @@ _TCP = 0b11  # bind and connect
 
 class _Ruleset(ctypes.Structure):
     _fields_ = (("fs", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
+
+
+def describe_exit(code: int) -> str:
+    """How a child process ended, by its return code.
+
+    >>> describe_exit(-9), describe_exit(1)
+    ('SIGKILL', 'exit code 1')
+    """
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 def limit(memory_bytes: int, seconds: int | None = None) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.errors import TfliteFileError
+from qat.process_limits import describe_exit
 from qat.tflite.benchmark.single_ops import tiny_model
 
 _CHILD = Path(__file__).with_name("timing_child.py")
@@ -152,9 +152,8 @@ class Child:
         return answer
 
     def _end(self) -> str:
-        code = self._process.wait()
-        reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return f"{self._name} crashes the TFLite runtime ({reason}), timed in a child process"
+        ended = describe_exit(self._process.wait())
+        return f"{self._name} crashes the TFLite runtime ({ended}), timed in a child process"
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+from qat import process_limits
+
 OPEN_SIZE = 64  # for dimensions that the file leaves open, the batch apart
 MEMORY_BYTES = 8 << 30  # of address space: a batch of 1024 of a hostile file must not exhaust the machine
-EXPECTED_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, MemoryError, OverflowError)
 
 
 def _status_bytes(field):
@@ -98,8 +99,6 @@ def main():
     import numpy  # noqa: F401  loaded before memory is measured, so that it counts for no file
     from ai_edge_litert import interpreter  # noqa: F401
 
-    from qat import process_limits
-
     process_limits.limit(MEMORY_BYTES)
     process_limits.forbid_writing()
     model = None
@@ -114,7 +113,7 @@ def main():
                 answer = {"ns": model.run(command["seconds"])}
             else:
                 answer = {"peak_bytes": _peak_bytes()}
-        except EXPECTED_ERRORS as error:
+        except process_limits.EXPECTED_ERRORS as error:
             answer = {"refused": " ".join(str(error).split())[:500] or type(error).__name__}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

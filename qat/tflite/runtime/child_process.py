@@ -7,7 +7,6 @@ import json
 import math
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from qat.errors import TfliteFileError
 from qat.limits import MB, count_cores, current
+from qat.process_limits import describe_exit
 from qat.tflite.graph import TfliteGraph
 from qat.tflite.runtime.pool import ArrayFunction, Arrays, Runtime, concatenate, unchanged
 from qat.tflite.runtime.quiet import VERBOSE
@@ -228,9 +228,8 @@ class _Child:
     def _failure(self, reason: str = "") -> TfliteFileError:
         """End the process; the error to raise, by default that it crashed."""
         if not reason:
-            code = self._process.wait()
-            name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            reason = f"it crashes the TFLite runtime ({name}; limit {self._memory_bytes >> 20} MB)"
+            ended = describe_exit(self._process.wait())
+            reason = f"it crashes the TFLite runtime ({ended}; limit {self._memory_bytes >> 20} MB)"
         _kill(self._process)
         return TfliteFileError(f"this file was run in a child process: {reason}. Do not use it")
 

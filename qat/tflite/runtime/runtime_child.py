@@ -15,16 +15,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-EXPECTED_ERRORS = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OverflowError,
-    AttributeError,
-)
 PLAIN_KINDS = "fiubc"
 
 
@@ -122,7 +112,7 @@ def main() -> None:
         try:
             loaded = loaded or _LoadedFile(content)
             answer, results = loaded.answer(command, arrays)
-        except EXPECTED_ERRORS as error:
+        except (*process_limits.EXPECTED_ERRORS, KeyError, AttributeError) as error:
             answer, results = {"refused": " ".join(str(error).split())[:800] or type(error).__name__}, []
         send(sink, answer, results)
 

@@ -8,7 +8,8 @@ import sys
 import time
 from typing import Any
 
-EXPECTED_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, MemoryError, OverflowError)
+from qat import process_limits
+
 OPEN_SIZE = 64  # used for dimensions that the file leaves open
 REFUSED = 3  # exit code of a model that the runtime refused in an orderly way
 
@@ -22,7 +23,7 @@ def _run_all(content: bytes, batch: int) -> None:
     if time.monotonic() - started > 1:
         return
     for resolver in (OpResolverType.AUTO, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES):
-        with contextlib.suppress(*EXPECTED_ERRORS):
+        with contextlib.suppress(*process_limits.EXPECTED_ERRORS):
             _run(content, resolver, batch, high=100)
 
 
@@ -33,7 +34,7 @@ def _run(content: bytes, resolver: object, batch: int, high: int) -> None:
     signatures = [detail["shape_signature"] for detail in interpreter.get_input_details()]
     sizes_are_open = any(size < 0 for signature in signatures for size in signature[1:])
     # An error for a size of our own choice says nothing about the file.
-    with contextlib.suppress(*(EXPECTED_ERRORS if sizes_are_open else ())):
+    with contextlib.suppress(*(process_limits.EXPECTED_ERRORS if sizes_are_open else ())):
         _invoke(interpreter, batch, high)
 
 
@@ -61,13 +62,11 @@ def _invoke(interpreter: Any, batch: int, high: int) -> None:
 def main() -> int:
     from ai_edge_litert import interpreter  # noqa: F401  imported before rights are given up
 
-    from qat import process_limits
-
     process_limits.limit(int(sys.argv[2]), int(sys.argv[3]))
     process_limits.forbid_writing()
     try:
         _run_all(sys.stdin.buffer.read(), int(sys.argv[4]))
-    except EXPECTED_ERRORS as error:
+    except process_limits.EXPECTED_ERRORS as error:
         print(" ".join(str(error).split())[:500] or type(error).__name__)
         return REFUSED
     return 0
