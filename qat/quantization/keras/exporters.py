@@ -1,7 +1,8 @@
 """Whether a graph of a model is traced for evaluation or for a file.
 
 A model cannot learn from TensorFlow which of the two it is. Keras' mark for saving is gone in the
-call of a model inside another one, and `tf.saved_model.save` and the TFLite converter set none.
+call of a model inside another one, and `tf.saved_model.save` and the TFLite converter set none. So it is told by the
+modules on the stack; `tests/quantization/keras/test_parts.py` tries each writer of the installed versions.
 """
 
 from __future__ import annotations

@@ -167,6 +167,30 @@ def test_a_graph_for_a_file_is_told_from_one_for_training():
     assert seen == [False, True]
 
 
+@pytest.mark.parametrize("writer", ["tf.saved_model.save", "Model.save", "Model.export", "TFLiteConverter"])
+def test_the_writers_of_the_installed_versions_are_known_by_their_modules(writer, tmp_path):
+    seen = []
+
+    class Noting(layers.Layer):
+        def call(self, x):
+            seen.append(is_traced_for_a_file())
+            return x
+
+    entry = tf_keras.Input((3,))
+    model = tf_keras.Model(entry, Noting()(layers.Dense(2)(entry)))
+    model.predict(np.zeros((1, 3), np.float32), verbose=0)
+    assert not any(seen)
+    seen.clear()
+    {
+        "tf.saved_model.save": lambda: tf.saved_model.save(model, str(tmp_path / "m")),
+        "Model.save": lambda: model.save(tmp_path / "m", save_format="tf"),
+        "Model.export": lambda: model.export(str(tmp_path / "m")),
+        "TFLiteConverter": lambda: tf.lite.TFLiteConverter.from_keras_model(model).convert(),
+    }[writer]()
+    assert seen
+    assert all(seen)
+
+
 def test_layers_of_the_model_have_names_that_keras_takes():
     assert "/" not in keras_name("block/conv")
     entry = tf_keras.Input((3,), name="row")
