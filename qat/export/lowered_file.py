@@ -31,7 +31,7 @@ def write_qat_file(model: KerasModel, *, batch_size: int | None, io: str, low_bi
         Bytes of the file, not verified yet.
     """
     lower_model = partial(lower, model, io=io, low_bit=low_bit)
-    is_open = batch_size is None and any(entry.shape[0] is None for entry in model.inputs)
+    is_open = batch_size is None and any(tensor.shape[0] is None for tensor in model.inputs)
     reason = STATE_REASON if is_open and keeps_state(model) else None
     if reason is None:
         content = _add_names_and_pack(model, lower_model(batch_size=batch_size), signature)

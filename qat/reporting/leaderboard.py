@@ -15,7 +15,7 @@ OPTIONAL_COLUMNS = ("integer-only", "parity", "variant", "size")  # in a narrow 
 
 
 @dataclass(frozen=True)
-class Entry:
+class LeaderboardRow:
     """One job's deployed file, with what the job was asked for."""
 
     folder: str
@@ -25,30 +25,30 @@ class Entry:
     gain: float | None  # of the metric, against float, better is positive; None where the run has no float variant
 
 
-def print_leaderboard(entries: Sequence[Entry]) -> None:
+def print_leaderboard(rows: Sequence[LeaderboardRow]) -> None:
     """Best metric first; of equals the smaller file."""
-    shared_overrides = set.intersection(*(set(entry.overrides) for entry in entries)) if len(entries) > 1 else set()
-    ranked = sorted(entries, key=_rank)
-    cells = [_cells(entry, shared_overrides) for entry in ranked]
+    shared_overrides = set.intersection(*(set(row.overrides) for row in rows)) if len(rows) > 1 else set()
+    ranked = sorted(rows, key=_rank)
+    cells = [_cells(row, shared_overrides) for row in ranked]
     titles = TITLES
     if not any(row[1] for row in cells):  # the folders' names say it all
         titles, cells = [TITLES[0], *TITLES[2:]], [[row[0], *row[2:]] for row in cells]
     print("\n" + format_table(titles, cells, OPTIONAL_COLUMNS, terminal.width()), flush=True)
 
 
-def _rank(entry: Entry) -> tuple[float, int]:
-    metric = entry.deployed.metric
-    return (-metric.value if metric.higher_is_better else metric.value, entry.deployed.size_bytes)
+def _rank(row: LeaderboardRow) -> tuple[float, int]:
+    metric = row.deployed.metric
+    return (-metric.value if metric.higher_is_better else metric.value, row.deployed.size_bytes)
 
 
-def _cells(entry: Entry, shared: set[str]) -> list[str]:
-    variant = entry.deployed
+def _cells(row: LeaderboardRow, shared: set[str]) -> list[str]:
+    variant = row.deployed
     return [
-        entry.folder,
-        " ".join(override for override in entry.overrides if override not in shared),
-        entry.name,
+        row.folder,
+        " ".join(override for override in row.overrides if override not in shared),
+        row.name,
         f"{variant.metric.name} {format_value(variant.metric)}",
-        "" if entry.gain is None else format_signed(entry.gain, variant.metric.name),
+        "" if row.gain is None else format_signed(row.gain, variant.metric.name),
         format_size(variant.size_bytes),
         "yes" if variant.integer_only else "no",
         "" if variant.parity is None else ("passed" if variant.parity.passed else "BROKEN"),

@@ -10,7 +10,7 @@ from PIL import Image
 from qat.comparison import collect, compare_runs
 from qat.reporting.benchmark_plot import draw_latency, draw_profile
 from qat.reporting.comparison_text import counts_text, format_csv, format_json, format_markdown
-from qat.reporting.leaderboard import Entry, print_leaderboard
+from qat.reporting.leaderboard import LeaderboardRow, print_leaderboard
 from qat.reporting.numbers import compute_gain, format_gain, format_signed, format_size_ratio, format_value
 from qat.reporting.report_sections import confusions, list_tensor_rows, sensitivity
 from qat.results import Metric, Variant
@@ -33,7 +33,7 @@ def test_better_is_positive_for_an_error_too():
 
 def entry(folder, overrides, value, size, gain=None):
     variant = Variant(Metric("accuracy", value), "qat_int8/model.tflite", size, True, "int8", "int8")
-    return Entry(folder, overrides, "qat_int8", variant, gain)
+    return LeaderboardRow(folder, overrides, "qat_int8", variant, gain)
 
 
 def test_the_leaderboard_has_the_best_first_and_leaves_out_what_all_share(capsys, monkeypatch):

@@ -46,12 +46,12 @@ def lower(
         network = read_network(model)
     _refuse_inputs_after_a_range(network)
     lowering = Lowering(network, read_weights(network), batch_size)
-    for key, tensor in zip(network.entries, network.inputs, strict=True):
+    for key, tensor in zip(network.input_keys, network.inputs, strict=True):
         lowering.values[key] = lowering.add_input(tensor)
     for call in network.calls:
         results = _lower_call(lowering, call)
         lowering.values.update(zip(call.outputs, results, strict=True))
-    inputs = [lowering.values[key] for key in network.entries]
+    inputs = [lowering.values[key] for key in network.input_keys]
     outputs = [lowering.values[key] for key in network.outputs]
     uses = Uses(lowering.ops, inputs, outputs)
     simplify(uses)
@@ -66,7 +66,7 @@ def _refuse_inputs_after_a_range(network: Network) -> None:
         names = getattr(call.inner, "input_ranges", None) or []
         ranges = names[min(call.call_index, len(names) - 1)] if names else None
         has_range = any(ranges) if isinstance(ranges, list) else ranges is not None
-        if has_range and any(key in network.entries for key in call.inputs):
+        if has_range and any(key in network.input_keys for key in call.inputs):
             raise ModelError(
                 f"layer {call.layer.name!r} reads an input of this part of the model, whose range stands before "
                 "the part: begin it one layer earlier, at what its range layer reads"

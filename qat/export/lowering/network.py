@@ -61,7 +61,7 @@ class Network:
 
     name: str
     inputs: tuple[Any, ...]
-    entries: tuple[int, ...]
+    input_keys: tuple[int, ...]
     calls: tuple[Call, ...]
     outputs: tuple[int, ...]
 
@@ -116,23 +116,23 @@ def _leaves(model: tf_keras.Model) -> Iterator[Any]:
 
 def _needed_nodes(model: tf_keras.Model) -> list[Any]:
     """The nodes that the outputs depend on, in call order; added losses and metrics are left out."""
-    entries, needed, pending = set(map(id, model.inputs)), set(), list(model.outputs)
+    inputs, needed, pending = set(map(id, model.inputs)), set(), list(model.outputs)
     while pending:
         tensor = pending.pop()
         layer, number, _ = tensor._keras_history
         node = layer._inbound_nodes[number]
         if id(node) not in needed:
             needed.add(id(node))
-            pending += [] if id(tensor) in entries else tf.nest.flatten(node.keras_inputs)
+            pending += [] if id(tensor) in inputs else tf.nest.flatten(node.keras_inputs)
     depths = sorted(model._nodes_by_depth, reverse=True)
     return [node for depth in depths for node in model._nodes_by_depth[depth] if id(node) in needed]
 
 
 def read_network(model: tf_keras.Model) -> Network:
     """The network of a model for which `is_lowerable` holds."""
-    reader, entries = _NetworkReader(len(model.inputs)), tuple(range(len(model.inputs)))
-    outputs = reader.read(model, entries)
-    return Network(model.name.replace("/", "."), tuple(model.inputs), entries, tuple(reader.calls), tuple(outputs))
+    reader, input_keys = _NetworkReader(len(model.inputs)), tuple(range(len(model.inputs)))
+    outputs = reader.read(model, input_keys)
+    return Network(model.name.replace("/", "."), tuple(model.inputs), input_keys, tuple(reader.calls), tuple(outputs))
 
 
 class _NetworkReader:
@@ -142,19 +142,19 @@ class _NetworkReader:
         self.calls: list[Call] = []
         self.count = count
 
-    def read(self, model: tf_keras.Model, entries: tuple[int, ...]) -> list[int]:
+    def read(self, model: tf_keras.Model, input_keys: tuple[int, ...]) -> list[int]:
         """Read the calls of a model.
 
         Args:
             model: a Keras model, the outer one or a nested one.
-            entries: the keys of its inputs, integers from 0 in the order of the tensors.
+            input_keys: the keys of its inputs, integers from 0 in the order of the tensors.
 
         Returns:
             The keys of its outputs, integers that continue those of the inputs.
         """
         if isinstance(model, QatModel) and not model.bound:
             bind_ranges(model)
-        keys = dict(zip(map(id, model.inputs), entries, strict=True))
+        keys = dict(zip(map(id, model.inputs), input_keys, strict=True))
         for node in _needed_nodes(model):
             if not isinstance(node.layer, tf_keras.layers.InputLayer):
                 inputs = tuple(keys[id(tensor)] for tensor in tf.nest.flatten(node.keras_inputs))

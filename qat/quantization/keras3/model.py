@@ -241,13 +241,13 @@ def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatMode
     """
     from qat.quantization.keras3.to_float import architecture, unknown_names
 
-    entries = [
+    inputs = [
         keras.Input(batch_shape=tuple(each.shape), dtype=each.dtype.name, name=each.node.layer.name)
         for each in model.inputs
     ]
     config = None if float_model is None else architecture(float_model)
-    name = free_name(GRAPH, {*(each.name for each in entries), *model.output_names})
-    results = QuantizedGraph(model=model, float_model=config, name=name)(entries)
+    name = free_name(GRAPH, {*(each.name for each in inputs), *model.output_names})
+    results = QuantizedGraph(model=model, float_model=config, name=name)(inputs)
     outputs = [
         keras.layers.Identity(dtype=_real(each), name=name)(result)
         for each, result, name in zip(model.outputs, results, model.output_names, strict=True)
@@ -255,7 +255,7 @@ def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatMode
     kind: Any = Keras3QatModel
     if float_model is not None and drives_itself(float_model):
         kind = driven_class(Keras3QatModel, type(float_model), parts_of(float_model))
-    made = kind(_packed(model._nested_inputs, entries), _packed(model._nested_outputs, outputs), name=model.name)
+    made = kind(_packed(model._nested_inputs, inputs), _packed(model._nested_outputs, outputs), name=model.name)
     made.dtype_policy = "float32"  # whatever is global: `compile` would scale the loss of a model in float16
     if float_model is not None and (config is None or unknown_names(config)):
         object.__setattr__(made, "origin", float_model)

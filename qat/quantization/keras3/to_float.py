@@ -150,8 +150,8 @@ def _build(model: keras.Model, qat_model: QatModel, origin: keras.Model | None) 
     """Make the variables that the float model has, also of layers that neither a config nor a symbolic call builds."""
     caller, nest = model if origin is None else origin, qat_model._nested_inputs
     if not model.built or not model.variables:
-        entries = [keras.KerasTensor(tuple(each.shape), each.dtype.name) for each in qat_model.inputs]
-        model(nested_as_called(caller, nest, entries))
+        inputs = [keras.KerasTensor(tuple(each.shape), each.dtype.name) for each in qat_model.inputs]
+        model(nested_as_called(caller, nest, inputs))
     make_missing_variables(model, qat_model.float_variables.values(), qat_model.inputs, caller, nest)
     if origin is not None:
         _build_alike(model, origin)

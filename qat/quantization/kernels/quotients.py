@@ -50,8 +50,8 @@ def divide_codes(x: Array, y: Array, factor: Array) -> Array:
     Returns:
         Integers of the broadcast shape, in the dtype of `x`.
     """
-    entry = arrays.cast(_SIDE * (x * arrays.sign(y) + LARGEST) + arrays.absolute(y), "int32")
-    quotient, shift = (arrays.take(table, entry) for table in quotients())
+    index = arrays.cast(_SIDE * (x * arrays.sign(y) + LARGEST) + arrays.absolute(y), "int32")
+    quotient, shift = (arrays.take(table, index) for table in quotients())
     mantissa, exponent = quantize_multiplier(factor)
     both = quotient * arrays.cast(mantissa, "int64")
     rescaled = arrays.cast(arrays.right_shift(both + (1 << 30), 31), "float64")

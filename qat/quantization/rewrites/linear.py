@@ -149,9 +149,9 @@ def input_affine(match: Match) -> Tensor | None:
     return match.output
 
 
-def _affine_chain(graph: Graph, entry: Node) -> list[Node]:
+def _affine_chain(graph: Graph, source: Node) -> list[Node]:
     chain: list[Node] = []
-    tensor = entry.output
+    tensor = source.output
     while True:
         node = only_reader(graph, tensor)
         fixed = fixed_and_other(node)[0] if node is not None and node.op in ("add", "mul") else None
@@ -161,8 +161,8 @@ def _affine_chain(graph: Graph, entry: Node) -> list[Node]:
         tensor = node.output
 
 
-def _lower_affine(graph: Graph, entry: Node, chain: list[Node]) -> None:
-    channels = entry.output.shape[-1]
+def _lower_affine(graph: Graph, source: Node, chain: list[Node]) -> None:
+    channels = source.output.shape[-1]
     scale, offset = np.ones(channels), np.zeros(channels)
     for node in chain:
         value = constant_of(fixed_and_other(node)[0]).astype(np.float64).reshape(-1)
@@ -178,10 +178,10 @@ def _lower_affine(graph: Graph, entry: Node, chain: list[Node]) -> None:
     if not offset.any() and foldable and readers and not is_output:
         for node in readers:
             node.weights["kernel"] = node.weights["kernel"].multiply(scale.astype(np.float32)[None, None, :, None])
-        graph.replace(last.output, entry.output)
+        graph.replace(last.output, source.output)
     else:
         build = Match(graph, last)
-        affine = depthwise_affine(build, entry.output, scale.astype(np.float32), offset.astype(np.float32))
+        affine = depthwise_affine(build, source.output, scale.astype(np.float32), offset.astype(np.float32))
         graph.substitute(last, build.nodes, affine.outputs)
 
 
