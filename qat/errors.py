@@ -50,6 +50,9 @@ def naming(subject: str, kind: type[QatError] = QatError) -> Iterator[None]:
     Args:
         subject: the file or setting at fault, and what stands between it and the text.
         kind: class of these errors; others pass.
+
+    Yields:
+        Nothing.
     """
     try:
         yield

@@ -30,9 +30,8 @@ def refuse_large_tensors(model: KerasModel) -> None:
         size = 4 * samples * prod(each or 1 for each in shape) / MB
         if size > limit:
             raise ModelError(
-                f"layer {layer!r} makes {shape} of each sample, {size:,.0f} MB for {samples} of "
-                f"them as float32, more than limits.memory_mb={limit} allows. If you know what it is, set "
-                "limits.memory_mb higher"
+                f"layer {layer!r} makes {shape} of each sample, {size:,.0f} MB for {samples} of them as float32, more "
+                f"than limits.memory_mb={limit} allows. If you know what it is, set limits.memory_mb higher"
             )
 
 

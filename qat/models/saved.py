@@ -155,7 +155,7 @@ def _trust_refusal(kind: str, error: NotTrustedError) -> ModelError:
         return ModelError(_custom_objects_message(kind, f"{names}."))
     if re.search("'(Lambda|__lambda__)'", str(error)):
         return ModelError(
-            f"the file carries Lambda layers, that is Python code which runs when it is loaded "
+            "the file carries Lambda layers, that is Python code which runs when it is loaded "
             f"({error}). {TRUST_ADVICE}; better, save it with layers in their place"
         )
     return ModelError(
@@ -183,9 +183,8 @@ def _custom_objects_message(kind: str, which: str) -> str:
         if any(name in which for name in names):
             return f"the {kind} holds {what}"
     return (
-        f"the {kind} needs custom objects that are not in it: {which} "
-        "Write a function that loads it within custom_object_scope (of tf_keras.utils; of keras.saving for a file of "
-        "Keras 3) and use it with model=user"
+        f"the {kind} needs custom objects that are not in it: {which} Write a function that loads it within "
+        "custom_object_scope (of tf_keras.utils; of keras.saving for a file of Keras 3) and use it with model=user"
     )
 
 
@@ -219,9 +218,8 @@ def _refuse_names(model: KerasModel) -> None:
     for pattern, part in ((_MODEL_NAME, model), *((_LAYER_NAME, each) for each in layers)):
         if not isinstance(part.name, str) or not pattern.fullmatch(part.name):
             raise ModelError(
-                f"{type(part).__name__} has the name {_shorten(repr(part.name))}, and TensorFlow "
-                "takes letters, digits and _.-/>\\ alone, for a model a letter or digit first. Build it with another "
-                "name, and save it again"
+                f"{type(part).__name__} has the name {_shorten(repr(part.name))}, and TensorFlow takes letters, digits "
+                "and _.-/>\\ alone, for a model a letter or digit first. Build it with another name, and save it again"
             )
 
 

@@ -40,7 +40,7 @@ def joined_with_config(path: Path) -> Iterator[Path]:
     config = next((each for each in candidates if each.is_file()), None)
     if config is None:
         raise ModelError(
-            f"this .h5 holds weights only, no model. Write what model.to_json() gives into "
+            "this .h5 holds weights only, no model. Write what model.to_json() gives into "
             f"{stem}.json next to it; or save the whole model with model.save(), as my_model.keras"
         )
     check_regular("this file", path.stat(), "file_mb", ModelError)  # before it is copied

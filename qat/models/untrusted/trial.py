@@ -111,15 +111,14 @@ def _to_decoded(
             ended["late"] = True
         else:
             raise ModelError(
-                f"reading it, making the model or running it once takes more than "
+                "reading it, making the model or running it once takes more than "
                 f"{memory_bytes / MB:,.0f} MB or ends the process ({cause}, tried in a child process). If you know "
                 f"what it is, set limits.memory_mb higher than {limits.memory_mb}"
             )
     if ended["late"]:
         raise ModelError(
-            f"reading it, making the model or running it once takes more than "
-            f"limits.seconds={limits.seconds} and was stopped (in a child process). If you know what "
-            "it is, set limits.seconds higher"
+            f"reading it, making the model or running it once takes more than limits.seconds={limits.seconds} and was "
+            "stopped (in a child process). If you know what it is, set limits.seconds higher"
         )
     if "refused" in answer:
         raise _refusal(answer)
