@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from qat.config import PRESERVE, QuantConfig
 from qat.errors import ConfigError
 from qat.models.keras_types import KerasModel, KerasVariable
-from qat.quantization.importing.keras_version import dtype_of, version_of
+from qat.quantization.importing.keras_version import dtype_of, value_of, version_of
 from qat.quantization.ir.graph import Graph, Node
 from qat.quantization.ir.operations import LINEAR
 from qat.quantization.ir.preserved_kernels import PreservedEntries
@@ -92,7 +92,7 @@ def find_preserved(variable: KerasVariable, choice: str, is_table: bool = False)
     """
     if not variable.trainable or not dtype_of(variable).is_floating or len(variable.shape) < 2:
         return None
-    value = variable.numpy()
+    value = value_of(variable)
     if not np.isfinite(value).all() or not value.any():
         return None  # zeros alone: not trained yet
     if choice == "sparsity":

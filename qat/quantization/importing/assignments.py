@@ -17,7 +17,7 @@ from tensorflow.python.framework.func_graph import FuncGraph
 from qat.errors import ModelError
 from qat.models.keras_types import KerasLayer, KerasModel, KerasVariable
 from qat.quantization.importing.import_state import Variables
-from qat.quantization.importing.keras_version import version_of
+from qat.quantization.importing.keras_version import value_of, version_of
 from qat.quantization.importing.preflight import RANDOM
 from qat.quantization.ir.control_flow import WRITES, branch_of
 
@@ -187,11 +187,11 @@ def unchanged(model: KerasModel) -> Iterator[None]:
     Raises:
         ModelError: variables changed that are not of a metric; each is named with the layer that holds it.
     """
-    before = [(variable, variable.numpy()) for variable in _variables(model)]
+    before = [(variable, value_of(variable)) for variable in _variables(model)]
     try:
         yield
     finally:
-        changed = [(v, values) for v, values in before if not _equal(v.numpy(), values)]
+        changed = [(v, values) for v, values in before if not _equal(value_of(v), values)]
         for variable, values in changed:
             variable.assign(values)
     counted = {id(variable) for variable in _counters(model)}
@@ -204,8 +204,8 @@ def unchanged(model: KerasModel) -> Iterator[None]:
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> bool:
-    """Bit for bit: NaN is NaN."""
-    return np.array_equal(*(np.atleast_1d(each).reshape(-1).view(np.uint8) for each in (one, other)))
+    """Bit for bit: NaN is NaN. What two values of a variable have in common in memory has not been assigned."""
+    return np.may_share_memory(one, other) or np.array_equal(*(np.atleast_1d(each).reshape(-1).view(np.uint8) for each in (one, other)))
 
 
 def _holder(model: KerasModel, variable: KerasVariable) -> str:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.python.framework.func_graph import FuncGraph
 
 from qat.models.keras_types import KerasModel, KerasVariable
-from qat.quantization.importing.keras_version import dtype_of, version_of
+from qat.quantization.importing.keras_version import dtype_of, value_of, version_of
 from qat.quantization.importing.layer_calls import Trace
 from qat.quantization.importing.shape_values import Known
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
@@ -101,7 +101,7 @@ class Variables:
     def weight(self, variable: KerasVariable) -> Weight:
         """The weight that a variable is."""
         at = self.place_of(variable)
-        value = self.plain(variable.numpy() if hasattr(variable, "numpy") else tf.convert_to_tensor(variable).numpy())
+        value = self.plain(value_of(variable))
         if at is None:
             return Weight(value)
         return Weight(value, Source.variable(at, at in self.changed))

@@ -10,7 +10,9 @@ from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from qat.models.keras_types import KerasLayer, KerasModel, KerasTensor, KerasVariable
 from qat.models.which_keras import is_keras3
@@ -152,3 +154,9 @@ def version_of(model: KerasModel) -> KerasVersion:
 def dtype_of(variable: KerasVariable) -> tf.DType:
     """The variable's dtype, which Keras 3 says by a word."""
     return tf.as_dtype(variable.dtype)
+
+
+def value_of(variable: KerasVariable) -> NDArray:
+    """What the variable holds now, read only. Nothing is copied where the variable's memory can be seen: what assigns
+    the variable later gives it other memory as long as this is held."""
+    return np.asarray(tf.convert_to_tensor(variable))

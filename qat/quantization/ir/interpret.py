@@ -119,9 +119,12 @@ WEIGHTED: dict[str, Callable] = {  # functions of x, the node's weights and its 
 
 
 def _constant(value: np.ndarray) -> tf.Tensor:
-    """A constant made outside of the function being traced: captured, so that a graph stays below its 2 GB."""
+    """A constant made outside of the function being traced: captured, so that a graph stays below its 2 GB. Real numbers
+    are copied where their memory is not aligned as TensorFlow needs it, and else not."""
     with tf.init_scope():
-        return tf.constant(value, tf.float32 if value.dtype.kind == "f" else None)
+        if value.dtype.kind == "f":
+            return tf.raw_ops.Identity(input=np.asarray(value, np.float32))
+        return tf.constant(value)
 
 
 def run_node(node: Node, inputs: list[tf.Tensor], warm: bool = False) -> list[tf.Tensor]:

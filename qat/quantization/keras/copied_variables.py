@@ -90,7 +90,7 @@ def _copied(
             spec["kept"] = kept[spec["place"]].to_json()
     made = LayerVariables(
         specs,
-        values=[tf.convert_to_tensor(variable).numpy() for variable in own],
+        values=[tf.convert_to_tensor(variable) for variable in own],
         constraints=[getattr(variable, "constraint", None) for variable in own],
         name=name,
         dtype="float32",
