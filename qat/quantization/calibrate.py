@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ from qat.quantization.tails import tail_margin
 BINS = 2048
 MOST_VALUES = 2**14  # per sample: with more, later samples hardly exceed those of calibration
 FEW_BATCHES = 16  # run op by op: a graph of them takes longer to make than it saves
+AT_ONCE = 2  # of these: one alone leaves cores idle, and each takes memory
 FEEDBACK_MARGIN = 1.05  # what saturates in a recurrent layer comes back at every time step
 
 
@@ -101,20 +103,20 @@ def _observe_ranges(
     for index, tensor in enumerate(tensors):
         consumers.setdefault(tensor, []).append(index)
 
-    def extremes(warm: bool, *inputs: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    def extremes(warm: bool, watched: bool, *inputs: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
         extremes_of: dict[int, tuple[tf.Tensor, tf.Tensor]] = {}
-        for tensor, values in walk(graph, list(inputs), partial(compute, warm=warm)):
+        for tensor, values in walk(graph, list(inputs), partial(compute if watched else run_node, warm=warm)):
             for index in consumers.get(tensor, ()):
                 extremes_of[index] = _sample_extremes(values, specs_of_tensors[index], int(inputs[0].shape[0]))
         return [extremes_of[index] for index in range(len(tensors))]
 
     starts = (False, True) if any(graph.nodes_of("lstm")) else (False,)
     run_eagerly = len(starts) == 1 and len(batches) <= FEW_BATCHES
-    rows_of: dict[int, list] = {id(quant_spec): [] for quant_spec in ranges}
     function = extremes if run_eagerly else tf.function(extremes, autograph=False)
-    for batch in batches:
-        for warm in starts:
-            observed = _run_batch(function, batch, warm)
+    rows_of: dict[int, list] = {id(quant_spec): [] for quant_spec in ranges}
+    runs = [(batch, warm, run_eagerly and batch is batches[0]) for batch in batches for warm in starts]
+    with ThreadPoolExecutor(AT_ONCE if run_eagerly else 1) as pool:
+        for observed in pool.map(partial(_run_batch, function), *zip(*runs, strict=True)):
             for quant_spec, extremes_and_count in zip(specs_of_tensors, observed, strict=True):
                 rows_of[id(quant_spec)].append(extremes_and_count)
     _check_finite(rows_of, ranges)
@@ -279,8 +281,8 @@ def calibrate(
         batches: calibration data: per batch one array [n, ...] per input, in `model.inputs` order and the inputs' unit.
         settings: the method for all ranges, and its percentile.
         methods: the method of each range, "minmax", "percentile" or "mse"; None takes that of `settings` for all.
-        compute: function of a node and its inputs to its outputs in float, as `run_node`; it sees each node of each
-            batch.
+        compute: function of a node and its inputs to its outputs in float, as `run_node`; it gets each node of the
+            first batch. Where there are so many batches that a graph is compiled for them, it gets none.
 
     Returns:
         (min, max) per range, with min <= 0 <= max and min < max unless a kernel prescribes them, in the tensor's unit.
