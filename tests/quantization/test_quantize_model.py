@@ -186,3 +186,22 @@ def test_a_constant_that_training_replaces_is_refused_where_it_is_trained_and_ke
     np.testing.assert_allclose(untrained.predict(rows, verbose=0), model.predict(rows, verbose=0), atol=0.1)
     whole = tf_keras.Model(entry, tf_keras.layers.Dense(2)(_Gate()(entry)))
     assert len(quantize_model(whole, rows).trainable_variables) == 2
+
+
+def test_what_assigns_a_variable_of_one_model_leaves_its_copy_in_the_other():
+    """A copy has the memory of what it is a copy of until either is assigned, by whatever op."""
+    model = tf_keras.Sequential([tf_keras.Input((4,)), tf_keras.layers.Dense(4, name="one")])
+    rows = np.random.default_rng(0).normal(size=(128, 4)).astype(np.float32)
+    changes = (
+        lambda kernel: kernel.assign(kernel + 1.0),
+        lambda kernel: kernel.assign_add(tf.ones_like(kernel)),
+        lambda kernel: kernel.scatter_nd_update([[0, 0]], [kernel[0, 0] + 1.0]),
+        lambda kernel: tf_keras.optimizers.Adam(1.0).apply_gradients([(tf.ones_like(kernel), kernel)]),
+    )
+    for change in changes:
+        for at in (0, 1):
+            pair = [model.layers[0].kernel, quantize_model(model, rows).get_layer("one").kernel]
+            before = pair[0].numpy().copy()
+            change(pair[at])
+            assert not np.array_equal(pair[at].numpy(), before)
+            np.testing.assert_array_equal(pair[1 - at].numpy(), before)

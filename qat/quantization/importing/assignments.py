@@ -204,8 +204,10 @@ def unchanged(model: KerasModel) -> Iterator[None]:
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> bool:
-    """Bit for bit: NaN is NaN. What two values of a variable have in common in memory has not been assigned."""
-    return np.may_share_memory(one, other) or np.array_equal(*(np.atleast_1d(each).reshape(-1).view(np.uint8) for each in (one, other)))
+    """Bit for bit: NaN is NaN. Two values of a variable that are in the same memory are one."""
+    if np.may_share_memory(one, other):
+        return True
+    return np.array_equal(*(np.atleast_1d(each).reshape(-1).view(np.uint8) for each in (one, other)))
 
 
 def _holder(model: KerasModel, variable: KerasVariable) -> str:

@@ -119,8 +119,8 @@ WEIGHTED: dict[str, Callable] = {  # functions of x, the node's weights and its 
 
 
 def _constant(value: np.ndarray) -> tf.Tensor:
-    """A constant made outside of the function being traced: captured, so that a graph stays below its 2 GB. Real numbers
-    are copied where their memory is not aligned as TensorFlow needs it, and else not."""
+    """A constant made outside of the function being traced: captured, so that a graph stays below its 2 GB. Real
+    numbers are copied only where their memory is not aligned as TensorFlow needs it."""
     with tf.init_scope():
         if value.dtype.kind == "f":
             return tf.raw_ops.Identity(input=np.asarray(value, np.float32))
