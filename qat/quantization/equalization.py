@@ -149,18 +149,18 @@ def _input_channels(node: Node) -> int:
 
 def output_ranges(node: Node) -> NDArray[np.float64]:
     """The largest absolute kernel value of each output channel, BatchNormalization folded: [channels]."""
-    folded = np.abs(node.weights["kernel"].value * norm_scale(node)).astype(np.float64)
+    folded = np.abs(node.weights["kernel"].value * norm_scale(node))
     if node.op == "depthwise_conv2d":
-        return folded.max(axis=(0, 1)).reshape(-1)
+        return folded.max(axis=(0, 1)).reshape(-1).astype(np.float64)
     axis = 2 if node.op == "conv2d_transpose" else folded.ndim - 1
-    return folded.max(axis=tuple(i for i in range(folded.ndim) if i != axis))
+    return folded.max(axis=tuple(i for i in range(folded.ndim) if i != axis)).astype(np.float64)
 
 
 def input_ranges(node: Node) -> NDArray[np.float64]:
     """The largest absolute kernel value that each input channel meets, BatchNormalization folded: [channels]."""
-    folded = np.abs(node.weights["kernel"].value * norm_scale(node)).astype(np.float64)
+    folded = np.abs(node.weights["kernel"].value * norm_scale(node))
     axis = {"dense": 0, "conv2d_transpose": 3}.get(node.op, 2)
-    return folded.max(axis=tuple(i for i in range(folded.ndim) if i != axis))
+    return folded.max(axis=tuple(i for i in range(folded.ndim) if i != axis)).astype(np.float64)
 
 
 def _even_out(pair: Pair) -> float:
