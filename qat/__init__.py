@@ -9,6 +9,7 @@ import re
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from qat.errors import TrainingSemanticsWarning
 from qat.quiet import quiet_tensorflow
@@ -54,7 +55,7 @@ _DEFINED_IN = {  # names that are looked for here, and are here, too, unless a c
 __all__ = ["TrainingSemanticsWarning", "compare_models"]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     """Import `qat.quantize_model`, `qat.tflite`, … on first use: they take seconds, and `import qat` stays fast."""
     if name == "compare_models":
         return import_module("qat.evaluation.side_by_side").compare_models

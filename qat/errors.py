@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class QatError(Exception):
     """Base of every error that `qat` raises on purpose; a command prints its text and exits with `exit_code`.
 
-    `subject` is put before the text: the argument or file at fault, which a caller may know by another name.
+    `subject` is put before the text: the argument or file at fault, which a caller may know by another name. That of
+    `naming` ends with what stands between the two.
     """
 
     exit_code = 2

@@ -93,7 +93,7 @@ def check_size(what: object, size_bytes: float, key: str, kind: type[Exception] 
     """Refuse something that is larger than `limits.<key>`.
 
     Args:
-        what: name of what is measured, for the message.
+        what: name of what is measured, for the message; "" where a caller names it.
         size_bytes: its size in bytes.
         key: field of `Limits` that counts MB (2^20 bytes), as "file_mb".
         kind: class of the error to raise.
@@ -104,7 +104,7 @@ def check_size(what: object, size_bytes: float, key: str, kind: type[Exception] 
     limit = getattr(current(), key)
     if size_bytes > limit * MB:
         raise kind(
-            f"{what}: {size_bytes / MB:,.0f} MB, more than limits.{key}={limit} allows. "
+            f"{_before_colon(what)}{size_bytes / MB:,.0f} MB, more than limits.{key}={limit} allows. "
             f"If you know what it is, set limits.{key} higher"
         )
 
@@ -131,11 +131,15 @@ def read_file(path: str | Path, key: str = "file_mb", kind: type[Exception] = Da
         return file.read(status.st_size)  # Python reserves as much memory as is asked for
 
 
+def _before_colon(what: object) -> str:
+    return f"{what}: " if what else ""
+
+
 def check_regular(path: object, status: os.stat_result, key: str, kind: type[Exception] = DataError) -> None:
     """Refuse a file that is no regular file, or larger than `limits.<key>`.
 
     Args:
-        path: path of the file, for the message.
+        path: path of the file, for the message; "" where a caller names it.
         status: status of the open file, with its type and its size in bytes, as `os.fstat` returns it.
         key: field of `Limits` that counts MB, as "file_mb".
         kind: class of the error to raise.
@@ -147,5 +151,7 @@ def check_regular(path: object, status: os.stat_result, key: str, kind: type[Exc
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(21, "is a folder", str(path))
     if not stat.S_ISREG(status.st_mode):
-        raise kind(f"{path}: a pipe, socket or device, not a regular file; copy what it gives into a file first")
+        raise kind(
+            f"{_before_colon(path)}a pipe, socket or device, not a regular file; copy what it gives into a file first"
+        )
     check_size(path, status.st_size, key, kind)

@@ -85,7 +85,7 @@ def inspect(path: Path, only_kind: bool = False) -> SavedFile:
 
 def _kind(path: Path) -> str:
     try:
-        check_regular("this file", path.stat(), "file_mb", ModelError)
+        check_regular("", path.stat(), "file_mb", ModelError)
         with path.open("rb") as file:
             start = file.read(8)
     except OSError as error:

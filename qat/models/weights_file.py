@@ -43,7 +43,7 @@ def joined_with_config(path: Path) -> Iterator[Path]:
             "this .h5 holds weights only, no model. Write what model.to_json() gives into "
             f"{stem}.json next to it; or save the whole model with model.save(), as my_model.keras"
         )
-    check_regular("this file", path.stat(), "file_mb", ModelError)  # before it is copied
+    check_regular("", path.stat(), "file_mb", ModelError)  # before it is copied
     check_regular(config.name, config.stat(), "text_mb", ModelError)
     text = config.read_text(errors="replace")
     with tempfile.TemporaryDirectory(prefix="qat-") as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from qat.quantization.tails import tail_margin
 BINS = 2048
 MOST_VALUES = 2**14  # per sample: with more, later samples hardly exceed those of calibration
 FEW_BATCHES = 16  # run op by op: a graph of them takes longer to make than it saves
-AT_ONCE = 2  # of these: one alone leaves cores idle, and each takes memory
+AT_ONCE = 2  # of these: one alone leaves cores idle
+MOST_AT_ONCE = 1 << 28  # bytes of a batch's largest tensor: larger ones keep all cores busy, and take memory
 FEEDBACK_MARGIN = 1.05  # what saturates in a recurrent layer comes back at every time step
 
 
@@ -115,8 +117,10 @@ def _observe_ranges(
     function = extremes if run_eagerly else tf.function(extremes, autograph=False)
     rows_of: dict[int, list] = {id(quant_spec): [] for quant_spec in ranges}
     runs = [(batch, warm, run_eagerly and batch is batches[0]) for batch in batches for warm in starts]
-    with ThreadPoolExecutor(AT_ONCE if run_eagerly else 1) as pool:
-        for observed in pool.map(partial(_run_batch, function), *zip(*runs, strict=True)):
+    at_once = AT_ONCE if run_eagerly and _largest_bytes(graph, len(batches[0][0])) <= MOST_AT_ONCE else 1
+    device = tf.constant(0.0).device  # what the caller has chosen is not known to other threads
+    with ThreadPoolExecutor(at_once) as pool:
+        for observed in pool.map(partial(_run_on, device, function), *zip(*runs, strict=True)):
             for quant_spec, extremes_and_count in zip(specs_of_tensors, observed, strict=True):
                 rows_of[id(quant_spec)].append(extremes_and_count)
     _check_finite(rows_of, ranges)
@@ -126,6 +130,18 @@ def _observe_ranges(
         else defaults[id(quant_spec)]
         for quant_spec in ranges
     ]
+
+
+def _largest_bytes(graph: Graph, rows: int) -> int:
+    """The size of the largest tensor of so many rows as float32; sizes that are not known count as 1."""
+    shapes = [tensor.shape[1:] for node in graph.nodes for tensor in node.outputs if tensor.shape]
+    return 4 * rows * max((math.prod(size or 1 for size in shape) for shape in shapes), default=1)
+
+
+def _run_on(device: str, function: Callable, batch: Sequence[NDArray], *options: bool) -> Any:
+    """`_run_batch` on a device, in whatever thread."""
+    with tf.device(device):
+        return _run_batch(function, batch, *options)
 
 
 def _run_batch(function: Callable, batch: Sequence[NDArray], *options: bool) -> Any:

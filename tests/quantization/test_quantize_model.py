@@ -189,7 +189,7 @@ def test_a_constant_that_training_replaces_is_refused_where_it_is_trained_and_ke
 
 
 def test_what_assigns_a_variable_of_one_model_leaves_its_copy_in_the_other():
-    """A copy has the memory of what it is a copy of until either is assigned, by whatever op."""
+    """A copy may have the memory of what it is a copy of: whatever op assigns one of them, the other stays."""
     model = tf_keras.Sequential([tf_keras.Input((4,)), tf_keras.layers.Dense(4, name="one")])
     rows = np.random.default_rng(0).normal(size=(128, 4)).astype(np.float32)
     changes = (

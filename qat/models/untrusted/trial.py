@@ -87,7 +87,7 @@ def read_untrusted(path: Path, own: Mapping[str, frozenset[str]]) -> DecodedMode
 def _open(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     file = os.fdopen(descriptor, "rb")
-    check_regular("this file", os.fstat(descriptor), "file_mb", ModelError)
+    check_regular("", os.fstat(descriptor), "file_mb", ModelError)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise ModelError("no regular file")
     return file

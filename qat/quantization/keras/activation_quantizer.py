@@ -46,8 +46,8 @@ def _next_range(
     ema_decay: float,
     settled: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where `ActivationQuantizer.follow` moves a range; traced once for the ranges of all models, which takes a third
-    of the time that layers take in the trace of a training step.
+    """Where `ActivationQuantizer.follow` moves a range. One trace serves the ranges of all models with one decay: their
+    own would be a third of what layers take in the trace of a training step.
 
     Args:
         ends: (low, high) before the step, float32 scalars.

@@ -157,20 +157,28 @@ PHASES: dict[str, tuple[Pass, ...]] = {
     "SIMPLIFY": (*SIMPLIFY, *CLEANUP),
 }
 BEFORE: tuple[tuple[Pass, Pass, str], ...] = (  # in one phase, the first before the second: why
-    (pooling.average_of_everything, pooling.average_by_depthwise, "which would make a convolution of it"),
-    (windows.running_mean, windows.running_sum, "which would take the sum in it"),
-    (arithmetic.chosen_by_mask, arithmetic.cast_of_condition, "which takes those that no product reads"),
-    (arithmetic.without_empty_parts, outputs.parts_that_nobody_reads, "which counts the parts"),
-    (exponentials.tanh_of_exponentials, exponentials.sigmoid_of_exponential, "which would take the same denominator"),
+    (pooling.average_of_everything, pooling.average_by_depthwise, "the second would make a convolution of it"),
+    (windows.running_mean, windows.running_sum, "the second would take the sum in it"),
+    (arithmetic.chosen_by_mask, arithmetic.cast_of_condition, "the second takes those that no product reads"),
+    (arithmetic.without_empty_parts, outputs.parts_that_nobody_reads, "the second counts the parts"),
+    (
+        exponentials.tanh_of_exponentials,
+        exponentials.sigmoid_of_exponential,
+        "the second would take the same denominator",
+    ),
     *(
-        (known, writer, "which writes out what it is known by")
+        (known, writer, "the second writes out what the first is known by")
         for known in (activations.gelu, activations.prelu, activations.slope_relu)
         for writer in (arithmetic.unary, arithmetic.power)
     ),
-    (arithmetic.unary, arithmetic.square_of_difference, "which takes squares that are written as products"),
-    (arithmetic.division_by_root, arithmetic.division_by_positive, "which would take the root of a root"),
-    (masks.additive_mask, arithmetic.subtraction_of_constant, "which takes constants as biases, and -1e9 is none"),
-    (arithmetic.clip, activations.relu_times_sixth, "which reads a ReLU6 that it finds"),
+    (
+        arithmetic.unary,
+        arithmetic.square_of_difference,
+        "the second takes the products that the first makes of squares",
+    ),
+    (arithmetic.division_by_root, arithmetic.division_by_positive, "the second would take the root of a root"),
+    (masks.additive_mask, arithmetic.subtraction_of_constant, "the second takes constants as biases, and -1e9 is none"),
+    (arithmetic.clip, activations.relu_times_sixth, "the second reads a ReLU6 that the first finds"),
 )
 APART: tuple[tuple[Pass, Pass, str], ...] = (  # in two phases, the first in the earlier one: why
     (arithmetic.clip, recurrent.clamp_of_state, "the first would join again what the second takes apart"),

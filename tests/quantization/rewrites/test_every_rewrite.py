@@ -35,8 +35,9 @@ def test_rewrites_stand_in_the_order_that_they_need():
     phase_of = {each: name for name, phase in PHASES.items() for each in phase if each not in CLEANUP}
     for first, second, why in BEFORE:
         phase = PHASES[phase_of[first]]
-        assert second in phase, why
-        assert phase.index(first) < phase.index(second), why
+        assert second in phase, (first.__name__, second.__name__, why)
+        assert phase.index(first) < phase.index(second), (first.__name__, second.__name__, why)
     names = list(PHASES)
     for first, second, why in APART:
-        assert names.index(phase_of[first]) < names.index(phase_of[second]), why
+        apart = names.index(phase_of[first]) < names.index(phase_of[second])
+        assert apart, (first.__name__, second.__name__, why)
