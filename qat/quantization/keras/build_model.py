@@ -45,6 +45,7 @@ from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.result_shapes import resulting_in
 from qat.quantization.keras.to_float import architecture, foreign_classes
 from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
+from qat.quantization.keras.unsaved import Unsaved
 from qat.quantization.keras.variables import FloatVariables, building
 from qat.quantization.keras.wrapper import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
 from qat.quantization.placement import ONE_RANGE_FOR_ALL, SAME_SCALE, QuantSpec
@@ -362,7 +363,7 @@ def _add_keras2_config(
     qat_config["attributes"] = carried_attributes(model, made)
     give_attributes(made, qat_config["attributes"], variables.variables, model)
     if qat_config["float_model"] is None or foreign_classes(qat_config["float_model"]):
-        object.__setattr__(made, "origin", model)
+        object.__setattr__(made, "origin", Unsaved(model))
 
 
 def _emitted(

@@ -15,8 +15,8 @@ def mixed_with_teacher(model: KerasModel, loss: tf.Tensor, inputs: TensorNest, o
     """The loss of one batch; in a training step with a teacher, mixed with the distance to the teacher's answers.
 
     Args:
-        model: the quantized model; its `teacher` is None, or (model, weight 0-1, temperature above 0), and `distilling`
-            is true in a training step.
+        model: the quantized model; its `teacher` is None, or (`Unsaved` model, weight 0-1, temperature above 0), and
+            `distilling` is true in a training step.
         loss: Keras' own loss, a scalar, penalties included.
         inputs: inputs of the batch, nested as the model's, [batch, ...] each; read by the teacher.
         outputs: outputs of the model, real numbers; with a teacher, probabilities [batch, classes].
@@ -27,7 +27,7 @@ def mixed_with_teacher(model: KerasModel, loss: tf.Tensor, inputs: TensorNest, o
     if model.teacher is None or not model.distilling:
         return loss
     teacher, weight, temperature = model.teacher
-    distance = distillation_loss(teacher(inputs, training=False), outputs, temperature)
+    distance = distillation_loss(teacher.model(inputs, training=False), outputs, temperature)
     return (1 - weight) * loss + weight * tf.cast(distance, loss.dtype)
 
 

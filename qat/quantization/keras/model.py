@@ -55,6 +55,7 @@ from qat.quantization.keras.to_float import (
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras.training_layers import is_training
 from qat.quantization.keras.unbuilt_parts import make_missing_variables
+from qat.quantization.keras.unsaved import Unsaved
 from qat.quantization.keras.variables import FloatVariables, LayerVariables, building
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.report import QuantizationReport
@@ -73,7 +74,7 @@ class QatModel(EvaluatedInIntegers):
     bound = False
     gives_all = False  # in training too; another model around it leaves out what only inference gives
     post_training = False  # made to be exported as it is: `quantize_model` was called with `name="ptq"`
-    origin = None  # a float model that only the process that has quantized it can build again
+    origin: Unsaved | None = None  # a float model that only the process that has quantized it can build again
     qat_config: Any = None  # see `hold`
     check_rows = None  # some calibration rows, one array per input: `qat.quantization.keras.check_rows`
 
@@ -117,7 +118,7 @@ class QatModel(EvaluatedInIntegers):
         """
         config = self.qat_config.get("float_model")
         if self.origin is not None:
-            model = clone(self.origin)
+            model = clone(self.origin.model)
         else:
             model = None if config is None else rebuild(config, self._nested_inputs, self.name)
         if model is None:
@@ -125,7 +126,7 @@ class QatModel(EvaluatedInIntegers):
             return self._unquantized()
         lend_again(model, self.qat_config.get("lent", NOTHING_LENT))
         names = [None if each is None else each.name for each in self.float_variables.variables]
-        values, caller = self.float_variables.values(), model if self.origin is None else self.origin
+        values, caller = self.float_variables.values(), model if self.origin is None else self.origin.model
         make_missing_variables(model, values, self.inputs, caller, self._nested_inputs)
         set_variables(model, values, names, self.name)
         freeze_alike(model, self.qat_config.get("trained"))
@@ -316,7 +317,7 @@ class QatModel(EvaluatedInIntegers):
             weight: share of the teacher's part of the loss, 0-1.
             temperature: a number above 0: both answers are softened by p^(1/temperature) before they are compared.
         """
-        object.__setattr__(self, "teacher", (teacher, float(weight), float(temperature)))
+        object.__setattr__(self, "teacher", (Unsaved(teacher), float(weight), float(temperature)))
 
     def reset_metrics(self) -> None:
         """As Keras has it, at the start of each epoch."""

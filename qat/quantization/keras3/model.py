@@ -24,6 +24,7 @@ from qat.quantization.keras.misuse import (
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.names import free_name
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
+from qat.quantization.keras.unsaved import Unsaved
 from qat.quantization.keras3.graph_layer import QuantizedGraph
 from qat.quantization.keras3.to_float import float_model_of
 
@@ -43,7 +44,7 @@ class Keras3QatModel(keras.Model):
     driver = None  # name of the float model's class, whose `train_step` and the like this one has
     evaluates_itself = False  # by a `test_step` of the float model's class
     driver_config: Any = None  # what `train_step` of a float model of a class of its own needs; see `take`
-    origin = None  # a float model that only the process that has quantized it can build again
+    origin: Unsaved | None = None  # a float model that only the process that has quantized it can build again
 
     @property
     def graph(self) -> QuantizedGraph:
@@ -78,7 +79,8 @@ class Keras3QatModel(keras.Model):
         Raises:
             ModelError: a class of the float model is not known in this process.
         """
-        made = float_model_of(self.qat_model, self.graph.float_model, self.origin, self.trainable)
+        origin = None if self.origin is None else self.origin.model
+        made = float_model_of(self.qat_model, self.graph.float_model, origin, self.trainable)
         if made is None:
             warn_of_other_layers(self.name)
             return as_keras3(self.qat_model._unquantized(), None)
@@ -112,7 +114,7 @@ class Keras3QatModel(keras.Model):
             weight: share of the teacher's part of the loss, 0-1.
             temperature: a number above 0: both answers are softened by p^(1/temperature) before they are compared.
         """
-        object.__setattr__(self, "teacher", (teacher, float(weight), float(temperature)))
+        object.__setattr__(self, "teacher", (Unsaved(teacher), float(weight), float(temperature)))
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -258,7 +260,7 @@ def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatMode
     made = kind(_packed(model._nested_inputs, inputs), _packed(model._nested_outputs, outputs), name=model.name)
     made.dtype_policy = "float32"  # whatever is global: `compile` would scale the loss of a model in float16
     if float_model is not None and (config is None or unknown_names(config)):
-        object.__setattr__(made, "origin", float_model)
+        object.__setattr__(made, "origin", Unsaved(float_model))
     if float_model is not None and own_classes(type(float_model)):
         driver_config = {"driver": made.driver and keras.saving.get_registered_name(type(float_model))}
         driver_config |= {"parts": parts_of(float_model), "attributes": carried_attributes(float_model, made)}
