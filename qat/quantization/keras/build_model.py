@@ -39,7 +39,7 @@ from qat.quantization.keras.names import (
     range_name,
     refuse_same_names,
 )
-from qat.quantization.keras.observing import cuts_nothing_off, observes, own_end
+from qat.quantization.keras.observing import cuts_nothing_off, is_square, observes, own_end
 from qat.quantization.keras.op import Op
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.result_shapes import resulting_in
@@ -262,6 +262,7 @@ class Emitter:
             operands=[f"operand_{i}" if is_fixed(t) else "x" for i, t in enumerate(node.inputs)],
             **self._weights(fixed),
             own_end=own_end(node),
+            is_square=is_square(node),
             name=_inner_name(node) if fixed else f"op_{part_name(node.name, node.layer)}--",
         )
         quantized = (

@@ -9,6 +9,7 @@ from qat.quantization.placement import ONLY_RESULT, SAME_SCALE, SHARES_RANGE, De
 
 Consumers = Mapping[Tensor, Sequence[Node]]
 ENDS = {"relu": {"maximum": 0.0}, "relu6": {"maximum": 0.0, "minimum": 6.0}}
+NOT_IN_FILE = ("custom_gradient", "dropped", "identity", "in_training", "stop_gradient")
 MOVING = SAME_SCALE - {"custom_gradient", "dropped", "embedding", "in_training", "pad"} | {"fake_quant", "requantize"}
 
 
@@ -61,3 +62,14 @@ def own_end(node: Node) -> float | None:
     if before.op == "clamp":
         return float(before.attrs["low" if node.op == "maximum" else "high"])
     return ENDS.get(before.op, {}).get(node.op)
+
+
+def is_square(node: Node) -> bool:
+    """Whether an op multiplies a tensor with itself, as the file has it: what acts in training alone is not there."""
+    return node.op == "mul" and len({_at_inference(each) for each in node.inputs}) == 1
+
+
+def _at_inference(tensor: Tensor) -> Tensor:
+    while tensor.node.op in NOT_IN_FILE or (tensor.node.op == "fake_quant" and not observes(tensor.node)):
+        tensor = tensor.node.inputs[0]
+    return tensor

@@ -32,15 +32,23 @@ class Op(RangedHolder):
 
     - `output_ranges` has for each call the name of a range.
     - `input_ranges` has for each call a list with a name for each operand, None for a weight.
-    - `own_end` is what `observing.own_end` gives.
+    - `own_end` and `is_square` are what `observing` says of the op.
 
     Ranges are set only for ops of `SIMULATED_KERNELS` and ops that put their constants on one range for all operands;
     `input_ranges` also for ops of `POLES` and `custom_gradient`.
     """
 
-    def __init__(self, op: str, attrs: dict, operands: list[str], own_end: float | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        op: str,
+        attrs: dict,
+        operands: list[str],
+        own_end: float | None = None,
+        is_square: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.own_end = own_end
+        self.own_end, self.is_square = own_end, is_square
         self.op, self.operands = RENAMED_OPS.get(op, op), list(operands)
         object.__setattr__(self, "attrs", dict(attrs))
         object.__setattr__(self, "outside", find_variables(attrs))
@@ -148,7 +156,9 @@ class Op(RangedHolder):
         if scales is None:
             return None
         scale, zero_point = (None, float) if target is None else (target.scale(), target.zero_point)
-        call = KernelCall(arguments, scales, scale, self.attrs, self._zero_points, zero_point)
+        call = KernelCall(
+            arguments[:1] * 2 if self.is_square else arguments, scales, scale, self.attrs, self._zero_points, zero_point
+        )
         return SIMULATED_KERNELS[self.op](call)
 
     def _held(self, name: str, value: Array) -> Any:
@@ -176,4 +186,5 @@ class Op(RangedHolder):
     def get_config(self) -> dict[str, Any]:
         attrs = describe_now(self.attrs)
         own = {"op": self.op, "attrs": attrs, "operands": self.operands}
-        return super().get_config() | own | ({} if self.own_end is None else {"own_end": self.own_end})
+        told = {"own_end": self.own_end} if self.own_end is not None else {}
+        return super().get_config() | own | told | ({"is_square": True} if self.is_square else {})

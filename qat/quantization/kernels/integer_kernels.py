@@ -62,9 +62,20 @@ def _sum(sign: float) -> Callable[..., Array]:
 
 def _product(call: KernelCall) -> Array:
     """The product of codes, below 2^16 and so exact, times one float32; halves to even."""
+    if call.operands[0] is call.operands[1]:
+        return _square(call)
     x, y = (arrays.cast(codes, "int32") for codes in call.codes())
     total = arrays.cast(x * y, "float32")  # a graph multiplies the last two of three factors first
     return call.scale * arrays.rint(total * rescaling_factor(*call.scales, call.scale))
+
+
+def _square(call: KernelCall) -> Array:
+    """XNNPACK's product of a tensor with itself: the square of the real numbers in float32, times 1 / scale, plus the
+    zero point; halves to even. Order and roundings are measured, of a million codes on 4,000 pairs of scales."""
+    real = call.codes()[0] * call.scales[0]
+    zero_point = call.zero_point()
+    square = _multiply(_multiply(real, real), _divide(1.0, call.scale)) + zero_point
+    return call.scale * (arrays.rint(square) - zero_point)
 
 
 def _quotient(call: KernelCall) -> Array:
@@ -98,6 +109,11 @@ def _reduce(is_mean: bool) -> Callable[..., Array]:
         return call.scale * (arrays.rint((total + of_zeros) * factor + shift) - zero_point)
 
     return run
+
+
+def _multiply(x: Array, y: Array) -> Array:
+    """The float32 product; of three factors a graph might multiply the last two first."""
+    return arrays.cast(arrays.cast(x, "float64") * arrays.cast(y, "float64"), "float32")
 
 
 def _divide(x: Array, y: Array) -> Array:

@@ -125,3 +125,20 @@ def test_quotients_halfway_between_codes_go_where_the_reciprocal_of_the_kernel_t
         layer.set_range(low, low + 2.55)
     last.set_range(-top if min(lows) < 0 else 0.0, top)
     same_codes(model, rows)
+
+
+@pytest.mark.parametrize("square", [
+    lambda x: x * x, tf.square, lambda x: x**2, lambda x: x * tf.stop_gradient(x),
+    lambda x: x * tf_keras.layers.Dropout(0.5)(x),
+])  # fmt: skip
+def test_a_product_of_a_tensor_with_itself_is_a_square_of_real_numbers(square):
+    """XNNPACK squares in float32 by a table; ties are put where the integer product falls on the other side."""
+    entry = tf_keras.Input((4,), name="line")
+    model = quantize_model(tf_keras.Model(entry, square(entry)), LINE)
+    before, *_, behind = [layer for layer in model.layers if isinstance(layer, RangeLayer)]
+    step = 0.0011240447638556361  # 39 steps, squared, are half a code away from one
+    before.set_range(-120 * step, 135 * step)
+    behind.set_range(0.0, 255 * 9.374377259518951e-05)
+    codes = (np.arange(-120, 136) * step).astype(np.float32).reshape(64, 4)
+    same_codes(model, codes)
+    np.testing.assert_array_equal(model(codes), model.predict(codes, verbose=0))
