@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from qat.config import ParityConfig
 from qat.errors import QatError, TfliteFileError, WrongFileError
 from qat.export.layer_parity import LayerParity, first_departure, layer_parity
+from qat.export.other_rounding import reasons_to_round_otherwise, warn_of_other_codes
 from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.check_rows import check_rows
 from qat.quantization.keras.model import QatModel
@@ -56,10 +57,13 @@ def check_against_model(model: tf_keras.Model, content: bytes, file: TfliteGraph
     runtime = _runtime_of(content, file)
     actual = _run(runtime, rows)
     names = sorted(runtime.output_names) if runtime.metadata.outputs_by_name else runtime.output_names
-    scales = _output_scales(runtime)
-    departures = list(_departures(names, _predict(model, rows), actual, scales))
+    scales, expected = _output_scales(runtime), _predict(model, rows)
+    departures = list(_departures(names, expected, actual, scales))
+    reasons = reasons_to_round_otherwise(model, runtime.graph)
     if departures:
-        _report(departures, _first_layer(model, content, rows), len(rows[0]))
+        _report(departures, _first_layer(model, content, rows), len(rows[0]), reasons)
+    elif reasons:
+        warn_of_other_codes(reasons, expected, actual, scales)
 
 
 def _runtime_of(content: bytes, file: TfliteGraph | None) -> Interpreter:
@@ -173,7 +177,7 @@ def _first_layer(model: QatModel, content: bytes, rows: list[NDArray]) -> LayerP
         return None  # a layer that cannot be looked at by itself leaves the verdict as it is
 
 
-def _report(departures: list[Departure], layer: LayerParity | None, rows: int) -> None:
+def _report(departures: list[Departure], layer: LayerParity | None, rows: int, reasons: str) -> None:
     thresholds = ParityConfig()
     where = "no layer alone shows where it begins"
     if layer is not None:
@@ -193,5 +197,5 @@ def _report(departures: list[Departure], layer: LayerParity | None, rows: int) -
         f"the file is not what the model computes: of output {worst.name!r}, {worst.within_1_lsb:.1%} of the codes are "
         f"within 1 LSB of the model's on {rows} calibration rows (expected {thresholds.min_within_1_lsb:.0%}), the "
         f"largest difference is {worst.max_lsb:.0f} LSB (expected at most {thresholds.max_lsb}); {where}. "
-        "qat.export.layer_parity compares all layers; quant.skip leaves one in float",
+        f"{reasons or 'qat.export.layer_parity compares all layers; quant.skip leaves one in float'}",
     )
