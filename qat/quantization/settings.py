@@ -80,20 +80,19 @@ def override(config: QuantConfig, layer: str) -> dict[str, Any]:
 
 
 def weight_scheme(config: QuantConfig, layer: str) -> dict[str, Any]:
-    """Bits and granularity of one layer's weights, and whether any layer of the model has fewer than 8 bits.
+    """Bits and granularity of one layer's weights.
 
     Args:
         config: settings of the whole model.
         layer: name of a Keras layer.
 
     Returns:
-        `bits` (4 or 8), `per_channel` and `low_bit` (both booleans), the arguments of `LinearScheme`.
+        `bits` (2 to 8) and `per_channel` (a boolean), arguments of `LinearScheme`.
     """
     settings_of_layer = override(config, layer)
     return {
         "bits": settings_of_layer.get("weight_bits", config.weight_bits),
         "per_channel": settings_of_layer.get("per_channel", config.per_channel),
-        "low_bit": is_low_bit(config),
     }
 
 

@@ -327,8 +327,7 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
         graph: the canonical graph, with the nodes of its ranges placed.
         model: the float model that it was made from, of either Keras; it stays as it is.
         settings: section `quant` of the config, of which `ema_decay` and `learned_ranges` are read.
-        scheme_of: function of a Keras layer's name to its `bits` (4 or 8), `per_channel` and `low_bit`, as
-            `weight_scheme` gives them.
+        scheme_of: function of a Keras layer's name to its `bits` and `per_channel`, as `weight_scheme` gives them.
 
     Returns:
         The `QatModel`, with inputs [None, ...] where the float model has an open batch, and the layer that holds each

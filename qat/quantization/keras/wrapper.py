@@ -36,12 +36,13 @@ def kernel_quantizer(kind: str, is_normalized: bool, bits: int, per_channel: boo
     """The quantizer of a linear op's kernel.
 
     If all channels have one range, folding BatchNormalization into the kernel gives each channel its own scale.
-    Transposed convolutions are an exception: the converter finds their ranges itself.
+    Transposed convolutions are an exception: the converter finds their ranges itself. Rows of an embedding have one
+    scale, and so has a dense kernel of 4 bits: microcontrollers have no kernel of int4 for another.
 
     Args:
         kind: kind of the linear op: "conv2d", "depthwise_conv2d", "conv2d_transpose", "dense" or "embedding".
         is_normalized: whether BatchNormalization is folded into the kernel.
-        bits: bits of a code of the kernel, 8 or 4.
+        bits: bits of a code of the kernel, 2 to 8.
         per_channel: whether there is one scale per output channel, not one for all.
         one_range: whether all channels have one range before the normalization, as a clustered kernel needs it.
 
@@ -49,7 +50,8 @@ def kernel_quantizer(kind: str, is_normalized: bool, bits: int, per_channel: boo
         A new one, switched on. With `one_range` and without normalization it has one scale for all channels.
     """
     shares = one_range and is_normalized and kind != "conv2d_transpose"
-    per_channel = per_channel and (is_normalized or not one_range)
+    of_one_scale = kind == "embedding" or (kind == "dense" and bits == STORED_AS_INT4)
+    per_channel = per_channel and not of_one_scale and (is_normalized or not one_range)
     return KernelQuantizer(bits, per_channel, CHANNELS.get(kind, "last"), shares and per_channel)
 
 
@@ -73,8 +75,7 @@ class _Scheme(QuantizeConfig):
 class LinearScheme(_Scheme):
     """The kernel, folded with BatchNormalization at inference; the bias is left alone (int32 in the file).
 
-    `low_bit`: some kernel of the model has fewer than 8 bits. Then the converter finds no grid in a constant by itself,
-    and the kernel of a dense layer, which it turns round, must carry a FakeQuant; that it turns for one scale only.
+    `low_bit`: of models saved earlier, where one kernel of few bits gave all dense kernels of the model one scale.
     `one_range`: the kernel is clustered, and a centroid is to be one code in all channels.
     """
 
@@ -82,15 +83,13 @@ class LinearScheme(_Scheme):
         self.bits, self.per_channel, self.low_bit, self.one_range = bits, per_channel, low_bit, one_range
 
     def get_weights_and_quantizers(self, layer: Linear) -> list:
-        per_channel = self.per_channel and layer.kind != "embedding"
-        if self.low_bit and layer.kind == "dense":
-            per_channel = False
+        per_channel = self.per_channel and not (self.low_bit and layer.kind == "dense")
         kernel = WeightOf(layer, layer.kernel_name)
         return [(kernel, kernel_quantizer(layer.kind, layer.norm is not None, self.bits, per_channel, self.one_range))]
 
     def get_config(self) -> dict[str, Any]:
-        own = {"bits": self.bits, "per_channel": self.per_channel, "low_bit": self.low_bit}
-        return own | {"one_range": self.one_range}
+        earlier = {"low_bit": True} if self.low_bit else {}
+        return {"bits": self.bits, "per_channel": self.per_channel, "one_range": self.one_range} | earlier
 
 
 @tf_keras.utils.register_keras_serializable("qat")
