@@ -24,6 +24,7 @@ from qat.quantization.rewrites import (
     exponentials,
     linear,
     masks,
+    normalization_affine,
     normalizations,
     outputs,
     pooling,
@@ -137,6 +138,7 @@ FUSE: tuple[Pass, ...] = (  # what a linear op's kernel computes with it
     normalizations.attach_batch_norm,
     linear.factor,
     linear.input_affine,
+    normalization_affine.affine_of_normalization,
 )
 SIMPLIFY: tuple[Pass, ...] = (  # what is left, without what is computed twice
     recurrent.clamp_of_state,

@@ -22,7 +22,7 @@ def _keeps_channels(node: Node) -> bool:
     return bool(source) and bool(target) and source[-1] == target[-1]
 
 
-def _is_channel_vector(tensor: Tensor, channels: int | None) -> bool:
+def is_channel_vector(tensor: Tensor, channels: int | None) -> bool:
     shape = tensor.shape
     return is_fixed(tensor) and int(np.prod(shape)) in (1, channels) and all(s == 1 for s in shape[:-1])
 
@@ -34,7 +34,7 @@ def channelwise_before_reshape(match: Match) -> Tensor | None:
     if x is None or not _keeps_channels(x.node) or only_reader(match.graph, x) is not match.node:
         return None
     reshape = x.node
-    if fixed is not None and not _is_channel_vector(fixed, x.shape[-1]):
+    if fixed is not None and not is_channel_vector(fixed, x.shape[-1]):
         return None
     if reshape.inputs[0].node.op in ("input", "const") or match.shape != x.shape:
         return None
@@ -52,7 +52,7 @@ def _swap(graph: Graph, node: Node, reshape: Node, x: Tensor) -> None:
     graph.insert_after(node, reshape)
 
 
-def _uses(graph: Graph) -> Counter:
+def uses_of_weights(graph: Graph) -> Counter:
     """How often each variable is read, by its key."""
     nodes = [tensor.node for node in graph.nodes for tensor in node.inputs if is_fixed(tensor)]
     nodes += [node for node in graph.nodes if node.op not in ("const", "variable")]
@@ -67,7 +67,7 @@ def _linear_before(match: Match) -> tuple[Node | None, Weight | None]:
     fixed, x = fixed_and_other(match.node)
     if x is None or x.node.op not in LINEAR or "mean" in x.node.weights:
         return None, None
-    whole = _is_channel_vector(fixed, x.shape[-1]) and match.shape == x.shape
+    whole = is_channel_vector(fixed, x.shape[-1]) and match.shape == x.shape
     alone = only_reader(match.graph, x) is match.node
     return (x.node, fixed.node.weights["value"]) if whole and alone else (None, None)
 
@@ -79,7 +79,7 @@ def bias(match: Match) -> Tensor | None:
     if linear is None or weight is None:
         return None
     is_first = weight.key is not None and "bias" not in linear.weights
-    if not is_first and _uses(match.graph)[linear.weights["kernel"].key] > 1:
+    if not is_first and uses_of_weights(match.graph)[linear.weights["kernel"].key] > 1:
         return None
     added, old = _along_channels(weight, linear.output.shape[-1]), linear.weights.get("bias")
     linear.weights["bias"] = added if old is None else old.add(added)
@@ -103,7 +103,7 @@ def factor(match: Match) -> Tensor | None:
     linear, weight = _linear_before(match)
     if linear is None or weight is None:
         return None
-    uses, channels = _uses(match.graph), linear.output.shape[-1]
+    uses, channels = uses_of_weights(match.graph), linear.output.shape[-1]
     if max(uses[linear.weights["kernel"].key], uses[weight.key]) > 1:
         return None
     linear.weights["gamma"] = _along_channels(weight, channels)
@@ -121,7 +121,7 @@ def bias_of_sum(match: Match) -> Tensor | None:
         return None
     if any(map(is_fixed, total.inputs)):  # two vectors one after the other, which `bias` takes
         return None
-    if not _is_channel_vector(fixed, total.output.shape[-1]) or match.shape != total.output.shape:
+    if not is_channel_vector(fixed, total.output.shape[-1]) or match.shape != total.output.shape:
         return None
     for at, tensor in enumerate(total.inputs):
         if tensor.node.op in LINEAR and only_reader(graph, tensor) is total:
@@ -155,7 +155,7 @@ def _affine_chain(graph: Graph, source: Node) -> list[Node]:
     while True:
         node = only_reader(graph, tensor)
         fixed = fixed_and_other(node)[0] if node is not None and node.op in ("add", "mul") else None
-        if fixed is None or constant_of(fixed) is None or not _is_channel_vector(fixed, tensor.shape[-1]):
+        if fixed is None or constant_of(fixed) is None or not is_channel_vector(fixed, tensor.shape[-1]):
             return chain
         chain.append(node)
         tensor = node.output
@@ -169,7 +169,7 @@ def _lower_affine(graph: Graph, source: Node, chain: list[Node]) -> None:
         scale, offset = (scale * value, offset * value) if node.op == "mul" else (scale, offset + value)
     last = chain[-1]
     readers = [node for node in graph.nodes if any(tensor is last.output for tensor in node.inputs)]
-    uses = _uses(graph)
+    uses = uses_of_weights(graph)
     foldable = all(
         node.op == "conv2d" and node.inputs[0] is last.output and uses[node.weights["kernel"].key] < 2
         for node in readers
