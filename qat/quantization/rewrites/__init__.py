@@ -139,6 +139,7 @@ FUSE: tuple[Pass, ...] = (  # what a linear op's kernel computes with it
     linear.factor,
     linear.input_affine,
     normalization_affine.affine_of_normalization,
+    normalization_affine.shift_of_normalization_past_sum,
 )
 SIMPLIFY: tuple[Pass, ...] = (  # what is left, without what is computed twice
     recurrent.clamp_of_state,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Match, fixed_and_other
+from qat.quantization.ir.operations import LINEAR
+from qat.quantization.rewrites.builder import Match, fixed_and_other, only_reader
 from qat.quantization.rewrites.common_subexpressions import are_same
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.linear import is_channel_vector, uses_of_weights
@@ -38,6 +39,35 @@ def affine_of_normalization(match: Match) -> Tensor | None:
     for node in (each for each, behind in readers.items() if behind):
         node.inputs = [x if each is match.output else each for each in node.inputs]
     return match.output
+
+
+@rewrite("add")
+def shift_of_normalization_past_sum(match: Match) -> Tensor | None:
+    """(n + beta) + (x K + b) is n + (x K + (b + beta)): behind a transformer's sum the shift is the dense layer's."""
+    graph, (fixed, x) = match.graph, fixed_and_other(match.node)
+    total = only_reader(graph, match.output)
+    if x is None or total is None or total.op != "add" or match.shape != x.shape or total.output.shape != x.shape:
+        return None
+    if not is_channel_vector(fixed, x.shape[-1]) or not _is_normalized(x, shifted=True):
+        return None
+    other = next((each for each in total.inputs if each is not match.output), None)
+    if other is None or not _takes_a_bias(graph, other, total):
+        return None
+    moved = graph.make("add", f"{match.node.name}/bias", [other, fixed], shape=other.shape, layer=other.node.layer)
+    graph.insert_after(other.node, moved)
+    total.inputs = [x, moved.output]
+    return match.output
+
+
+def _takes_a_bias(graph: Graph, tensor: Tensor, reader: Node) -> bool:
+    """Whether a tensor comes from a linear op, whose channels a reshape may keep, and one node alone reads it."""
+    node = tensor.node
+    if only_reader(graph, tensor) is not reader:
+        return False
+    if node.op == "reshape" and _keeps_channels(node):
+        return _takes_a_bias(graph, node.inputs[0], node)
+    unshared = node.op in LINEAR and uses_of_weights(graph)[node.weights["kernel"].key] < 2
+    return unshared and "mean" not in node.weights
 
 
 def _is_normalized(x: Tensor, shifted: bool) -> bool:
@@ -70,32 +100,47 @@ def _readers(graph: Graph, tensor: Tensor) -> list[Node]:
     return [node for node in (*graph.nodes, *graph.taps) if any(tensor is each for each in node.inputs)]
 
 
-def _dense_behind(graph: Graph, tensor: Tensor, node: Node) -> list[Node] | None:
+def _dense_behind(graph: Graph, source: Tensor, node: Node) -> list[Node] | None:
     """The dense layers whose kernel a factor and a sum of each channel of a tensor can go into.
 
     Args:
         graph: the graph that the tensor stands in.
-        tensor: what the node reads.
-        node: one of its readers: such a layer, or an op that leaves the last axis as it is, with such behind it alone.
+        source: the tensor.
+        node: reads it or what is moved of it: such a layer, or an op that leaves the last axis as it is, with such
+            layers behind it alone.
 
     Returns:
         These layers; None where there is something else.
     """
     if node.op == "dense":
         return [node] if uses_of_weights(graph)[node.weights["kernel"].key] < 2 else None
-    if not _keeps_channels(node) or any(node.output is output for output in graph.outputs):
+    is_joined = node.op == "concat" and _is_made_of(node.output, source)
+    if not (is_joined or _keeps_channels(node)) or any(node.output is output for output in graph.outputs):
         return None
     found: list[Node] = []
     for reader in _readers(graph, node.output):
-        behind = _dense_behind(graph, node.output, reader)
+        behind = _dense_behind(graph, source, reader)
         if behind is None:
             return None
         found += behind
     return found
 
 
+def _is_made_of(tensor: Tensor, source: Tensor) -> bool:
+    """Whether a tensor is parts of another, put together along other axes than the last, as a shift of windows is."""
+    node = tensor.node
+    if tensor is source:
+        return True
+    if node.op == "concat":
+        along = node.attrs["axis"] % node.output.rank != node.output.rank - 1
+        return along and all(_is_made_of(each, source) for each in node.inputs)
+    return _keeps_channels(node) and _is_made_of(node.inputs[0], source)
+
+
 def _keeps_channels(node: Node) -> bool:
     """Whether an op works on all channels alike, and a factor and a sum of each go through it."""
+    if not node.inputs or node.inputs[0].rank <= 0:
+        return False
     x, last = node.inputs[0], node.inputs[0].rank - 1
     if node.op == "reshape":
         return bool(node.output.shape) and node.output.shape[-1] == x.shape[-1]
