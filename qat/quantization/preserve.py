@@ -18,14 +18,12 @@ from qat.models.keras_types import KerasModel, KerasVariable
 from qat.quantization.importing.keras_version import dtype_of, value_of, version_of
 from qat.quantization.ir.graph import Graph, Node
 from qat.quantization.ir.operations import LINEAR
-from qat.quantization.ir.preserved_kernels import PreservedEntries
+from qat.quantization.ir.preserved_kernels import MOST_CLUSTERS, SAMPLE, PreservedEntries, repeated_values
 from qat.warning import warn
 
 KERNELS = ("kernel", "recurrent", "table")  # weights of a node that are pruned or clustered
 PRUNED = 0.3  # share of exact zeros, at least: continuous values have none by chance
-MOST_CLUSTERS = 256  # centroids that 8 bits can represent
 GRID_TOLERANCE = 1e-2  # a share of a scale
-SAMPLE = 4096  # entries that are looked at before all are
 
 
 def resolve_preserve(config: QuantConfig) -> str | None:
@@ -97,7 +95,7 @@ def find_preserved(variable: KerasVariable, choice: str, is_table: bool = False)
         return None  # zeros alone: not trained yet
     if choice == "sparsity":
         return PreservedEntries.zeros_of(value) if (value == 0).any() else None
-    values = _repeated_values(value)
+    values = repeated_values(value)
     if choice == "clusters":
         return PreservedEntries.groups_of(value) if values is not None else None
     if values is not None and _is_clustered(value, values):
@@ -112,15 +110,6 @@ def _variable_indices(graph: Graph, names: tuple[str, ...]) -> Iterator[int]:
             weight = node.weights.get(name)
             if weight is not None and weight.is_trainable:
                 yield from weight.source.variable_indices()
-
-
-def _repeated_values(value: NDArray) -> NDArray | None:
-    """The distinct values, sorted, where some nonzero ones repeat and 8 bits can represent all; else None."""
-    for part in (value.reshape(-1)[:SAMPLE], value):
-        values = np.unique(part)
-        if len(values) > MOST_CLUSTERS:
-            return None
-    return values if np.count_nonzero(values) < np.count_nonzero(value) else None
 
 
 def _is_clustered(value: NDArray, values: NDArray) -> bool:

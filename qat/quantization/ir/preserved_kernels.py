@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from qat.models.keras_types import KerasVariable
 from qat.quantization.ir.weight_source import pack_array, unpack_array
 
+MOST_CLUSTERS = 256  # centroids that 8 bits can represent
+SAMPLE = 4096  # entries that are looked at before all are
+
 
 class PreservedEntries:
     """The zeros of a variable, its groups of equal entries, or both.
@@ -124,3 +127,19 @@ class PreservingConstraint(tf_keras.constraints.Constraint):
     def __call__(self, value: tf.Variable | tf.Tensor) -> tf.Tensor:
         value = tf.convert_to_tensor(value if self.own is None else self.own(value))
         return self.preserved.apply_to(value)
+
+
+def repeated_values(value: NDArray) -> NDArray | None:
+    """The distinct values of a clustered kernel.
+
+    Args:
+        value: a kernel of any shape.
+
+    Returns:
+        The values, sorted, where some nonzero ones repeat and 8 bits can represent all; else None.
+    """
+    for part in (value.reshape(-1)[:SAMPLE], value):
+        values = np.unique(part)
+        if len(values) > MOST_CLUSTERS:
+            return None
+    return values if np.count_nonzero(values) < np.count_nonzero(value) else None

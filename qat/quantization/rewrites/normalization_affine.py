@@ -9,6 +9,7 @@ import numpy as np
 
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 from qat.quantization.ir.operations import LINEAR
+from qat.quantization.ir.preserved_kernels import repeated_values
 from qat.quantization.rewrites.builder import Match, fixed_and_other, only_reader
 from qat.quantization.rewrites.common_subexpressions import are_same
 from qat.quantization.rewrites.driver import rewrite
@@ -22,7 +23,8 @@ def affine_of_normalization(match: Match) -> Tensor | None:
     """(n * gamma + beta) K + b is n (gamma K) + (beta K + b), where a dense layer reads what is normalized.
 
     What else reads it, as the sum behind a normalization does, reads it as before. The shift first: then the scale is
-    what is read. A scale whose largest entries would take the codes of the others in the kernels stays outside.
+    what is read. A scale whose largest entries would take the codes of the others in the kernels stays outside, and so
+    does that of a clustered kernel, whose values would be as many as its entries.
     """
     fixed, x = fixed_and_other(match.node)
     if x is None or match.shape != x.shape or not is_channel_vector(fixed, x.shape[-1]):
@@ -32,7 +34,7 @@ def affine_of_normalization(match: Match) -> Tensor | None:
     vector = fixed.node.weights["value"].reshape(fixed.node.value.size).broadcast(x.shape[-1])
     readers = {node: _dense_behind(match.graph, match.output, node) for node in _readers(match.graph, match.output)}
     dense = list(dict.fromkeys(each for behind in readers.values() for each in behind or []))
-    if not dense or (match.node.op == "mul" and _noise(dense, vector.value) > MOST_NOISE):
+    if not dense or (match.node.op == "mul" and not _may_scale(dense, vector.value)):
         return None
     for node in dense:
         (_scale if match.node.op == "mul" else _shift)(node, vector)
@@ -115,10 +117,10 @@ def _dense_behind(graph: Graph, source: Tensor, node: Node) -> list[Node] | None
     if node.op == "dense":
         return [node] if uses_of_weights(graph)[node.weights["kernel"].key] < 2 else None
     is_joined = node.op == "concat" and _is_made_of(node.output, source)
-    if not (is_joined or _keeps_channels(node)) or any(node.output is output for output in graph.outputs):
+    if not (is_joined or _keeps_channels(node)) or any(each in node.outputs for each in graph.outputs):
         return None
     found: list[Node] = []
-    for reader in _readers(graph, node.output):
+    for reader in (each for output in node.outputs for each in _readers(graph, output)):
         behind = _dense_behind(graph, source, reader)
         if behind is None:
             return None
@@ -148,6 +150,8 @@ def _keeps_channels(node: Node) -> bool:
         return node.attrs["perm"][-1] == last
     if node.op == "mean":
         return last not in _axes(node)
+    if node.op == "split":
+        return node.attrs["axis"] % (last + 1) != last
     return node.op == "strided_slice" and _leaves_last_axis(node.attrs, last)
 
 
@@ -158,6 +162,11 @@ def _leaves_last_axis(attrs: dict, last: int) -> bool:
         attrs["strides"][last] == 1 and attrs.get("begin_mask", 0) >> last & attrs.get("end_mask", 0) >> last & 1
     )
     return bool(plain) and not masks[1] and not masks[2] and not masks[0] >> last & 1
+
+
+def _may_scale(readers: list[Node], scale: np.ndarray) -> bool:
+    clustered = any(repeated_values(node.weights["kernel"].value) is not None for node in readers)
+    return not clustered and _noise(readers, scale) <= MOST_NOISE
 
 
 def _noise(readers: list[Node], scale: np.ndarray) -> float:

@@ -10,6 +10,7 @@ FAMILIES = (
     "exponentials",
     "linear",
     "masks",
+    "normalization_affine",
     "normalizations",
     "recurrent",
     "rounding",
