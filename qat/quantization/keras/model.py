@@ -53,6 +53,7 @@ from qat.quantization.keras.to_float import (
     warn_of_lost_losses,
 )
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
+from qat.quantization.keras.traced_once import traced_once
 from qat.quantization.keras.training_layers import is_training
 from qat.quantization.keras.unbuilt_parts import make_missing_variables
 from qat.quantization.keras.unsaved import Unsaved
@@ -329,7 +330,8 @@ class QatModel(EvaluatedInIntegers):
     def train_step(self, data: TensorNest) -> dict:
         object.__setattr__(self, "distilling", True)
         try:
-            return super().train_step(data)
+            with traced_once(self, self):
+                return super().train_step(data)
         finally:
             object.__setattr__(self, "distilling", False)
 

@@ -24,6 +24,7 @@ from qat.quantization.keras.misuse import (
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.names import free_name
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
+from qat.quantization.keras.traced_once import traced_once
 from qat.quantization.keras.unsaved import Unsaved
 from qat.quantization.keras3.graph_layer import QuantizedGraph
 from qat.quantization.keras3.to_float import float_model_of
@@ -131,7 +132,8 @@ class Keras3QatModel(keras.Model):
     def train_step(self, data: Any) -> Any:
         object.__setattr__(self, "distilling", True)
         try:
-            return super().train_step(data)
+            with traced_once(self, self.qat_model):
+                return super().train_step(data)
         finally:
             object.__setattr__(self, "distilling", False)
 
