@@ -56,7 +56,7 @@ from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras.traced_once import traced_once
 from qat.quantization.keras.training_layers import is_training
 from qat.quantization.keras.unbuilt_parts import make_missing_variables
-from qat.quantization.keras.unsaved import Unsaved
+from qat.quantization.keras.unsaved import Unsaved, UnsavedProperty
 from qat.quantization.keras.variables import FloatVariables, LayerVariables, building
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.report import QuantizationReport
@@ -136,7 +136,7 @@ class QatModel(EvaluatedInIntegers):
         warn_of_lost_losses(model, len(self.qat_config["penalties"]))
         return model
 
-    @property
+    @UnsavedProperty
     def quantization_report(self) -> QuantizationReport:
         """What is quantized on which grid, as it is now; what is not, and why; and what was rewritten into what."""
         if not self.bound:
