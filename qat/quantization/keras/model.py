@@ -44,6 +44,7 @@ from qat.quantization.keras.misuse import (
 from qat.quantization.keras.output_masks import mask_outputs
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.registered import by_bare_names
+from qat.quantization.keras.result_shapes import equal_layers_alike
 from qat.quantization.keras.save_formats import refuse_other_formats
 from qat.quantization.keras.to_float import (
     clone,
@@ -296,7 +297,8 @@ class QatModel(EvaluatedInIntegers):
         if driver is not None and cls.driver is None:
             found = found_driver(driver, custom_objects, cls)
             made_by = cls if found is None else driven_class(cls, found, qat_config.get("parts", {}))
-        with deep_recursion(), by_bare_names(), building(FloatVariables(qat_config["real"])) as variables:
+        variables = FloatVariables(qat_config["real"])
+        with deep_recursion(), by_bare_names(), building(variables), equal_layers_alike():
             made = super(QatModel, made_by).from_config(config, custom_objects)
         give_attributes(made, qat_config.get("attributes", {}), variables.variables)
         made.hold(variables, qat_config)

@@ -45,6 +45,9 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         self.source, self.calls = source, calls
         object.__setattr__(self, "variables_of_model", being_built())
 
+    def result_key(self) -> Any:
+        return "range"  # the shape of what comes in
+
     def build(self, input_shape: Shape) -> None:
         if not self.built:  # loading builds once by itself and once more in the first call
             self.quantizer_vars = self.quantizer.build(input_shape, self.name, self)
