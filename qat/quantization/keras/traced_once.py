@@ -29,9 +29,7 @@ def traced_once(model: Any, graph: Any) -> contextlib.AbstractContextManager:
 def _counts_traces(model: Any) -> bool:
     """Whether a layer of the model draws other random numbers in each trace."""
     generators = (
-        getattr(layer, name, None)
-        for layer in model._flatten_layers()
-        for name in ("generator", "_random_generator")
+        getattr(layer, name, None) for layer in model._flatten_layers() for name in ("generator", "_random_generator")
     )
     return any(getattr(each, "_seed", None) is not None for each in generators)
 
