@@ -34,6 +34,11 @@ def least_over_replicas(value: tf.Tensor) -> tf.Tensor:
     return tf.reduce_min(gathered)
 
 
+def largest_over_replicas(value: tf.Tensor) -> tf.Tensor:
+    """Maximum over replicas of a scalar; no gradient."""
+    return value if replica_count() == 1 else -least_over_replicas(-value)
+
+
 def whole_batch_moments(x: tf.Tensor, axes: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Mean, biased variance and number of values per channel, over the batch of all replicas.
 

@@ -13,7 +13,7 @@ from qat.models.keras_types import Shape
 from qat.quantization.ir.operations import MASKED_BELOW
 from qat.quantization.keras.grids import fake_quant
 from qat.quantization.keras.tfmot import quantizers
-from qat.training.replicas import least_over_replicas
+from qat.training.replicas import largest_over_replicas, least_over_replicas
 
 SMALLEST_SPAN = 1e-6  # limit for a range that was wider at calibration
 LEAST_LEFT = 1e-3  # share of a narrower one that is left at least
@@ -164,11 +164,11 @@ class ActivationQuantizer(quantizers.Quantizer):
         held = tf.stop_gradient(inputs if self.bounds is None else tf.clip_by_value(inputs, *self.bounds))
         high = tf.reduce_max(held)
         if unsigned:
-            return tf.zeros([]), tf.cast(tf.maximum(-least_over_replicas(-high), 0.0), tf.float32)
+            return tf.zeros([]), tf.cast(tf.maximum(largest_over_replicas(high), 0.0), tf.float32)
         low = tf.reduce_min(held)
         if self.masked:
             low = tf.reduce_min(tf.where(held > MASKED_BELOW, held, high)) - MASK_MARGIN
-        low, high = tf.minimum(least_over_replicas(low), 0.0), tf.maximum(-least_over_replicas(-high), 0.0)
+        low, high = tf.minimum(least_over_replicas(low), 0.0), tf.maximum(largest_over_replicas(high), 0.0)
         return tf.cast(low, tf.float32), tf.cast(high, tf.float32)
 
     def follow(

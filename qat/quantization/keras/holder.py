@@ -147,6 +147,14 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
         """What the wrapper quantized, for the call that follows."""
         return self.of_call.quantized_weights
 
+    def result_key(self) -> Any:
+        """Of an `Op` or a `Linear`, what it computes and the shapes of its weights; not of what names an output."""
+        what = vars(self)
+        if "attrs" not in what or what.get("op") == "identity":
+            return None
+        shapes = [(name, spec["shape"], spec["dtype"]) for name, spec in self.weight_specs.items()]
+        return type(self).__name__, repr([shapes, *(what.get(name) for name in ("op", "kind", "operands", "attrs"))])
+
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"weights": self.weight_specs}
 

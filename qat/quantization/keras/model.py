@@ -44,6 +44,7 @@ from qat.quantization.keras.misuse import (
 from qat.quantization.keras.output_masks import mask_outputs
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.registered import by_bare_names
+from qat.quantization.keras.result_shapes import equal_layers_alike
 from qat.quantization.keras.save_formats import refuse_other_formats
 from qat.quantization.keras.to_float import (
     clone,
@@ -53,9 +54,10 @@ from qat.quantization.keras.to_float import (
     warn_of_lost_losses,
 )
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
+from qat.quantization.keras.traced_once import traced_once
 from qat.quantization.keras.training_layers import is_training
 from qat.quantization.keras.unbuilt_parts import make_missing_variables
-from qat.quantization.keras.unsaved import Unsaved
+from qat.quantization.keras.unsaved import Unsaved, UnsavedProperty
 from qat.quantization.keras.variables import FloatVariables, LayerVariables, building
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.report import QuantizationReport
@@ -135,7 +137,7 @@ class QatModel(EvaluatedInIntegers):
         warn_of_lost_losses(model, len(self.qat_config["penalties"]))
         return model
 
-    @property
+    @UnsavedProperty
     def quantization_report(self) -> QuantizationReport:
         """What is quantized on which grid, as it is now; what is not, and why; and what was rewritten into what."""
         if not self.bound:
@@ -295,7 +297,8 @@ class QatModel(EvaluatedInIntegers):
         if driver is not None and cls.driver is None:
             found = found_driver(driver, custom_objects, cls)
             made_by = cls if found is None else driven_class(cls, found, qat_config.get("parts", {}))
-        with deep_recursion(), by_bare_names(), building(FloatVariables(qat_config["real"])) as variables:
+        variables = FloatVariables(qat_config["real"])
+        with deep_recursion(), by_bare_names(), building(variables), equal_layers_alike():
             made = super(QatModel, made_by).from_config(config, custom_objects)
         give_attributes(made, qat_config.get("attributes", {}), variables.variables)
         made.hold(variables, qat_config)
@@ -329,7 +332,8 @@ class QatModel(EvaluatedInIntegers):
     def train_step(self, data: TensorNest) -> dict:
         object.__setattr__(self, "distilling", True)
         try:
-            return super().train_step(data)
+            with traced_once(self, self):
+                return super().train_step(data)
         finally:
             object.__setattr__(self, "distilling", False)
 

@@ -13,7 +13,7 @@ import tf_keras
 from qat.quantization.ir.operations import OPERATIONS, POLES, RENAMED_OPS
 from qat.quantization.ir.outside_variables import describe_now, find_variables
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, with_gradients
-from qat.quantization.keras.grids import straight_through
+from qat.quantization.keras.grids import largest_of, straight_through
 from qat.quantization.keras.holder import RangedHolder
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
@@ -87,10 +87,13 @@ class Op(RangedHolder):
     def _narrowest(self, arguments: list[tf.Tensor]) -> tf.Tensor:
         """How wide the range of the output is at least."""
         sizes = [
-            tf.reduce_max(tf.abs(value)) if source is None else tf.cast(source.size(), value.dtype)
+            largest_of(tf.abs(value)) if source is None else tf.cast(source.size(), value.dtype)
             for source, value in zip(self.ranges.sources, arguments, strict=True)
         ]
-        return narrowest_span(self.op, tf.minimum(*sizes), tf.maximum(*sizes), math.prod(sizes))
+        product = math.prod(sizes[1:], start=sizes[0]) if self.op == "mul" else None  # each op reads what it needs
+        smallest = tf.minimum(*sizes) if self.op == "squared_difference" else None
+        largest = None if self.op == "mul" else tf.maximum(*sizes)
+        return narrowest_span(self.op, smallest, largest, product)
 
     def min_scale(self) -> tf.Tensor | None:
         """The smallest scale of a weight with which XNNPACK takes the op, a scalar; None where it takes any.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -10,7 +11,7 @@ import tf_keras
 from qat.models.keras_types import Shape, Training
 from qat.quantization.keras.activation_quantizer import ActivationQuantizer
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, settled, with_gradients
-from qat.quantization.keras.grids import scale_of, straight_through, zero_point_of
+from qat.quantization.keras.grids import fake_quant_alone, scale_of, straight_through, zero_point_of
 from qat.quantization.keras.holder import PlainCalls
 from qat.quantization.keras.tfmot import QuantizeLayer
 from qat.quantization.keras.training_layers import is_training
@@ -43,6 +44,9 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         super().__init__(quantizer, **kwargs)
         self.source, self.calls = source, calls
         object.__setattr__(self, "variables_of_model", being_built())
+
+    def result_key(self) -> Any:
+        return "range"  # the shape of what comes in
 
     def build(self, input_shape: Shape) -> None:
         if not self.built:  # loading builds once by itself and once more in the first call
@@ -85,8 +89,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
             return inputs
         if not self.quantizer.follows or observe == "off":
             return self.quantizer(inputs, True, weights=self.quantizer_vars)
-        held = tf.stop_gradient(inputs)
-        on_grid = self.quantizer(held, True, weights=self.quantizer_vars, min_max=self._follow(held, unsigned))
+        on_grid = fake_quant_alone(inputs, *self._follow(inputs, unsigned), self.quantizer.bits)
         return straight_through(
             inputs, on_grid
         )  # nothing is cut off; the op's own gradient is three passes over memory
@@ -96,21 +99,33 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         gradient. What several calls of a step share moves when the last of them has been seen."""
         seen, least = self.quantizer.seen(inputs, unsigned), self.variables_of_model.noted(f"narrowest {self.name}")
         if self.calls == 1:
-            low, high = self.quantizer.follow(seen, self.quantizer_vars, self.optimizer_step, least)
+            low, high = self._move(seen, least)
             return tf.minimum(low, seen[0]), tf.maximum(high, seen[1])
         before = self.variables_of_model.noted(self.name)
         everything = seen if before is None else (tf.minimum(seen[0], before[1][0]), tf.maximum(seen[1], before[1][1]))
         count = 1 if before is None else before[0] + 1
         self.variables_of_model.note(self.name, (count, everything))
         if count == self.calls:
-            self.quantizer.follow(everything, self.quantizer_vars, self.optimizer_step, least)
+            self._move(everything, least)
             self.variables_of_model.note(self.name, None)
         low, high = self.min_max()
         return tf.minimum(low, seen[0]), tf.maximum(high, seen[1])
 
+    def _move(self, seen: tuple[tf.Tensor, tf.Tensor], least: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """The range after a step; what this pass has read of it before is not true any more."""
+        moved = self.quantizer.follow(seen, self.quantizer_vars, self.optimizer_step, least)
+        for name in ("min_max", "size"):
+            self.variables_of_model.note(f"{name} of {self.name}", None)
+        return moved
+
     def size(self) -> tf.Tensor:
         """The largest absolute value that has a code: a scalar."""
-        return tf.reduce_max(tf.abs(tf.stack(self.min_max())))
+        return self._read("size", lambda: tf.reduce_max(tf.abs(tf.stack(self.min_max()))))
+
+    def _read(self, name: str, compute: Callable[[], Any]) -> Any:
+        """What is computed of the range as it is, once until it moves; anew where gradients lead to its ends."""
+        known = self.quantizer.follows or in_numpy()
+        return self.variables_of_model.once(f"{name} of {self.name}", compute) if known else compute()
 
     def _as_caller(self, real: tf.Tensor) -> tf.Tensor:
         """Model inputs on the grid as `qat.codes.quantize` puts them there, halves away from zero.
@@ -164,9 +179,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     def min_max(self) -> tuple[Array, Array]:
         """Lowest and highest value, 0 among them: scalars."""
-        if in_numpy():
-            return settled(self.variables_of_model.once(f"min_max of {self.name}", self._min_max))
-        return self._min_max()
+        return settled(self._read("min_max", self._min_max))
 
     def _min_max(self) -> tuple[tf.Tensor, tf.Tensor]:
         low, high = (tf.convert_to_tensor(self.quantizer_vars[name]) for name in ("min_var", "max_var"))

@@ -9,7 +9,7 @@ import tf_keras
 
 from qat.codes import scale_of_range
 from qat.models.keras_types import Shape
-from qat.quantization.keras.grids import fake_quant, scale_of, straight_through
+from qat.quantization.keras.grids import fake_quant, largest_of, least_of, scale_of, straight_through
 from qat.quantization.keras.tfmot import quantizers
 from qat.quantization.kernels.arrays import Array
 
@@ -222,7 +222,7 @@ class OperandQuantizer(_OfValues):
     def min_max(self, operand: tf.Tensor, min_scale: Array | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """What its grid reaches from and to: scalars."""
         held = tf.stop_gradient(operand)
-        low, high = tf.minimum(tf.reduce_min(held), 0.0), tf.maximum(tf.reduce_max(held), 0.0)
+        low, high = tf.minimum(least_of(held), 0.0), tf.maximum(largest_of(held), 0.0)
         span = high - low
         wide_enough = _wide_enough(span, 255, min_scale)
         return low, tf.where(wide_enough > span, low + wide_enough, high)

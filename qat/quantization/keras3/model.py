@@ -24,7 +24,8 @@ from qat.quantization.keras.misuse import (
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.names import free_name
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
-from qat.quantization.keras.unsaved import Unsaved
+from qat.quantization.keras.traced_once import traced_once
+from qat.quantization.keras.unsaved import Unsaved, UnsavedProperty
 from qat.quantization.keras3.graph_layer import QuantizedGraph
 from qat.quantization.keras3.to_float import float_model_of
 
@@ -56,7 +57,7 @@ class Keras3QatModel(keras.Model):
         """The model of tf_keras that computes: what is written into a file, with the same variables as this one."""
         return self.graph.model
 
-    @property
+    @UnsavedProperty
     def quantization_report(self) -> Any:
         """What became of each tensor and layer, as the file holds it."""
         return self.qat_model.quantization_report
@@ -131,7 +132,8 @@ class Keras3QatModel(keras.Model):
     def train_step(self, data: Any) -> Any:
         object.__setattr__(self, "distilling", True)
         try:
-            return super().train_step(data)
+            with traced_once(self, self.qat_model):
+                return super().train_step(data)
         finally:
             object.__setattr__(self, "distilling", False)
 

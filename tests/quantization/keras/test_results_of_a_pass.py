@@ -7,6 +7,7 @@ from tf_keras import layers
 
 from qat.quantization import quantize_model
 from qat.quantization.ir.weight_source import Results, Source
+from qat.quantization.keras.range_layer import RangeLayer
 
 
 def test_what_exceeds_the_budget_is_computed_again_and_what_is_read_takes_none():
@@ -35,3 +36,17 @@ def test_a_kernel_that_many_time_steps_share_is_quantized_once_in_a_training_ste
     step = tf.function(lambda x: quantized(x, training=True)).get_concrete_function(tf.TensorSpec((2, 4, 3)))
     kernels = [op for op in step.graph.get_operations() if op.type == "FakeQuantWithMinMaxVarsPerChannel"]
     assert len(kernels) == 2  # of the cell and of the Dense layer
+
+
+def test_a_range_that_many_time_steps_share_is_read_once_until_it_moves():
+    series = tf_keras.Input((8, 3))
+    model = tf_keras.Model(series, layers.GRU(5)(series))
+    quantized = quantize_model(model, np.random.default_rng(0).normal(size=(128, 8, 3)).astype(np.float32))
+    layers_of_ranges = [layer for layer in quantized.layers if isinstance(layer, RangeLayer)]
+    ranges = [layer for layer in layers_of_ranges if layer.quantizer.follows]
+    step = tf.function(lambda x: quantized(x, training=True)).get_concrete_function(tf.TensorSpec((2, 8, 3)))
+    captured = {id(inner): id(outer) for outer, inner in step.graph.captures}
+    ends = {id(each.quantizer_vars["max_var"].handle) for each in ranges}
+    reads = [op for op in step.graph.get_operations() if op.type == "ReadVariableOp"]
+    of_ends = [op for op in reads if captured.get(id(op.inputs[0])) in ends]
+    assert len(of_ends) <= 5 * len(ranges)  # and not with the number of time steps

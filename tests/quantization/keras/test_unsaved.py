@@ -29,3 +29,16 @@ def test_weights_that_are_loaded_leave_the_float_model_as_it_is(of, tmp_path):
     with h5py.File(file) as stored:
         assert not {"origin", "teacher"} & set(stored)
     np.testing.assert_array_equal(quantized.to_float().get_weights()[0], before[0])
+
+
+@pytest.mark.parametrize("of", [tf_keras, keras], ids=["tf_keras", "keras"])
+def test_the_report_is_not_worked_out_to_save_or_load(of, tmp_path, monkeypatch):
+    model = of.Sequential([of.Input((4,)), of.layers.Dense(3)])
+    quantized = quantize_model(model, np.random.default_rng(0).normal(size=(128, 4)).astype(np.float32))
+    worked_out = []
+    monkeypatch.setattr("qat.quantization.keras.model.build_report", lambda *arguments: worked_out.append(arguments))
+    quantized.save(tmp_path / "a.keras")
+    loaded = of.models.load_model(tmp_path / "a.keras")
+    assert not worked_out
+    loaded.quantization_report  # noqa: B018
+    assert len(worked_out) == 1
