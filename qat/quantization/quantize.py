@@ -43,6 +43,7 @@ from qat.quantization.rewrites import canonicalize
 from qat.quantization.rewrites.comparisons import scale_comparisons
 from qat.quantization.rewrites.recurrent import carry_codes, join_gates, parts_by_slices
 from qat.quantization.rewrites.rounding import fit_integers
+from qat.quantization.rewrites.small_rows import sum_products
 from qat.quantization.root_ranges import narrow_roots
 from qat.quantization.settings import (
     calibration_specs,
@@ -139,6 +140,7 @@ def _fit_to_samples(graph: Graph, batches: list[list[NDArray]], config: QuantCon
     scale_comparisons(graph, batches)
     skipped = skipped_layers(config, graph)
     fit_integers(graph, batches, skipped)
+    sum_products(graph, batches, skipped)
     return skipped
 
 
