@@ -25,8 +25,11 @@ def place_own(state: Placement, node: Node) -> None:
     kind: Own | Fixed = Own() if fixed is None else Fixed(fixed)
     kind = _bounded(last) if last.op == "clamp" else kind
     node.in_float = last.in_float = state.computes_in_float(node)
-    if node.in_float and node.op in (*FIXED_RANGE, "clamp"):
+    if node.in_float and node.op in (*FIXED_RANGE, "clamp") and node.inputs[0] in state.range_of:
         state.dequantize_input(node)
+    if state.stays_in_float(last):
+        state.left_in_float.add(id(last))
+        return
     output = state.dequantize_output(last) if state.computes_in_float(node) else last.output
     quant_spec = state.new_range(last, kind)
     state.quantize(output, quant_spec)
@@ -89,6 +92,9 @@ def place_lstm(state: Placement, node: Node) -> None:
         node: an `lstm` node; it gets the cell, [n, steps, units] as the output, as its second output.
     """
     node.in_float = state.computes_in_float(node)
+    if state.stays_in_float(node):
+        state.left_in_float.add(id(node))
+        return
     quant_spec = state.new_range(node)
     quant_spec.holds_recurrent_state = True
     if node.in_float:

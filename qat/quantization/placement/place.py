@@ -23,7 +23,7 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[QuantSpec
 
     Args:
         graph: a canonical graph, changed in place.
-        skipped: names of Keras layers that compute in float; what they read and what they return is quantized
+        skipped: names of Keras layers that compute in float; what they read of others and return to others is quantized
             nevertheless.
 
     Returns:
@@ -50,6 +50,8 @@ def _place(state: Placement, node: Node) -> None:
         return  # its rows are codes on the scale of the table
     if node.op == "lstm":
         place_lstm(state, node)
+    elif state.reads_float(node):
+        place_own(state, node)
     elif needs_range_for_padding(state, node):
         place_padding(state, node)
     elif node.op in SAME_SCALE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qat.quantization.ir.graph import Graph, Node, Tensor
+from qat.quantization.ir.graph import Graph, Node, Tensor, is_fixed
 from qat.quantization.placement.op_scales import ROUNDS_AT_SAME_SCALE, SHARES_RANGE
 from qat.quantization.placement.quant_spec import Derived, Fixed, Own, QuantSpec
 
@@ -18,6 +18,7 @@ class Placement:
         self.consumers = graph.consumers()
         self.outputs = {id(tensor) for tensor in graph.outputs}
         self.done: set[int] = set()  # identities of nodes that are fused into one that has been placed
+        self.left_in_float: set[int] = set()  # identities of nodes whose results no range holds
 
     def only_consumer(self, tensor: Tensor) -> Node | None:
         """The one node that reads the tensor; None where there are more, or it is an output of the model."""
@@ -27,6 +28,17 @@ class Placement:
     def computes_in_float(self, node: Node) -> bool:
         """Whether the node's layer is one of those that the user leaves in float."""
         return (node.layer or node.name) in self.skipped
+
+    def stays_in_float(self, node: Node) -> bool:
+        """Whether the node, and all that reads its results, computes in float: nothing is quantized between them."""
+        readers = [each for output in node.outputs for each in self.consumers.get(output, [])]
+        is_output = any(id(output) in self.outputs for output in node.outputs)
+        return bool(readers) and not is_output and all(map(self.computes_in_float, [node, *readers]))
+
+    def reads_float(self, node: Node) -> bool:
+        """Whether a node that computes in float reads what no range holds."""
+        real = [tensor for tensor in node.inputs if tensor.dtype == "float32" and not is_fixed(tensor)]
+        return self.computes_in_float(node) and any(id(tensor.node) in self.left_in_float for tensor in real)
 
     def dequantize_output(self, node: Node) -> Tensor:
         """Insert a `dequantize` after a node that computes in float, so that the next range is not its own."""

@@ -117,6 +117,21 @@ def layer_normalization_first():
     return tf_keras.Model(entry, layers.Dense(3)(layers.LayerNormalization()(entry)))
 
 
+def layer_normalization_of_small_rows():
+    """Rows of one batch that differ by a factor of 10, as dark and bright patches do."""
+    entry = tf_keras.Input((6, 8), name="steps")
+    x = layers.Dense(8)(entry) * tf.constant([1.0, 0.5, 0.3, 0.2, 0.15, 0.1], shape=[6, 1])
+    return tf_keras.Model(entry, layers.Dense(3)(layers.LayerNormalization(epsilon=1e-6)(x)))
+
+
+def root_mean_square_of_small_rows():
+    entry = tf_keras.Input((6, 8), name="steps")
+    x = layers.Dense(8)(entry) * tf.constant([1.0, 0.5, 0.3, 0.2, 0.15, 0.1], shape=[6, 1])
+    return tf_keras.Model(
+        entry, layers.Dense(3)(x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), -1, keepdims=True) + 1e-6))
+    )
+
+
 def group_normalization():
     image = _image()
     return _end(image, layers.ReLU()(layers.GroupNormalization(groups=2)(_conv(image))))
