@@ -2,3 +2,4 @@
 
 COLOUR_ORDERS = ("rgb", "bgr")
 RESIZE_METHODS = ("nearest", "bilinear", "bicubic", "area")
+SIGNATURE_NAME = r"[\w.:/-]+"  # of a file's signature, as a regular expression

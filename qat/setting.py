@@ -8,9 +8,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import types
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from operator import attrgetter
 from typing import Any
 
@@ -22,6 +24,9 @@ NOTHING = "nothing"  # speed, places of files, messages
 MANY = 10**9  # more than any count that makes sense: a limit that is named only to who passes it
 
 _KEY = "setting"
+_WORDS = {bool: "True or False", int: "an integer", float: "a number", str: "a text", type(None): "None"}
+_PLURALS = {int: "integers", float: "numbers", str: "texts"}
+_NUMPY_BOOLEANS = (("numpy", "bool"), ("numpy", "bool_"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +168,62 @@ def _describe_refusal(setting: Setting, value: Any) -> str:
     if isinstance(value, int) and value > setting.high:
         return f"at most {_show(setting.high)}"
     return setting.expected or ("a text that is not blank" if isinstance(value, str) else "finite numbers")
+
+
+def describe_wrong_types(config: Any, prefix: str = "") -> Iterator[str]:
+    """Describe each value of a config that is not of its field's type; a command line has them checked by OmegaConf.
+
+    Args:
+        config: an instance of a config dataclass; its fields' annotations say the types, those of its sections too.
+        prefix: what stands before each key, with a dot at its end, as "config."; "" for nothing.
+
+    Yields:
+        One sentence per value: the key, its value, what was expected.
+    """
+    hints = typing.get_type_hints(type(config))
+    for each in dataclasses.fields(config):
+        key, value, kind = f"{prefix}{each.name}", getattr(config, each.name), hints[each.name]
+        if dataclasses.is_dataclass(kind) and isinstance(value, typing.cast(type, kind)):
+            yield from describe_wrong_types(value, f"{key}.")
+        elif not _is_of_type(value, kind):
+            yield f"{key}={value!r}: expected {_describe_kind(kind, value)}."
+
+
+def is_boolean(value: Any) -> bool:
+    """Whether a value is True or False, of Python or of NumPy; 1 and "true" are neither."""
+    return isinstance(value, bool) or (type(value).__module__, type(value).__name__) in _NUMPY_BOOLEANS
+
+
+def _is_of_type(value: Any, kind: Any) -> bool:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_of_type(value, each) for each in arguments)
+    if origin is list:
+        return isinstance(value, list | tuple) and all(_is_of_type(each, arguments[0]) for each in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_is_of_type(each, arguments[0]) for each in value)
+    if kind is bool:
+        return is_boolean(value)
+    return isinstance(value, {int: Integral, float: Real}.get(kind, kind)) and not is_boolean(value)
+
+
+def _describe_kind(kind: Any, value: Any) -> str:
+    """A type in words, as Python has its values; with how a value that is nearly of the type is written."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_describe_kind(each, value) for each in arguments)
+    if origin is list:
+        example = f", as {[value]!r}" if isinstance(value, str) else ""
+        return f"a list of {_PLURALS.get(arguments[0], 'values')}{example}"
+    if origin is dict:
+        return "a dictionary whose keys are texts"
+    if dataclasses.is_dataclass(kind):
+        name = f"{kind.__module__}.{typing.cast(type, kind).__name__}"
+        entries = value if isinstance(value, dict) else {}
+        return f"an object {name}({', '.join(f'{key}={each!r}' for key, each in entries.items())})"
+    return _WORDS.get(kind, str(kind))
 
 
 def without_effect(schema: type, *effects: str) -> frozenset[str]:

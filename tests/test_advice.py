@@ -86,6 +86,8 @@ ELSEWHERE = {
     ".astype(numpy.{})": "tflite/runtime/test_input_checks",
     ".astype(numpy.float32)": "tflite/runtime/test_input_checks",
     "QuantConfig(name='qat_w4a8', weight_bits=4)": "quantization/test_settings",
+    "model.fake_quantization(True)": "export/test_convert_options",
+    "fake_quantization(False)": "export/test_convert_options",  # what was called
     "qat.models.load(path)": "evaluation/test_side_by_side",
     "qat.tflite.convert(model)": "export/test_convert",
     ".write_bytes(qat.tflite.convert(model))": "quantization/test_settings",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qat import data, models, rundir
+from qat.choices import SIGNATURE_NAME
 from qat.config import LAYER_SETTINGS, PRESERVE, SCHEDULED, Config, ExportConfig, QuantConfig
 from qat.data.partition import DEFAULT_SAMPLES
 from qat.errors import ConfigError, RunDirError
@@ -205,7 +206,7 @@ def _int8_settings_in_use(quant: QuantConfig) -> list[str]:
 def _export_complaints(export: ExportConfig, quantizer: Quantizer) -> Iterator[str]:
     if not export.io:
         yield f"export.io=[]: expected at least one of {', '.join(IO_TYPES)}."
-    if not re.fullmatch(r"[\w.:/-]+", export.signature):
+    if not re.fullmatch(SIGNATURE_NAME, export.signature):
         yield f"export.signature={export.signature!r}: expected a name of letters, digits and _.:/-."
     for io in sorted({io for io in export.io if export.io.count(io) > 1}):
         yield f"export.io={export.io}: {io} is there twice; a run writes one file of each type."

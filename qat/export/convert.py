@@ -13,6 +13,7 @@ from qat.calibration_data import Calibration, as_batches
 from qat.calls import explain_calls
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, CalibrationWarning, ConfigError, LongLoopError, ModelError, WrongFileError
+from qat.export.convert_options import OURS, TRAINED, is_switched_off, refuse_unusable_options, warn_of_idle_options
 from qat.export.float_io import make_io_integer
 from qat.export.last_files import Exported
 from qat.export.lowered_file import write_qat_file
@@ -34,10 +35,7 @@ from qat.tflite.trusted_files import trust
 from qat.tflite.verify import Verification, verify
 from qat.warning import warn
 
-SCHEMES = ("float32", "int8", "dynamic_range", "float16", "int16x8")
 INTEGER = ("trained", "int8", "int16x8")  # "trained": what a QAT model of others asks for
-IO = ("int8", "uint8", "float32")
-ENGINES = ("auto", "tflite")
 COMPARES = {"EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"}
 
 
@@ -62,7 +60,9 @@ def convert(
     what `scheme` says: "int8" (the default when there is calibration), "int16x8", "dynamic_range", "float16",
     "float32". An int8 file of a float model is made as that of an untrained QAT model: the canonical form, its
     ranges from calibration; that is what `quant=ptq` writes. The file has the model's input names and its outputs in
-    the model's order, one signature, and an open batch unless the model or an op fixes it.
+    the model's order, one signature, and an open batch unless `batch_size` or an op fixes it, or the
+    `Input(batch_size=...)` of a model that is not of `quantize_model`.
+    A warning names an option that is given and does not count for the model or the scheme.
 
     Args:
         model: a model of Keras 3 or of tf_keras (Keras 2), float or of `quantize_model`; or, for one that is converted
@@ -75,12 +75,15 @@ def convert(
             "float32"). The other schemes have float32 there, always. Integer inputs (token ids) keep their dtype.
         engine: what computes the ranges of a float model's int8 file: "auto" (`qat.quantization`; TFLite's calibrator
             where a model has no canonical form, with a warning), or "tflite". For a QAT model that is not
-            ours (stock tfmot's), "tflite" gives the file as TensorFlow's converter leaves it.
+            ours (stock tfmot's), "tflite" gives the file as TensorFlow's converter leaves it. A model of
+            `quantize_model` has its ranges; of other schemes, TensorFlow's converter makes the file either way.
         allow_float: keep a file in which some ops stayed in float, instead of raising.
-        low_bit: of QAT models, store weights of 4 bits as int4; None does so where there are any. As int8 (False) they
-            have kernels that round otherwise: codes may be one away from the model's.
-        per_channel: one scale for each output channel of a weight, not one for the tensor.
-        batch_size: samples per call, fixed, as microcontrollers and some accelerators need; None leaves it open.
+        low_bit: of QAT models, store weights of 4 bits as int4; of those of `quantize_model`, None does so where there
+            are any. As int8 (False) they have kernels that round otherwise: codes may be up to 4 away from the model's.
+        per_channel: of float models with an integer scheme or "dynamic_range", one scale for each output channel of a
+            weight, not one for the tensor. A model of `quantize_model` has its scales, by `QuantConfig.per_channel`.
+        batch_size: of all models, samples per call, fixed, as microcontrollers and some accelerators need; None leaves
+            it open. It gives way to the size that a model's own `Input(batch_size=...)` has.
         signature: the name of the file's signature, by which a runtime finds its inputs and outputs by name.
         check: of a model of `qat.quantization`, and an int8 file made by it: run file and model on up to four
             calibration rows and compare their output codes. Where they differ by more than the thresholds of
@@ -92,29 +95,46 @@ def convert(
 
     Raises:
         CalibrationError: calibration is missing, empty, not finite or misshapen, or the converter did not take it all.
-        ConfigError: an unknown scheme, io or engine, or two options that contradict each other.
+        ConfigError: an option has a value that it does not take, or two of them contradict each other.
         ModelError: the model does not convert, or weights are not finite, or ops stayed in float and `allow_float` is
             off; each is named.
         WrongFileError: a ModelError: the file's outputs are constant, all zero or not finite where the model's are not,
             or it holds scales or biases that its kernels cannot compute with; the layer is named.
     """
-    _check_options(scheme, io, engine, batch_size)
+    given: dict[str, Any] = {
+        "scheme": scheme,
+        "io": io,
+        "engine": engine,
+        "allow_float": allow_float,
+        "low_bit": low_bit,
+    }
+    given |= {"per_channel": per_channel, "batch_size": batch_size, "signature": signature, "check": check}
+    refuse_unusable_options(given)
+    given["calibration"] = calibration
     model = unwrap(model)
     qat_model = in_float32(unwrap(model.model) if isinstance(model, (Exported, TracedModel)) else model)
     if not is_lowerable(qat_model):
         refuse_unknown_layers(qat_model)
         traced = trace_model(model if isinstance(model, TracedModel) else qat_model, batch_size)
-        scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
+        scheme = _choose_scheme(qat_model, traced.fake_quantized, calibration, scheme)
+        warn_of_idle_options(scheme, qat_model, given)
+        _warn_of_own_batch(traced, batch_size)
         options = ConverterOptions(scheme, io, allow_float, bool(low_bit), per_channel)
         return _convert_by_tensorflow(traced, traced is not model, options, calibration, engine, signature, check)
-    _choose_scheme(True, calibration, scheme)
+    _choose_scheme(qat_model, True, calibration, scheme)
+    warn_of_idle_options(OURS, qat_model, given)
     settings = (batch_size, io, allow_float, low_bit is not False, signature)
+    return _convert_quantized(qat_model, settings, check, model)
+
+
+def _convert_quantized(
+    qat_model: KerasModel, settings: tuple[int | None, str, bool, bool, str], check: bool, kept: Any = None
+) -> bytes:
+    """`convert` of a model of `quantize_model`, by arguments of `_write_qat_file`; `kept` may hold its last files."""
     with read_weights_once(qat_model):
-        if isinstance(model, (Exported, TracedModel)):
+        if isinstance(kept, (Exported, TracedModel)):
             file = None
-            content = model.files.get_or_make(
-                (model.state(), settings), lambda: _write_qat_file(qat_model, *settings)[0]
-            )
+            content = kept.files.get_or_make((kept.state(), settings), lambda: _write_qat_file(qat_model, *settings)[0])
         else:
             content, file = _write_qat_file(qat_model, *settings)
         if check:
@@ -138,8 +158,7 @@ def _convert_by_tensorflow(
     if options.scheme in ("int8", "int16x8"):
         batches = as_batches(calibration, traced.inputs, unscaled_inputs=find_unscaled_inputs(traced.model))
     if options.scheme == "int8" and engine == "auto":
-        shape = {"batch_size": traced.batch_size, "signature": signature, "check": check}
-        content = _convert_by_canonical_form(traced.model, batches, options, **shape)
+        content = _convert_by_canonical_form(traced, batches, options, signature, check)
         if content is not None:
             return content
     if is_fresh or batches:
@@ -200,14 +219,16 @@ def _finish(content: bytes, traced: TracedModel, options: ConverterOptions, sign
 
 
 def _convert_by_canonical_form(
-    model: KerasModel, batches: list[list[NDArray]], options: ConverterOptions, **more: Any
+    traced: TracedModel, batches: list[list[NDArray]], options: ConverterOptions, signature: str, check: bool
 ) -> bytes | None:
     """The file of the model's canonical form, calibrated and not trained; None where it has none."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=CalibrationWarning)  # the same ones were given before
         try:
-            quantized = quantize_model(model, batches, config=QuantConfig(name="ptq", per_channel=options.per_channel))
-            return convert(quantized, io=options.io, allow_float=options.allow_float, **more)
+            config = QuantConfig(name="ptq", per_channel=options.per_channel)
+            quantized = in_float32(unwrap(quantize_model(traced.model, batches, config=config)))
+            settings = (traced.batch_size, options.io, options.allow_float, True, signature)
+            return _convert_quantized(quantized, settings, check)
         except (LongLoopError, WrongFileError):
             raise
         except ModelError as error:
@@ -216,31 +237,21 @@ def _convert_by_canonical_form(
     return None
 
 
-def _check_options(scheme: str | None, io: str, engine: str, batch_size: int | None) -> None:
-    if engine not in ENGINES:
-        raise ConfigError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
-    if batch_size is not None and batch_size < 1:
-        raise ConfigError(f"batch_size={batch_size}: expected at least 1, or None for an open batch")
-    if scheme is not None and scheme not in SCHEMES:
-        raise ConfigError(f"scheme={scheme!r}: expected one of {', '.join(SCHEMES)}")
-    if io == "float16":
-        raise ConfigError(
-            "io='float16': a TFLite file never has float16 inputs or outputs; with scheme='float16' the weights are "
-            "stored as float16 and inputs and outputs stay float32. Take io='float32'."
-        )
-    if io not in IO:
-        raise ConfigError(f"io={io!r}: expected one of {', '.join(IO)}")
-    if io == "uint8" and scheme not in (None, "int8"):
-        raise ConfigError(f"io='uint8' goes with scheme='int8' only, not with {scheme!r}")
+def _warn_of_own_batch(traced: TracedModel, batch_size: int | None) -> None:
+    if batch_size is not None and traced.batch_size != batch_size:
+        warn(f"batch_size={batch_size} is not used: the model's own input has a batch of {traced.batch_size}")
 
 
-def _choose_scheme(fake_quantized: bool, calibration: Calibration | None, scheme: str | None) -> str:
+def _choose_scheme(model: KerasModel, fake_quantized: bool, calibration: Calibration | None, scheme: str | None) -> str:
     if fake_quantized:
         if scheme not in (None, "int8"):
             raise ConfigError(f"scheme={scheme!r}: a QAT model carries int8 ranges and converts to int8 only")
-        if calibration is not None:
-            warn("calibration is not used: a QAT model carries its own ranges")
-        return "trained"
+        return TRAINED
+    if scheme in (None, "int8") and calibration is None and is_switched_off(model):
+        raise ModelError(
+            "the model's fake quantization is switched off, by fake_quantization(False) or by quant.delay, so that it "
+            "is a float model: call model.fake_quantization(True) first, or take scheme='float32'"
+        )
     if scheme is None and calibration is None:
         raise CalibrationError(
             "a float model needs calibration to become int8: give calibration=, or say scheme='float32', "

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from qat.calibration_data import Calibration, as_batches
 from qat.calls import explain_calls
 from qat.config import QuantConfig
-from qat.errors import ConfigError, TrainingSemanticsWarning, UnsupportedLayerError
+from qat.errors import TrainingSemanticsWarning, UnsupportedLayerError
 from qat.models.keras_types import KerasModel
 from qat.models.leading_layers import find_unscaled_inputs
 from qat.models.which_keras import is_keras3, unwrap
@@ -47,13 +47,17 @@ from qat.quantization.rewrites.small_rows import sum_products
 from qat.quantization.root_ranges import narrow_roots
 from qat.quantization.settings import (
     calibration_specs,
+    config_or_default,
     override,
     refuse_low_bit,
+    refuse_other_quantizers,
     refuse_unmatched,
     refuse_unusable,
     skipped_layers,
+    warn_of_bits,
     weight_scheme,
 )
+from qat.quantization.settings_elsewhere import warn_of_idle_settings
 from qat.quantization.unsettled_statistics import NormStatistics
 from qat.warning import warn
 
@@ -69,7 +73,8 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
         float_model: a model of Keras 3 or of tf_keras (Keras 2) with fixed input sizes (the batch apart).
         calibration: an array [N, ...], a list in `model.inputs` order, a dict by input name, or an iterable of batches
             of these; real inputs, as the float model takes them.
-        config: settings by which to quantize; None takes `QuantConfig(name="qat")`.
+        config: settings by which to quantize; None takes `QuantConfig(name="qat")`. Those that a training or an export
+            reads, as `epochs`, change nothing here: a warning names them, with the call that takes them.
 
     Returns:
         A functional model: a `QatModel` of tfmot wrappers; for one of Keras 3 a `keras.Model` that computes by that.
@@ -81,14 +86,33 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
         ModelError: the model is no Keras model, it is quantization-aware already, its input sizes are not known, or
             what it computes and what its rewritten form computes differ; layers resize in training alone, and later
             ones cannot follow.
-        ConfigError: `config` is no `QuantConfig`, holds values that are not accepted, or names layers or settings that
-            are not there.
+        ConfigError: `config` is no `QuantConfig`, holds values that are not accepted, names layers or settings that are
+            not there, or a quantizer whose file another function makes.
     """
+    config = config_or_default(config)
+    warn_of_idle_settings(config)
+    return quantize_as_configured(float_model, calibration, config)
+
+
+def quantize_as_configured(float_model: KerasModel, calibration: Calibration, config: QuantConfig) -> Any:
+    """`quantize_model` of a run, which reads by itself the settings that are not read here.
+
+    Args:
+        float_model, calibration: as `quantize_model` takes them.
+        config: section `quant` of the run's config.
+
+    Returns:
+        The model, as `quantize_model` returns it.
+
+    Raises:
+        QatError: as `quantize_model` raises it.
+    """
+    refuse_unusable(config)
+    refuse_other_quantizers(config)
+    warn_of_bits(config)
     float_model = unwrap(float_model)  # one that is quantization-aware already is refused as such
     refuse_foreign(float_model)
     warn_of_optional_inputs(float_model)
-    config = _config_or_default(config)
-    refuse_unusable(config)
     trains = config.name != "ptq"
     if trains:
         warn_of_missing_parts(float_model)
@@ -122,15 +146,6 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     if trains:
         _warn_of_losses(graph, float_model.name)
     return as_keras3(model, float_model) if is_keras3(float_model) else model
-
-
-def _config_or_default(config: QuantConfig | None) -> QuantConfig:
-    if config is not None and not isinstance(config, QuantConfig):
-        raise ConfigError(
-            f"config is a {type(config).__name__}: expected a QuantConfig, as "
-            "QuantConfig(name='qat_w4a8', weight_bits=4)"
-        )
-    return config or QuantConfig(name="qat")
 
 
 def _fit_to_samples(graph: Graph, batches: list[list[NDArray]], config: QuantConfig) -> frozenset[str]:
@@ -169,10 +184,10 @@ def _build_model(
     if config.name != "ptq":
         refuse_other_sizes(model, graph)
     model.qat_config["outcome"] = record_outcome(graph, config)
+    model.qat_config["post_training"] = config.name == "ptq"
     for quant_spec, (low, high) in min_max.items():
         if quant_spec in layers:
             layers[quant_spec].set_range(low, high)
-    object.__setattr__(model, "post_training", config.name == "ptq")
     return model
 
 

@@ -22,7 +22,7 @@ from qat.quantization.ir.interpret import run_node
 from qat.quantization.kernels.quantized_kernel import QUANTIZED_OPS, quantize_kernel
 from qat.quantization.placement import place
 from qat.quantization.rewrites import canonicalize
-from qat.quantization.settings import calibration_specs
+from qat.quantization.settings import calibration_specs, config_or_default
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def sensitivity(
     Raises:
         QatError: the model or the calibration is refused, as by `quantize_model`.
     """
-    part = PartlyQuantized(float_model, calibration, config or QuantConfig(name="qat"))
+    part = PartlyQuantized(float_model, calibration, config_or_default(config))
     reference = part.outputs(())
     rows = []
     for layer in part.layers:
@@ -151,7 +151,7 @@ def auto_skip(
     Raises:
         ConfigError: the model is no classifier, or no choice of layers meets the threshold.
     """
-    part = PartlyQuantized(float_model, calibration, config or QuantConfig(name="qat"))
+    part = PartlyQuantized(float_model, calibration, config_or_default(config))
     reference = part.outputs(())
     if reference.ndim != 2:
         raise ConfigError("quant.auto_skip.max_drop: needs a classifier's output [N, classes] to measure a drop")

@@ -3,42 +3,112 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 from qat.calibration_data import InputSpec
-from qat.config import LAYER_SETTINGS, MISSING, QuantConfig
+from qat.config import LAYER_SETTINGS, METHODS, MISSING, SCHEDULED, QuantConfig
 from qat.errors import ConfigError
 from qat.quantization.ir.graph import Graph
-from qat.setting import describe_refused_values
-from qat.variants import QUANTIZERS
+from qat.schedule_point import training_step
+from qat.setting import describe_refused_values, describe_wrong_types, is_boolean
+from qat.variants import MADE_BY_US, QUANTIZERS
 from qat.warning import warn
 
 BITS = range(2, 9)  # accepted for weights; a command line takes those that a file stores as such
 _EXPECTED_BITS = "expected an integer from 2 to 8"
 
 
+def config_or_default(config: QuantConfig | None) -> QuantConfig:
+    """The config, looked at; `QuantConfig(name="qat")` for None.
+
+    Raises:
+        ConfigError: it is no `QuantConfig`, or has values that are not accepted.
+    """
+    if config is not None and not isinstance(config, QuantConfig):
+        raise ConfigError(
+            f"config is a {type(config).__name__}: expected a QuantConfig, as "
+            "QuantConfig(name='qat_w4a8', weight_bits=4)"
+        )
+    config = QuantConfig(name="qat") if config is None else config
+    refuse_unusable(config)
+    return config
+
+
 def refuse_unusable(config: QuantConfig) -> None:
-    """Refuse values that the command line refuses too, but for weights of other bits; warn where bits belie the name.
+    """Refuse values that the command line refuses too, but for weights of other bits.
 
     Raises:
         ConfigError: there are some; each is named with what was expected.
     """
-    name = "qat" if config.name == MISSING else config.name
-    refused = list(describe_refused_values(replace(config, name=name, weight_bits=8), "config."))
-    refused += [] if config.weight_bits in BITS else [f"config.weight_bits={config.weight_bits!r}: {_EXPECTED_BITS}."]
-    for key in ("skip", "beside"):
-        value = getattr(config, key)
-        if isinstance(value, str):
-            refused.append(f"config.{key}={value!r}: expected a list of texts, as [{value!r}].")
+    refused = list(describe_wrong_types(config, "config.")) or list(_unusable_values(config))
     if refused:
         raise ConfigError("\n".join(refused))
+
+
+def _unusable_values(config: QuantConfig) -> Iterator[str]:
+    """Values of the right type that nothing can be made of."""
+    yield from describe_refused_values(replace(config, name=_name_of(config), weight_bits=8), "config.")
+    if config.weight_bits not in BITS:
+        yield f"config.weight_bits={config.weight_bits!r}: {_EXPECTED_BITS}."
+    for pattern, settings in config.per_layer.items():
+        yield from _unusable_layer_settings(f"config.per_layer.{pattern}", settings)
+    for key in SCHEDULED:
+        value = getattr(config, key)
+        try:
+            training_step(0 if value is None else value, steps=1, steps_per_epoch=1, key=f"config.{key}")
+        except ConfigError as error:
+            yield str(error)
+
+
+def _unusable_layer_settings(key: str, settings: Any) -> Iterator[str]:
+    if not isinstance(settings, dict) or not settings:
+        yield f"{key}={settings!r}: expected a layer's settings, as {{'weight_bits': 4}}."
+        return
+    for name, value in settings.items():
+        if name not in LAYER_SETTINGS:
+            yield f"{key}: {name} is no setting of a layer; expected one of {', '.join(LAYER_SETTINGS)}."
+        elif name == "weight_bits" and (value not in BITS or not isinstance(value, Integral) or is_boolean(value)):
+            yield f"{key}.{name}={value!r}: {_EXPECTED_BITS}."
+        elif name == "per_channel" and not is_boolean(value):
+            yield f"{key}.{name}={value!r}: expected True or False."
+        elif name == "method" and value not in METHODS:
+            yield f"{key}.{name}={value!r}: expected one of {', '.join(METHODS)}."
+
+
+def refuse_other_quantizers(config: QuantConfig) -> None:
+    """Refuse names of files that `quantize_model` does not make, with the call that makes them.
+
+    Raises:
+        ConfigError: `config.name` is one of them.
+    """
+    quantizer = QUANTIZERS[_name_of(config)]
+    if quantizer.is_ours:
+        return
+    samples = "calibration=samples, " if quantizer.needs_calibration else ""
+    call = f"qat.convert(float_model, {samples}scheme={quantizer.scheme!r})"
+    if quantizer.stock:
+        call = "qat.quantization.stock.quantize_by_tfmot(float_model)"
+    raise ConfigError(
+        f"config.name={config.name!r}: quantize_model makes {', '.join(MADE_BY_US)}; for {config.name}, call {call}"
+    )
+
+
+def warn_of_bits(config: QuantConfig) -> None:
+    """Warn where the bits of the weights belie the name."""
+    name = _name_of(config)
     bits = QUANTIZERS[name].weight_bits
     if bits < config.weight_bits:
         warn(
             f"QuantConfig(name={name!r}) has weights of {config.weight_bits} bits; of {bits}, as the name says: "
             f"QuantConfig(name={name!r}, weight_bits={bits})",
         )
+
+
+def _name_of(config: QuantConfig) -> str:
+    return "qat" if config.name == MISSING else config.name
 
 
 def calibration_specs(graph: Graph) -> tuple[InputSpec, ...]:
@@ -64,17 +134,9 @@ def override(config: QuantConfig, layer: str) -> dict[str, Any]:
     """
     for pattern, settings in config.per_layer.items():
         if _matches(pattern, layer, "quant.per_layer"):
-            unknown = sorted(set(settings) - set(LAYER_SETTINGS))
-            if unknown:
-                raise ConfigError(
-                    f"quant.per_layer.{pattern}: {', '.join(unknown)} is no setting of a layer; expected one of "
-                    f"{', '.join(LAYER_SETTINGS)}"
-                )
-            for name, value in settings.items():
-                if value not in (BITS if name == "weight_bits" else LAYER_SETTINGS[name]):
-                    expected = f"expected one of {', '.join(map(str, LAYER_SETTINGS[name]))}"
-                    expected = _EXPECTED_BITS if name == "weight_bits" else expected
-                    raise ConfigError(f"quant.per_layer.{pattern}.{name}={value!r}: {expected}")
+            refused = list(_unusable_layer_settings(f"quant.per_layer.{pattern}", settings))
+            if refused:
+                raise ConfigError("\n".join(refused))
             return dict(settings)
     return {}
 
@@ -124,7 +186,18 @@ def refuse_unmatched(config: QuantConfig, graph: Graph) -> None:
 
 def _no_match(key: str, pattern: str, names: list[str]) -> ConfigError:
     more = ", …" if len(names) > 40 else ""
-    return ConfigError(f"{key}: {pattern!r} matches no layer; the model's layers are {', '.join(names[:40])}{more}")
+    return ConfigError(
+        f"{key}: {pattern!r} matches no layer; the model's layers are {', '.join(names[:40])}{more}"
+        f"{_explain_nested(pattern, names)}"
+    )
+
+
+def _explain_nested(pattern: str, names: list[str]) -> str:
+    """How a layer inside of another is meant, where a pattern matches the end of its name."""
+    inner = next((name for name in names if "/" in name and re.search(pattern, name.rpartition("/")[2])), None)
+    if inner is None:
+        return ""
+    return f". Layers inside of a model or layer have its name before theirs: '^{re.escape(inner)}$'"
 
 
 def refuse_low_bit(config: QuantConfig, graph: Graph) -> None:
@@ -198,8 +271,10 @@ def skip_pattern(config: QuantConfig, layer: str) -> str | None:
 
 
 def _matches(pattern: str, layer: str, key: str) -> bool:
+    """Whether a pattern is found in a layer's name, or in that of a layer or model that holds it."""
+    parts = layer.split("/")
     try:
-        return re.search(pattern, layer) is not None
+        return any(re.search(pattern, "/".join(parts[:end])) for end in range(1, len(parts) + 1))
     except re.error as error:
         raise ConfigError(
             f"{key}: {pattern!r} is no regular expression ({error}); write a Python regular expression over layer names"

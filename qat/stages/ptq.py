@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ModelError
+from qat.export.convert_options import FLOAT_WEIGHTS
 from qat.export.last_files import Exported
 from qat.models.keras_types import KerasModel
-from qat.quantization import quantize_model
 from qat.quantization.preserve import preserves_anything
+from qat.quantization.quantize import quantize_as_configured
 from qat.stages.calibration import calibration_inputs, needs_own_calibrator
 from qat.stages.export_files import export_tflite, write_quantization_report
 from qat.stages.float_model import FloatModel
@@ -56,7 +57,9 @@ def _quantize(run: Run, float_model: FloatModel, quantizer: Quantizer) -> Export
     calibration = calibration_inputs(run, float_model.task) if quantizer.needs_calibration else None
     exported = _export_calibrated(run, variant, float_model.model, calibration) if scheme == "int8" else None
     if exported is None:
-        options = {"engine": "tflite", "allow_float": quant.allow_float, "per_channel": quant.per_channel}
+        options = {"engine": "tflite", "allow_float": quant.allow_float}
+        if scheme not in FLOAT_WEIGHTS:
+            options["per_channel"] = quant.per_channel
         export_tflite(run, variant, float_model.model, scheme=scheme, calibration=calibration, **options)
     epochs = (
         len(float_model.history),
@@ -80,9 +83,9 @@ def _export_calibrated(run: Run, variant: str, model: KerasModel, calibration: N
         return None
     try:
         with run.progress.work("calibrate"):
-            quantized = quantize_model(model, calibration, config=_ptq_config(quant, model))
+            quantized = quantize_as_configured(model, calibration, _ptq_config(quant, model))
         exported = Exported(quantized)
-        export_tflite(run, variant, exported, allow_float=quant.allow_float, per_channel=quant.per_channel)
+        export_tflite(run, variant, exported, allow_float=quant.allow_float)
         write_quantization_report(run, variant, quantized)
     except ModelError as error:
         if needs_own_calibrator(quant):

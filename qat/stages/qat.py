@@ -16,11 +16,10 @@ from qat.errors import TrainingDivergedError
 from qat.evaluation import Predictor, evaluate, keras_predictor
 from qat.export.last_files import Exported
 from qat.models.which_keras import keras_of, unwrap
-from qat.quantization import quantize_model
 from qat.quantization.keras.model import clone_qat_model
+from qat.quantization.quantize import quantize_as_configured
 from qat.quantization.range_statistics import RangeFit
 from qat.quantization.schedule import QuantizationSchedule, batch_norm_layers, quantizers, reestimate_batch_norm
-from qat.quantization.settings import is_low_bit
 from qat.stages.calibration import calibration_inputs
 from qat.stages.export_files import export_keras, export_tflite, write_quantization_report
 from qat.stages.float_model import FloatModel, History
@@ -85,7 +84,7 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: Exported | No
     else:
         exported = calibrated
     model = exported.model
-    object.__setattr__(unwrap(model), "post_training", False)  # it is trained from here on
+    unwrap(model).post_training = False  # it is trained from here on
     run.progress.say(model.quantization_report.summary())
     if quant.distillation.weight > 0:
         model.learn_from(float_model.model, quant.distillation.weight, quant.distillation.temperature)
@@ -120,7 +119,7 @@ def _calibrate(run: Run, float_model: FloatModel, variant: str) -> tuple[Run, Ex
     with run.progress.work("calibrate"):
         calibration = calibration_inputs(run, float_model.task)
         quant = replace(quant, skip=[*quant.skip, *_choose_layers(run, float_model, calibration, variant)])
-        model = quantize_model(float_model.model, calibration, config=quant)
+        model = quantize_as_configured(float_model.model, calibration, quant)
     return replace(run, config=replace(run.config, quant=quant)), Exported(model)
 
 
@@ -140,7 +139,7 @@ def _choose_layers(run: Run, float_model: FloatModel, calibration: NDArray[np.fl
 
 def conversion_options(quant: QuantConfig) -> dict[str, bool]:
     """The arguments of `convert` for a model that is quantized as this config says."""
-    return {"low_bit": is_low_bit(quant), "allow_float": bool(quant.skip)}
+    return {"allow_float": bool(quant.skip)}
 
 
 def _train(run: Run, exported: Exported, float_model: FloatModel, monitor: RangeMonitor) -> History:

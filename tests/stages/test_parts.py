@@ -67,10 +67,10 @@ def test_what_is_not_asked_for_is_not_done(run):
     assert rank_layers(run("quant=qat"), None, None, "qat_int8") is None
 
 
-def test_options_of_a_conversion_follow_from_bits_and_skipped_layers():
-    assert conversion_options(QuantConfig(name="qat")) == {"low_bit": False, "allow_float": False}
+def test_options_of_a_conversion_follow_from_skipped_layers():
+    assert conversion_options(QuantConfig(name="qat")) == {"allow_float": False}
     mixed = QuantConfig(name="qat", per_layer={"head": {"weight_bits": 4}}, skip=["stem"])
-    assert conversion_options(mixed) == {"low_bit": True, "allow_float": True}
+    assert conversion_options(mixed) == {"allow_float": True}
 
 
 def test_an_epoch_is_a_point_of_each_series_that_a_chart_shows():

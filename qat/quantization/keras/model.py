@@ -75,7 +75,6 @@ class QatModel(EvaluatedInIntegers):
     distilling = False  # while a training step is traced
     bound = False
     gives_all = False  # in training too; another model around it leaves out what only inference gives
-    post_training = False  # made to be exported as it is: `quantize_model` was called with `name="ptq"`
     origin: Unsaved | None = None  # a float model that only the process that has quantized it can build again
     qat_config: Any = None  # see `hold`
     check_rows = None  # some calibration rows, one array per input: `qat.quantization.keras.check_rows`
@@ -85,6 +84,21 @@ class QatModel(EvaluatedInIntegers):
     def _init_graph_network(self, inputs: TensorNest, outputs: TensorNest) -> None:
         super()._init_graph_network(inputs, outputs)
         self._nodes_by_depth = ordered_by_calls(self._nodes_by_depth)
+
+    @property
+    def post_training(self) -> bool:
+        """Whether it was calibrated alone, by `quantize_model` with `name="ptq"`, and not trained; saved with it."""
+        return bool((self.qat_config or {}).get("post_training"))
+
+    @post_training.setter
+    def post_training(self, value: bool) -> None:
+        if self.qat_config is not None:  # as a part of a QAT model has none
+            self.qat_config["post_training"] = bool(value)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """As Keras has it, at the start of `fit`: from here on the model is a trained one."""
+        self.post_training = False
+        return super().make_train_function(force)
 
     def save(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
         """Save as Keras does, which would make a folder of any other name, as of `model.tflite`; such are refused.
@@ -158,7 +172,7 @@ class QatModel(EvaluatedInIntegers):
             variables: copies of the float model's variables, from which the layers compute their weights.
             qat_config: `order`, the places of the variables in the order of `trainable_variables`; `penalties`,
                 `updates` and `masks`, as `Graph` has them; `real`, the dtype of real numbers; `fake_quantization`,
-                whether anything is rounded.
+                whether anything is rounded; `post_training`, where it is calibrated alone.
         """
         object.__setattr__(self, "float_variables", variables)
         object.__setattr__(self, "qat_config", dict(qat_config))

@@ -129,6 +129,11 @@ class Keras3QatModel(keras.Model):
         warn_of_frozen_originals(self, self.qat_model.float_variables)
         super().reset_metrics()
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """As Keras has it, at the start of `fit`: from here on the model is a trained one."""
+        self.qat_model.post_training = False
+        return super().make_train_function(force)
+
     def train_step(self, data: Any) -> Any:
         object.__setattr__(self, "distilling", True)
         try:
