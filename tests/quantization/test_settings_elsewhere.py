@@ -155,10 +155,8 @@ def test_the_name_of_a_model_inside_is_answered_by_how_its_layers_are_named(key)
     def config_of(pattern):
         return QuantConfig(**{key: [pattern] if key == "skip" else {pattern: {"weight_bits": 4}}})
 
-    for pattern, advised in (("^tower$", "^tower/"), ("^inner$", "^tower/inner$")):
-        with pytest.raises(
-            ConfigError, match=r"matches no layer; the model's layers are .*tower/inner, head"
-        ) as refused:
-            quantize_model(model, ROWS, config=config_of(pattern))
-        assert repr(advised) in str(refused.value)
-        quantize_model(model, ROWS, config=config_of(advised))
+    quantize_model(model, ROWS, config=config_of("^tower$"))
+    with pytest.raises(ConfigError, match=r"matches no layer; the model's layers are .*tower/inner, head") as refused:
+        quantize_model(model, ROWS, config=config_of("^inner$"))
+    assert "'^tower/inner$'" in str(refused.value)
+    quantize_model(model, ROWS, config=config_of("^tower/inner$"))
