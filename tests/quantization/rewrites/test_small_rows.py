@@ -17,7 +17,7 @@ from ..zoo.drawing import make
 from .acting import raw
 
 SHAPE = (16, 12)
-SMALL = 0.12
+SMALL = 0.2
 ROWS = np.random.default_rng(0).normal(size=(128, *SHAPE)).astype(np.float32)
 BRIGHT_AND_DARK = ROWS * np.where(np.arange(16) % 4 == 0, 1.0, SMALL).astype(np.float32)[:, None]
 
