@@ -31,12 +31,13 @@ def root_mean_square(x):
 
 
 def ops_and_sqnr(function, rows, **settings):
-    """Ops of the file, and what it keeps of the outputs; file and model agree in every code."""
+    """Ops of the file, and what it keeps of the outputs; file and model agree in every code, but for float sums."""
     model = make("rows", raw(function, SHAPE))
     quantized = quantize_model(model, rows, config=QuantConfig(name="ptq", **settings))
     file = Interpreter(convert(quantized, allow_float=bool(settings)))
     found = file.predict(rows)
-    np.testing.assert_allclose(found, quantized.predict(rows, verbose=0), rtol=1e-4, atol=2e-5)
+    differs = ~np.isclose(found, quantized.predict(rows, verbose=0), rtol=1e-4, atol=2e-5)
+    assert np.mean(differs) <= (1e-3 if settings else 0.0)
     return [op.name for op in file.graph.ops], sqnr_db(model.predict(rows, verbose=0), found)
 
 
