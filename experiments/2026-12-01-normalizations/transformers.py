@@ -1,6 +1,7 @@
-"""Transformers on real data, quantized with and without the scale and shift of normalizations in the dense layers.
+"""Transformers on real data, quantized as before and with what normalizations keep now: scale and shift in the dense
+layers that read them, and squares of small rows added up in 32 bits.
 
-python experiments/2026-12-01-affine-of-normalizations/transformers.py DATA_FOLDER ROWS.csv [EPOCHS]
+python experiments/2026-12-01-normalizations/transformers.py DATA_FOLDER ROWS.csv [EPOCHS]
 
 DATA_FOLDER holds fashion_mnist/fashion_mnist.npz and speech_commands_test/speech_commands_v2_test_mfcc49x10.npz.
 One row a network, seed and way: accuracy of float and file on the test split, SQNR of the file's outputs, operators.
@@ -19,7 +20,7 @@ import tensorflow as tf
 from keras import layers
 
 from qat.config import QuantConfig
-from qat.quantization import quantize_model
+from qat.quantization import quantize, quantize_model
 from qat.quantization.rewrites import PHASES, normalization_affine
 from qat.tflite import Interpreter, convert
 
@@ -86,14 +87,14 @@ NETWORKS = {
 
 
 @contextmanager
-def without_new():
-    """Canonical forms as before."""
-    fuse = PHASES["FUSE"]
+def as_before():
+    fuse, sum_products = PHASES["FUSE"], quantize.sum_products
     PHASES["FUSE"] = tuple(each for each in fuse if each not in NEW)
+    quantize.sum_products = lambda *_: None
     try:
         yield
     finally:
-        PHASES["FUSE"] = fuse
+        PHASES["FUSE"], quantize.sum_products = fuse, sum_products
 
 
 def by_stock(model, calibration):
@@ -141,15 +142,15 @@ def measured(data, block, end, seed, epochs):
     expected, stock = model.predict(test, verbose=0), by_stock(model, calibration)
     yield "stock PTQ", expected, outputs_of_stock(stock, test), len(Interpreter(stock).graph.ops)
     for way in ("PTQ", "QAT"):
-        for inside in (False, True):
-            with nullcontext() if inside else without_new():
+        for now in (False, True):
+            with nullcontext() if now else as_before():
                 quantized = quantize_model(model, calibration, config=QuantConfig(name=way.lower()))
             if way == "QAT":
                 keras.utils.set_random_seed(seed)
                 tuned(quantized, data)
             runtime = Interpreter(convert(quantized))
             found = runtime.predict(test)
-            yield f"{way}{', affine inside' if inside else ''}", expected, found, len(runtime.graph.ops)
+            yield f"{way}, {'now' if now else 'before'}", expected, found, len(runtime.graph.ops)
 
 
 def main(folder, rows, epochs):
