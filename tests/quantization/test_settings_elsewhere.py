@@ -75,6 +75,7 @@ def test_each_setting_is_read_or_has_a_call_that_does_it(monkeypatch):
     assert {key.partition(".")[0] for key in READ} == READS - {"auto_skip"}  # of which the report speaks
 
 
+@pytest.mark.medium
 def test_all_of_them_are_said_at_once_by_calls_that_run():
     with pytest.warns(UserWarning, match="quantize_model does not read these settings") as said:
         model = quantize_model(network(), ROWS, config=ALL)
