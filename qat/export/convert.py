@@ -25,7 +25,7 @@ from qat.models.keras_types import KerasModel
 from qat.models.leading_layers import find_unscaled_inputs
 from qat.models.which_keras import unwrap
 from qat.quantization import quantize_model
-from qat.quantization.keras.model import in_float32
+from qat.quantization.keras.in_float32 import in_float32
 from qat.tflite.broken_numbers import refuse_broken_numbers
 from qat.tflite.editing import apply_edit, restore_order, set_metadata, set_names
 from qat.tflite.graph import TfliteGraph, layer_name

@@ -14,7 +14,7 @@ from tf_keras import layers
 
 from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
-from qat.quantization.keras.model import in_float32
+from qat.quantization.keras.in_float32 import in_float32
 from qat.tflite import Interpreter, convert, verify
 
 POLICIES = ["mixed_float16", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mixed_bfloat16", "float64"))]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 from tensorflow.python.saved_model.function_deserialization import RestoredFunction
@@ -19,7 +17,6 @@ from qat.quantization.build_report import build_report
 from qat.quantization.importing.output_keys import given_in_training
 from qat.quantization.ir.outside_variables import describe_now, find_variables
 from qat.quantization.ir.program import Program
-from qat.quantization.ir.weight_source import pack_array, unpack_array
 from qat.quantization.keras.arithmetic import arithmetic_is_chosen, in_reals, integer_arithmetic
 from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.call_order import ordered_by_calls
@@ -389,9 +386,6 @@ def clone_qat_model(model: QatModel) -> QatModel:
     return replica
 
 
-_WITH_DTYPES = ("attrs", "dtype", "dtypes", "real", "steps")  # keys of configs under which float64 is a dtype
-
-
 class _Penalty:
     """A loss on weights alone, as Keras wants one: a function of nothing, which gives None for no loss.
 
@@ -408,26 +402,6 @@ class _Penalty:
     def __call__(self) -> tf.Tensor | None:
         frozen = self.of is not None and not self.variables.is_penalized(self.of)
         return None if frozen else self.program.run([], self.variables.readable)[0]
-
-
-def in_float32(model: tf_keras.Model) -> tf_keras.Model:
-    """A QAT model of a float64 model as one that computes in float32, as files do; any other model as it is."""
-    if not isinstance(model, QatModel) or model.float_variables is None or model.float_variables.real == "float32":
-        return model
-    replica = QatModel.from_config(_config_in_float32(json.loads(json.dumps(model.get_config()))))
-    replica.set_weights([np.asarray(w, np.float32) if w.dtype == np.float64 else w for w in model.get_weights()])
-    return replica
-
-
-def _config_in_float32(found: Any, is_dtype: bool = False) -> Any:
-    """A part of a config with float32 for float64 as a dtype and in arrays; the name of a layer stays."""
-    if isinstance(found, dict) and "array" in found and found["dtype"] == "float64":
-        return pack_array(unpack_array(found).astype(np.float32))
-    if isinstance(found, dict):
-        return {key: _config_in_float32(each, is_dtype or key in _WITH_DTYPES) for key, each in found.items()}
-    if isinstance(found, list):
-        return [_config_in_float32(each, is_dtype) for each in found]
-    return "float32" if is_dtype and found == "float64" else found
 
 
 tf_keras.utils.get_custom_objects()["QatModel"] = QatModel  # as an .h5 file names it
