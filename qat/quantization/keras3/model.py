@@ -138,9 +138,17 @@ class Keras3QatModel(keras.Model):
         object.__setattr__(self, "distilling", True)
         try:
             with traced_once(self, self.qat_model):
+                self._build_optimizer()
                 return super().train_step(data)
         finally:
             object.__setattr__(self, "distilling", False)
+
+    def _build_optimizer(self) -> None:
+        """Before the step is traced, as before a second trace: one that scales losses reads its variables if it is
+        built, and a number if not."""
+        if self.optimizer is not None and not self.optimizer.built:
+            with tf.init_scope():
+                self.optimizer.build(self.trainable_variables)
 
     def test_step(self, data: Any) -> Any:
         with integer_arithmetic():

@@ -104,7 +104,7 @@ def carry_codes(graph: Graph, spans: dict[QuantSpec, tuple[float, float]]) -> di
     """
     changed = dict(spans)
     for node in reversed(list(graph.nodes_of("mul"))):  # a layer's x may be the state of the layer before
-        if node.shares_range and node.input_ranges[0] is not None:
+        if node.shares_range and node.input_ranges[0] is not None and node.output_range is not None:  # not in float
             source, target = node.input_ranges[0].root(), node.output_range.root()
             if not source.is_bound and not source.masked:
                 factor = scalar_of(node.inputs[1])

@@ -43,3 +43,17 @@ def test_random_numbers_of_a_seed_are_those_of_two_traces_as_before():
 
 def test_a_step_of_the_users_is_traced_as_keras_does():
     assert traces_of_a_fit(tf_keras, train_step=lambda self, data: tf_keras.Model.train_step(self, data)) == 2
+
+
+def test_a_scale_of_losses_that_moves_in_training_is_read_in_each_step():
+    weights = []
+    for scaled in (False, True):
+        keras.utils.set_random_seed(0)
+        model = quantize_model(keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]), ROWS)
+        optimizer = keras.optimizers.SGD(0.01)
+        if scaled:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, dynamic_growth_steps=2)
+        model.compile(optimizer, "mse")
+        model.fit(ROWS, ROWS[:, :1], batch_size=16, epochs=2, shuffle=False, verbose=0)
+        weights.append(model.get_weights()[0])
+    np.testing.assert_allclose(*weights, rtol=1e-4, atol=1e-6)
