@@ -10,7 +10,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from operator import attrgetter
@@ -201,9 +201,10 @@ def _is_of_type(value: Any, kind: Any) -> bool:
     if origin in (typing.Union, types.UnionType):
         return any(_is_of_type(value, each) for each in arguments)
     if origin is list:
-        return isinstance(value, list | tuple) and all(_is_of_type(each, arguments[0]) for each in value)
+        is_list = isinstance(value, Sequence | Set) and not isinstance(value, str)
+        return is_list and all(_is_of_type(each, arguments[0]) for each in value)
     if origin is dict:
-        return isinstance(value, dict) and all(_is_of_type(each, arguments[0]) for each in value)
+        return isinstance(value, Mapping) and all(_is_of_type(each, arguments[0]) for each in value)
     if kind is bool:
         return is_boolean(value)
     return isinstance(value, {int: Integral, float: Real}.get(kind, kind)) and not is_boolean(value)

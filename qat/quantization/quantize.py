@@ -48,6 +48,7 @@ from qat.quantization.root_ranges import narrow_roots
 from qat.quantization.settings import (
     calibration_specs,
     config_or_default,
+    is_low_bit,
     override,
     refuse_low_bit,
     refuse_other_quantizers,
@@ -116,7 +117,7 @@ def quantize_as_configured(float_model: KerasModel, calibration: Calibration, co
     trains = config.name != "ptq"
     if trains:
         warn_of_missing_parts(float_model)
-    graph = canonicalize(float_model)
+    graph = canonicalize(float_model, few_bits=is_low_bit(config))
     _look_at_constants(graph, trains)
     refuse_blockers(graph)
     mark_preserved(graph, float_model, config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -64,7 +64,7 @@ def _unusable_values(config: QuantConfig) -> Iterator[str]:
 
 
 def _unusable_layer_settings(key: str, settings: Any) -> Iterator[str]:
-    if not isinstance(settings, dict) or not settings:
+    if not isinstance(settings, Mapping) or not settings:
         yield f"{key}={settings!r}: expected a layer's settings, as {{'weight_bits': 4}}."
         return
     for name, value in settings.items():

@@ -219,6 +219,7 @@ class Graph:
         self.preserved: dict[int, PreservedEntries] = {}  # by variable index: zeros and centroids that training keeps
         self.lost_in_training: list[str] = []  # training behaviour that the QAT model lacks, one line per item
         self.resized: Resized | None = None
+        self.few_bits = False  # whether some kernels are to have fewer than 8 bits
         self.training_nest: Any = None  # as `nest`, of the outputs that training gives; None where it gives all
         self.assigned: frozenset[int] = frozenset()  # indices of variables that training assigns
         self.constants: list[

@@ -203,8 +203,12 @@ def apply_phases(graph: Graph, phases: Mapping[str, Sequence[Pass]] = PHASES) ->
     graph.sort()
 
 
-def canonicalize(model: KerasModel) -> Graph:
+def canonicalize(model: KerasModel, few_bits: bool = False) -> Graph:
     """The model's inference function in canonical form, and what training adds to it.
+
+    Args:
+        model: a float model of either Keras.
+        few_bits: whether some kernels are to have fewer than 8 bits, whose codes no scale of an input may take.
 
     Raises:
         ModelError: the model's input sizes are not known, or it is quantization-aware already.
@@ -212,6 +216,7 @@ def canonicalize(model: KerasModel) -> Graph:
     """
     refuse_wrapped(model)
     graph = read(model)
+    graph.few_bits = few_bits
     refuse_unknown_ranks(graph)
     apply_phases(graph)
     return graph

@@ -24,7 +24,7 @@ def affine_of_normalization(match: Match) -> Tensor | None:
 
     What else reads it, as the sum behind a normalization does, reads it as before. The shift first: then the scale is
     what is read. A scale whose largest entries would take the codes of the others in the kernels stays outside, and so
-    does that of a clustered kernel, whose values would be as many as its entries.
+    do those of kernels of few bits, and of a clustered kernel, whose values would be as many as its entries.
     """
     fixed, x = fixed_and_other(match.node)
     if x is None or match.shape != x.shape or not is_channel_vector(fixed, x.shape[-1]):
@@ -34,7 +34,7 @@ def affine_of_normalization(match: Match) -> Tensor | None:
     vector = fixed.node.weights["value"].reshape(fixed.node.value.size).broadcast(x.shape[-1])
     readers = {node: _dense_behind(match.graph, match.output, node) for node in _readers(match.graph, match.output)}
     dense = list(dict.fromkeys(each for behind in readers.values() for each in behind or []))
-    if not dense or (match.node.op == "mul" and not _may_scale(dense, vector.value)):
+    if not dense or (match.node.op == "mul" and not _may_scale(match.graph, dense, vector.value)):
         return None
     for node in dense:
         (_scale if match.node.op == "mul" else _shift)(node, vector)
@@ -164,9 +164,10 @@ def _leaves_last_axis(attrs: dict, last: int) -> bool:
     return bool(plain) and not masks[1] and not masks[2] and not masks[0] >> last & 1
 
 
-def _may_scale(readers: list[Node], scale: np.ndarray) -> bool:
+def _may_scale(graph: Graph, readers: list[Node], scale: np.ndarray) -> bool:
+    """Whether 8 bits hold the kernels with the scale inside nearly as well, and no kernel is clustered."""
     clustered = any(repeated_values(node.weights["kernel"].value) is not None for node in readers)
-    return not clustered and _noise(readers, scale) <= MOST_NOISE
+    return not graph.few_bits and not clustered and _noise(readers, scale) <= MOST_NOISE
 
 
 def _noise(readers: list[Node], scale: np.ndarray) -> float:

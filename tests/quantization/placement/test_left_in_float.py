@@ -76,6 +76,16 @@ def test_a_layer_of_several_ops_is_left_in_float_as_a_whole(block, package):
     assert sqnr_db(expected, found) >= sqnr_db(expected, converted(model)[1].predict(ROWS))
 
 
+def test_an_lstm_that_is_unrolled_is_left_whole():
+    entry = tf_keras.Input((6, 8))
+    states = tf_keras.layers.LSTM(4, return_state=True, name="first")(entry)
+    x = tf_keras.layers.LSTM(4, name="second")(entry, initial_state=states[1:])
+    model, rows = tf_keras.Model(entry, tf_keras.layers.Dense(3)(x)), ROWS[:, :6, :8]
+    quantized = quantize_model(model, rows, config=QuantConfig(skip=["^first$", "^second$"]))
+    found = Interpreter(convert(quantized, allow_float=True)).predict(rows)
+    assert sqnr_db(model.predict(rows, verbose=0), found) > 30
+
+
 def test_what_others_read_is_quantized():
     entry = tf_keras.Input((8, 12))
     left = tf_keras.layers.Dense(6, name="left")(entry)

@@ -142,3 +142,10 @@ def test_the_file_loses_less():
     found, expected = Interpreter(convert(quantized)).predict(rows), model.predict(rows, verbose=0)
     assert 10 * np.log10(np.mean(expected**2) / np.mean((found - expected) ** 2)) > 30
     np.testing.assert_allclose(found, quantized.predict(rows, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+def test_the_scale_takes_no_codes_of_kernels_of_few_bits():
+    model = make("affine", raw(lambda x: layers.Dense(5)(norm(x)), SHAPE))
+    ops = [node.op for node in canonicalize(model, few_bits=True).nodes]
+    assert ops.count("mul") == [node.op for node in canonicalize(model).nodes].count("mul") + 1
+    assert ops.count("add") == 1  # of the epsilon: the shift is in the bias
