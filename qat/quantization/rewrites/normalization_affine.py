@@ -27,9 +27,9 @@ def affine_of_normalization(match: Match) -> Tensor | None:
     do those of kernels of few bits, and of a clustered kernel, whose values would be as many as its entries.
     """
     fixed, x = fixed_and_other(match.node)
-    if x is None or match.shape != x.shape or not is_channel_vector(fixed, x.shape[-1]):
+    if x is None or not _is_normalized(x, shifted=match.node.op == "add"):
         return None
-    if not _is_normalized(x, shifted=match.node.op == "add"):
+    if match.shape != x.shape or not is_channel_vector(fixed, x.shape[-1]):
         return None
     vector = fixed.node.weights["value"].reshape(fixed.node.value.size).broadcast(x.shape[-1])
     readers = {node: _dense_behind(match.graph, match.output, node) for node in _readers(match.graph, match.output)}
@@ -50,7 +50,7 @@ def shift_of_normalization_past_sum(match: Match) -> Tensor | None:
     total = only_reader(graph, match.output)
     if x is None or total is None or total.op != "add" or match.shape != x.shape or total.output.shape != x.shape:
         return None
-    if not is_channel_vector(fixed, x.shape[-1]) or not _is_normalized(x, shifted=True):
+    if not _is_normalized(x, shifted=True) or not is_channel_vector(fixed, x.shape[-1]):
         return None
     other = next((each for each in total.inputs if each is not match.output), None)
     if other is None or not _takes_a_bias(graph, other, total):
@@ -74,7 +74,7 @@ def _takes_a_bias(graph: Graph, tensor: Tensor, reader: Node) -> bool:
 
 def _is_normalized(x: Tensor, shifted: bool) -> bool:
     """Whether a tensor is one over its deviation along the last axis; for a shift, less its mean, and maybe scaled."""
-    if x.node.op != "mul":
+    if x.node.op != "mul" or x.rank < 1:
         return False
     if not shifted:
         return any(map(_is_inverse_deviation, x.node.inputs))
@@ -83,7 +83,7 @@ def _is_normalized(x: Tensor, shifted: bool) -> bool:
 
 
 def _is_inverse_deviation(x: Tensor) -> bool:
-    return x.node.op == "rsqrt" and x.shape[-1] == 1
+    return x.node.op == "rsqrt" and x.shape[-1:] == (1,)
 
 
 def _is_centred(x: Tensor) -> bool:

@@ -6,7 +6,7 @@ of the row with itself, is added up in 32 bits and rounded once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qat.metrics import sqnr_db
 from qat.quantization.ir.graph import Graph, Node
-from qat.quantization.ir.interpret import run
+from qat.quantization.ir.interpret import run_node, walk
 from qat.quantization.rewrites.builder import Builder, fixed_and_other, only_reader, scalar_of
 
 ENOUGH_DB = 30.0  # of a normalized row by its squares on codes; the row itself has some 40
@@ -35,15 +35,12 @@ def sum_products(graph: Graph, batches: Sequence[Sequence[NDArray]], in_float: f
         for node in graph.nodes_of("mean")
         if (node.layer or node.name) not in in_float and _added(graph, node) is not None
     ]
-    if not means:
-        return
-    for mean, values in zip(means, _rows(graph, means, batches[0]), strict=True):
-        added = _added(graph, mean)
-        by_codes, by_products = (_kept(values, added, rounds) for rounds in (True, False))
-        if by_codes < min(ENOUGH_DB, by_products - GAINED_DB):
-            _as_product(graph, mean)
-    graph.prune()
-    graph.sort()
+    lossy = [mean for mean, rows in _rows(graph, means, batches[0]) if _loses(rows, _added(graph, mean))]
+    for mean in lossy:
+        _as_product(graph, mean)
+    if lossy:
+        graph.prune()
+        graph.sort()
 
 
 def _added(graph: Graph, mean: Node) -> float | None:
@@ -60,11 +57,21 @@ def _added(graph: Graph, mean: Node) -> float | None:
     return scalar_of(fixed_and_other(reader)[0]) if sum_of is not None and sum_of.op == "rsqrt" else None
 
 
-def _rows(graph: Graph, means: Sequence[Node], batch: Sequence[NDArray]) -> list[NDArray]:
-    """What each of the nodes takes the mean square of: float32 [..., channels]."""
-    wanted = [mean.inputs[0].node.inputs[0] for mean in means]
-    function = tf.function(lambda *inputs: run(graph, list(inputs), wanted), autograph=False)
-    return [value.numpy().astype(np.float64) for value in function(*map(tf.constant, batch))]
+def _rows(graph: Graph, means: Sequence[Node], batch: Sequence[NDArray]) -> Iterator[tuple[Node, NDArray]]:
+    """Each of the nodes with what it takes the mean square of, float32 [..., channels]; one after another."""
+    wanted = {mean.inputs[0].node.inputs[0]: mean for mean in means}
+    if wanted:
+        for tensor, value in walk(graph, [tf.constant(values) for values in batch], run_node):
+            if tensor in wanted:
+                yield wanted[tensor], value.numpy()
+
+
+def _loses(rows: NDArray[np.float32], added: float | None) -> bool:
+    """Whether squares on codes lose what sums of products would keep."""
+    if added is None or not np.isfinite(rows).all():
+        return False
+    by_codes, by_products = (_kept(rows.astype(np.float64), added, on_codes) for on_codes in (True, False))
+    return by_codes < min(ENOUGH_DB, by_products - GAINED_DB)
 
 
 def _kept(rows: NDArray[np.float64], added: float, on_codes: bool) -> float:
