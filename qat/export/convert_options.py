@@ -11,9 +11,9 @@ from typing import Any
 from qat.choices import SIGNATURE_NAME
 from qat.config import ExportConfig
 from qat.errors import ConfigError
+from qat.export.other_rounding import has_int4_kernels
 from qat.models.keras_types import KerasModel
 from qat.quantization.keras.model import QatModel
-from qat.quantization.keras.wrapper import STORED_AS_INT4
 from qat.quantization.schedule import quantizers
 from qat.setting import is_boolean, settings_of
 from qat.warning import warn
@@ -94,7 +94,7 @@ def _is_not_so(value: Any, model: KerasModel) -> bool:
 
 
 def _has_no_int4(value: Any, model: KerasModel) -> bool:
-    return bool(value) and all(getattr(each, "bits", 8) != STORED_AS_INT4 for each in quantizers(model))
+    return bool(value) and not has_int4_kernels(model)
 
 
 def is_switched_off(model: KerasModel) -> bool:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.models.keras_types import KerasModel
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.weight_quantizers import KernelQuantizer
-from qat.quantization.keras.wrapper import STORED_AS_INT4, CanonicalWrapper
+from qat.quantization.keras.wrapper import STORED_AS_INT4
+from qat.quantization.schedule import quantizers
 from qat.tflite.graph import TfliteGraph
 from qat.warning import warn
 
@@ -60,7 +62,7 @@ def _of_static_shapes(file: TfliteGraph) -> str | None:
 
 def _of_wider_storage(model: QatModel, file: TfliteGraph) -> str | None:
     """Kernels of int8 weights round otherwise than those of int4."""
-    if not any(map(_is_stored_in_4_bits, model.layers)) or any(tensor.dtype == "int4" for tensor in file.tensors):
+    if not has_int4_kernels(model) or any(tensor.dtype == "int4" for tensor in file.tensors):
         return None
     return (
         "low_bit=False stores weights of 4 bits as int8, whose kernels round otherwise. A file with int4 "
@@ -68,8 +70,6 @@ def _of_wider_storage(model: QatModel, file: TfliteGraph) -> str | None:
     )
 
 
-def _is_stored_in_4_bits(layer: object) -> bool:
-    if not isinstance(layer, CanonicalWrapper):
-        return False
-    quantizers = [quantizer for _, quantizer, _ in layer._weight_vars]
-    return any(isinstance(each, KernelQuantizer) and each.bits == STORED_AS_INT4 for each in quantizers)
+def has_int4_kernels(model: KerasModel) -> bool:
+    """Whether files of a QAT model hold a kernel as int4; an LSTM's are int8 always."""
+    return any(isinstance(each, KernelQuantizer) and each.bits == STORED_AS_INT4 for each in quantizers(model))

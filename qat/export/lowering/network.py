@@ -19,6 +19,7 @@ from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
 from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.observing import NOT_IN_FILE
 from qat.quantization.keras.op import Op
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
@@ -34,7 +35,6 @@ PASSED_ON = (
     tf_keras.layers.Dropout,
     tf_keras.layers.ActivityRegularization,
 )
-PASSED_OPS = ("custom_gradient", "dropped", "for_training", "identity", "in_training", "stop_gradient")
 QAT_LAYERS = (RangeLayer, CanonicalWrapper, Linear, Op, Lstm)
 KNOWN_LAYERS = (*QAT_LAYERS, *PASSED_ON, tf_keras.layers.InputLayer)
 
@@ -166,7 +166,7 @@ class _NetworkReader:
         layer = node.layer
         if hasattr(layer, "_nodes_by_depth"):
             return self.read(layer, inputs)
-        if isinstance(layer, PASSED_ON) or (isinstance(layer, Op) and layer.op in PASSED_OPS):
+        if isinstance(layer, PASSED_ON) or (isinstance(layer, Op) and layer.op in NOT_IN_FILE):
             return list(inputs[: len(keras_outputs)])
         outputs = tuple(range(self.count, self.count + len(keras_outputs)))
         self.count += len(keras_outputs)

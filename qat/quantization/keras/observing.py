@@ -9,7 +9,7 @@ from qat.quantization.placement import ONLY_RESULT, SAME_SCALE, SHARES_RANGE, De
 
 Consumers = Mapping[Tensor, Sequence[Node]]
 ENDS = {"relu": {"maximum": 0.0}, "relu6": {"maximum": 0.0, "minimum": 6.0}}
-NOT_IN_FILE = ("custom_gradient", "dropped", "identity", "in_training", "stop_gradient")
+NOT_IN_FILE = ("custom_gradient", "dropped", "for_training", "identity", "in_training", "stop_gradient")
 MOVING = SAME_SCALE - {"custom_gradient", "dropped", "embedding", "in_training", "pad"} | {"fake_quant", "requantize"}
 
 
